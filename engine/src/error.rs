@@ -60,7 +60,14 @@ struct Inner {
 impl Error {
     /// An error of the given kind. The message says what is wrong, in lower case, without a full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error(Box::new(Inner { kind, message: message.into(), place: None, notes: vec![], help: None, source: None }))
+        Error(Box::new(Inner {
+            kind,
+            message: message.into(),
+            place: None,
+            notes: vec![],
+            help: None,
+            source: None,
+        }))
     }
     /// Bad data or configuration from outside.
     pub fn input(message: impl Into<String>) -> Error {

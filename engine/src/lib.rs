@@ -1,11 +1,26 @@
 //! Layer 0: tensors, kernels, threads, random numbers, mapped files. Knows no gradient, no token, no label.
 //!
-//! All `unsafe` code of the house lives in this crate.
+//! All `unsafe` code of the house lives in this crate. Read `tensor.rs` and `engine.rs` first; a kernel is a plain
+//! generic function over slices in `kernels/`, and `Engine::chunks` runs it on many cores.
 
+pub mod engine;
 pub mod error;
+pub mod gemm;
+pub mod kernels;
+pub mod math;
 pub mod packed;
+pub mod pool;
 pub mod random;
+pub mod real;
+pub mod shape;
+pub mod tensor;
 
+pub use engine::{Engine, KernelClass};
 pub use error::{Error, Kind, Result};
+pub use gemm::{Mat, gemm};
 pub use packed::Packed;
+pub use pool::{Buf, PoolStats};
 pub use random::Stream;
+pub use real::{Element, Real};
+pub use shape::{Shape, ShapeError};
+pub use tensor::{DType, Storage, Tensor};

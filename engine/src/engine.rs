@@ -1,0 +1,222 @@
+//! The engine: one handle that the caller makes and everything carries. Threads, buffers, the kernel class of this
+//! processor. There is no global state behind it.
+//!
+//! Work is cut by size, never by the number of threads, and every chunk writes its own output: the bits of a result
+//! do not depend on how many threads made it.
+
+use crate::pool::{Buf, Pool, PoolStats};
+use crate::real::Element;
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Which vector instructions this processor has. Bits of GEMM results depend on it; checkpoints record it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelClass {
+    /// What every processor of the architecture has.
+    Portable,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512 (F, BW, DQ, VL).
+    Avx512,
+}
+
+impl KernelClass {
+    /// The class of the processor that we run on.
+    pub fn detect() -> KernelClass {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let wide = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            if avx2 && wide {
+                return KernelClass::Avx512;
+            }
+            if avx2 {
+                return KernelClass::Avx2;
+            }
+        }
+        KernelClass::Portable
+    }
+    /// The name, as it stands in logs and checkpoints.
+    pub fn name(self) -> &'static str {
+        match self {
+            KernelClass::Portable => "portable",
+            KernelClass::Avx2 => "avx2",
+            KernelClass::Avx512 => "avx512",
+        }
+    }
+    /// Runs `f` compiled for this class. Put plain loops over slices inside; callees must be `#[inline(always)]`.
+    #[inline(always)]
+    pub fn vectorised<R>(self, f: impl FnOnce() -> R) -> R {
+        match self {
+            // SAFETY: `detect`, the only maker of this value outside tests, found these features.
+            #[cfg(target_arch = "x86_64")]
+            KernelClass::Avx512 => unsafe { with_avx512(f) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            KernelClass::Avx2 => unsafe { with_avx2(f) },
+            _ => f(),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn with_avx512<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn with_avx2<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+/// The handle. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    team: rayon::ThreadPool,
+    pool: Arc<Pool>,
+    class: KernelClass,
+}
+
+impl Engine {
+    /// An engine with `threads` workers (at least one). Idle workers sleep.
+    ///
+    /// # Panics
+    /// If the system refuses the threads.
+    pub fn new(threads: usize) -> Engine {
+        Engine::build(threads, false)
+    }
+    /// An engine whose fresh buffers are full of NaN, so that a kernel which relies on old contents is found out.
+    /// For tests and `--detect-anomaly`.
+    pub fn poisoned(threads: usize) -> Engine {
+        Engine::build(threads, true)
+    }
+    fn build(threads: usize, poison: bool) -> Engine {
+        let team = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.max(1))
+            .thread_name(|i| format!("lode-{i}"))
+            .build()
+            .expect("the system grants threads");
+        Engine(Arc::new(Inner { team, pool: Arc::new(Pool::new(poison)), class: KernelClass::detect() }))
+    }
+    /// The number of workers.
+    pub fn threads(&self) -> usize {
+        self.0.team.current_num_threads()
+    }
+    /// Which vector instructions the kernels use.
+    pub fn kernel_class(&self) -> KernelClass {
+        self.0.class
+    }
+    /// What the buffer pool holds.
+    pub fn pool_stats(&self) -> PoolStats {
+        self.0.pool.stats()
+    }
+    /// Gives idle buffers back to the system. Between phases, never inside a step.
+    pub fn trim(&self) {
+        self.0.pool.trim();
+    }
+    /// A buffer of `n` numbers. What it holds is unspecified: overwrite all of it.
+    pub fn buffer<T: Element>(&self, n: usize) -> Buf<T> {
+        self.0.pool.buffer(n)
+    }
+    /// A buffer of `n` zeros.
+    pub fn zeros<T: Element>(&self, n: usize) -> Buf<T> {
+        let mut buf = self.buffer(n);
+        buf.fill(T::default());
+        buf
+    }
+    /// A buffer that holds a copy of `values`.
+    pub fn copied<T: Element>(&self, values: &[T]) -> Buf<T> {
+        let mut buf = self.buffer(values.len());
+        buf.copy_from_slice(values);
+        buf
+    }
+    /// Runs `f` on a worker, so that the parallel calls inside start without a hand-over. Worth it around a step.
+    pub fn inside<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        self.0.team.install(f)
+    }
+    /// Runs `f` compiled for the widest vectors of this processor. Put plain loops over slices inside; mark callees
+    /// `#[inline(always)]`.
+    #[inline(always)]
+    pub fn vectorised<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.0.class.vectorised(f)
+    }
+    /// `f(i, chunk)` over chunks of `size` numbers of `out`, in parallel, vectorised. The last may be shorter.
+    pub fn chunks<T: Send>(&self, out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+        let run = |(i, chunk): (usize, &mut [T])| self.vectorised(|| f(i, chunk));
+        if out.len() <= size {
+            return out.chunks_mut(size.max(1)).enumerate().for_each(run);
+        }
+        self.0.team.install(|| out.par_chunks_mut(size).enumerate().for_each(run));
+    }
+    /// As [`Engine::chunks`] over two outputs that are cut into the same number of chunks.
+    ///
+    /// # Panics
+    /// If the numbers of chunks differ.
+    pub fn chunks2<A: Send, B: Send>(
+        &self,
+        (a, size_a): (&mut [A], usize),
+        (b, size_b): (&mut [B], usize),
+        f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
+    ) {
+        let counts = (a.len().div_ceil(size_a.max(1)), b.len().div_ceil(size_b.max(1)));
+        assert_eq!(counts.0, counts.1, "chunks2: the outputs have different numbers of chunks");
+        let run = |(i, (a, b)): (usize, (&mut [A], &mut [B]))| self.vectorised(|| f(i, a, b));
+        let pairs = (a.par_chunks_mut(size_a.max(1)), b.par_chunks_mut(size_b.max(1)));
+        self.0.team.install(|| pairs.into_par_iter().enumerate().for_each(run));
+    }
+    /// `f(i)` for `i` in `0..n`, in parallel; the results in order.
+    pub fn map<R: Send>(&self, n: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+        if n <= 1 {
+            return (0..n).map(f).collect();
+        }
+        self.0.team.install(|| (0..n).into_par_iter().with_max_len(1).map(&f).collect())
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Engine({} threads, {})", self.threads(), self.kernel_class().name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_cover_the_output_once_with_any_number_of_threads() {
+        for threads in [1, 2, 3, 7] {
+            let engine = Engine::new(threads);
+            let mut out = vec![0u32; 1003];
+            engine.chunks(&mut out, 100, |i, chunk| {
+                chunk.iter_mut().enumerate().for_each(|(j, x)| *x += (i * 100 + j) as u32)
+            });
+            assert!(out.iter().enumerate().all(|(i, &x)| x == i as u32));
+            assert_eq!(engine.map(5, |i| i * i), [0, 1, 4, 9, 16]);
+        }
+    }
+
+    #[test]
+    fn chunks_of_two_outputs_run_together() {
+        let (mut a, mut b) = (vec![0; 10], vec![0; 5]);
+        Engine::new(2).chunks2((&mut a, 4), (&mut b, 2), |i, a, b| {
+            a.fill(i);
+            b.fill(i);
+        });
+        assert_eq!((a, b), (vec![0, 0, 0, 0, 1, 1, 1, 1, 2, 2], vec![0, 0, 1, 1, 2]));
+    }
+
+    #[test]
+    fn nothing_to_do_is_not_an_error() {
+        let engine = Engine::new(2);
+        engine.chunks(&mut [] as &mut [f32], 0, |_, _| unreachable!());
+        assert!(engine.map(0, |i| i).is_empty());
+    }
+}

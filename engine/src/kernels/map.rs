@@ -1,0 +1,92 @@
+//! Functions of one, two or three numbers, applied element by element. Bound by bytes, but for those with an
+//! exponential.
+
+use crate::engine::Engine;
+use crate::real::Real;
+use crate::tensor::{DType, Tensor};
+
+/// Numbers in one parallel chunk: 64 KiB of f32, small against a cache of the second level.
+pub const CHUNK: usize = 16 * 1024;
+
+/// y = f(x) in both precisions.
+pub trait Map1: Sync {
+    /// The function.
+    fn at<T: Real>(&self, x: T) -> T;
+}
+
+/// y = f(a, b) in both precisions.
+pub trait Map2: Sync {
+    /// The function.
+    fn at<T: Real>(&self, a: T, b: T) -> T;
+}
+
+/// f over all elements of `x`.
+///
+/// # Panics
+/// If `x` does not hold floats.
+#[track_caller]
+pub fn map1(engine: &Engine, x: &Tensor, f: impl Map1) -> Tensor {
+    fn run<T: Real>(engine: &Engine, x: &Tensor, f: impl Map1) -> Tensor {
+        let (mut y, data) = (engine.buffer::<T>(x.len()), x.data::<T>());
+        engine.chunks(&mut y, CHUNK, |i, y| {
+            let x = &data[i * CHUNK..][..y.len()];
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y = f.at(x));
+        });
+        Tensor::from_buf(x.shape(), y)
+    }
+    match x.dtype() {
+        DType::F32 => run::<f32>(engine, x, f),
+        DType::F64 => run::<f64>(engine, x, f),
+        DType::U32 => panic!("a function of floats was applied to integers"),
+    }
+}
+
+/// f over the pairs of elements of `a` and `b`, which have the same shape.
+///
+/// # Panics
+/// If the shapes or types differ or are no floats.
+#[track_caller]
+pub fn map2(engine: &Engine, a: &Tensor, b: &Tensor, f: impl Map2) -> Tensor {
+    fn run<T: Real>(engine: &Engine, a: &Tensor, b: &Tensor, f: impl Map2) -> Tensor {
+        let (mut y, data_a, data_b) = (engine.buffer::<T>(a.len()), a.data::<T>(), b.data::<T>());
+        engine.chunks(&mut y, CHUNK, |i, y| {
+            let (a, b) = (&data_a[i * CHUNK..][..y.len()], &data_b[i * CHUNK..][..y.len()]);
+            y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f.at(a, b));
+        });
+        Tensor::from_buf(a.shape(), y)
+    }
+    assert_eq!(a.shape(), b.shape(), "map2: the shapes differ");
+    match a.dtype() {
+        DType::F32 => run::<f32>(engine, a, b, f),
+        DType::F64 => run::<f64>(engine, a, b, f),
+        DType::U32 => panic!("a function of floats was applied to integers"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Half;
+    impl Map1 for Half {
+        fn at<T: Real>(&self, x: T) -> T {
+            x * T::of(0.5)
+        }
+    }
+    struct Minus;
+    impl Map2 for Minus {
+        fn at<T: Real>(&self, a: T, b: T) -> T {
+            a - b
+        }
+    }
+
+    #[test]
+    fn maps_reach_every_element_in_both_precisions() {
+        let engine = Engine::new(2);
+        let n = 2 * CHUNK + 7;
+        let x = Tensor::from_vec([n], (0..n).map(|i| i as f32).collect());
+        let y = map2(&engine, &x, &map1(&engine, &x, Half), Minus);
+        assert!(y.data::<f32>().iter().enumerate().all(|(i, &y)| y == i as f32 * 0.5));
+        assert_eq!(map1(&engine, &Tensor::scalar(3.0f64), Half).item(), 1.5);
+    }
+}

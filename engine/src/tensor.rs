@@ -1,0 +1,274 @@
+//! Tensors: shared storage, a shape, an offset. Row-major and contiguous, always: a transpose is a flag of the
+//! operation that reads it, never a layout that every kernel must expect.
+//!
+//! Clones share storage. A tensor is written in place only while nobody else holds its storage
+//! ([`Tensor::data_mut`]), which the order of a training step guarantees for parameters.
+
+use crate::pool::Buf;
+use crate::real::{Element, Real};
+use crate::shape::Shape;
+use ndarray::{Array, ArrayViewD, Dimension, IxDyn};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The type of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// 32-bit float: the working type.
+    F32,
+    /// 64-bit float: gradient checks.
+    F64,
+    /// 32-bit unsigned integer: ids and positions.
+    U32,
+}
+
+/// Numbers in the memory of the CPU.
+pub enum CpuBuf {
+    /// 32-bit floats.
+    F32(Buf<f32>),
+    /// 64-bit floats.
+    F64(Buf<f64>),
+    /// 32-bit unsigned integers.
+    U32(Buf<u32>),
+}
+
+/// Where a tensor's numbers lie. The set of backends is closed, so it is an enum; the set of operations is open.
+#[non_exhaustive]
+pub enum Storage {
+    /// On the CPU.
+    Cpu(CpuBuf),
+}
+
+/// An array of numbers with a shape. Cheap to clone.
+#[derive(Clone)]
+pub struct Tensor {
+    storage: Arc<Storage>,
+    shape: Shape,
+    offset: usize,
+}
+
+impl Tensor {
+    /// A tensor over a buffer.
+    ///
+    /// # Panics
+    /// If the buffer does not fill the shape exactly.
+    #[track_caller]
+    pub fn from_buf<T: Element>(shape: impl Into<Shape>, buf: Buf<T>) -> Tensor {
+        let shape = shape.into();
+        assert_eq!(buf.len(), shape.len(), "a buffer of {} numbers cannot have shape {shape:?}", buf.len());
+        Tensor { storage: Arc::new(Storage::Cpu(T::wrap(buf))), shape, offset: 0 }
+    }
+    /// A tensor over a vector, without a copy.
+    ///
+    /// # Panics
+    /// If the vector does not fill the shape exactly.
+    #[track_caller]
+    pub fn from_vec<T: Element>(shape: impl Into<Shape>, values: Vec<T>) -> Tensor {
+        Tensor::from_buf(shape, Buf::from(values))
+    }
+    /// A scalar.
+    pub fn scalar<T: Element>(value: T) -> Tensor {
+        Tensor::from_vec([], vec![value])
+    }
+    /// A tensor over an ndarray; without a copy when the array is row-major.
+    pub fn from_array<T: Element, D: Dimension>(array: Array<T, D>) -> Tensor {
+        let shape = Shape::new(array.shape());
+        if array.is_standard_layout() {
+            let (values, offset) = array.into_raw_vec_and_offset();
+            if offset.unwrap_or(0) == 0 && values.len() == shape.len() {
+                return Tensor::from_vec(shape, values);
+            }
+            let start = offset.unwrap_or(0);
+            return Tensor::from_vec(shape, values[start..start + shape.len()].to_vec());
+        }
+        Tensor::from_vec(shape, array.iter().copied().collect())
+    }
+    /// The dimensions.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.len()
+    }
+    /// True when there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The type of the elements.
+    pub fn dtype(&self) -> DType {
+        match &*self.storage {
+            Storage::Cpu(CpuBuf::F32(_)) => DType::F32,
+            Storage::Cpu(CpuBuf::F64(_)) => DType::F64,
+            Storage::Cpu(CpuBuf::U32(_)) => DType::U32,
+        }
+    }
+    /// Where the numbers lie.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+    /// The elements, row-major.
+    ///
+    /// # Panics
+    /// If the elements are of another type.
+    #[track_caller]
+    pub fn data<T: Element>(&self) -> &[T] {
+        let Storage::Cpu(store) = &*self.storage;
+        match T::buf(store) {
+            Some(buf) => &buf[self.offset..self.offset + self.len()],
+            None => panic!("a tensor of {:?} was read as {:?}", self.dtype(), T::DTYPE),
+        }
+    }
+    /// The elements, to be written in place.
+    ///
+    /// # Panics
+    /// If the storage is shared or the elements are of another type.
+    #[track_caller]
+    pub fn data_mut<T: Element>(&mut self) -> &mut [T] {
+        let (range, dtype) = (self.offset..self.offset + self.len(), self.dtype());
+        let Some(Storage::Cpu(store)) = Arc::get_mut(&mut self.storage) else {
+            panic!("a tensor cannot be written while its storage is shared: drop the tape's clones first")
+        };
+        match T::buf_mut(store) {
+            Some(buf) => &mut buf[range],
+            None => panic!("a tensor of {dtype:?} was written as {:?}", T::DTYPE),
+        }
+    }
+    /// True when no other tensor shares this storage.
+    pub fn is_unique(&self) -> bool {
+        Arc::strong_count(&self.storage) == 1
+    }
+    /// The same numbers in another shape, without a copy.
+    ///
+    /// # Panics
+    /// If the number of elements differs.
+    #[track_caller]
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Tensor {
+        let shape = shape.into();
+        assert_eq!(shape.len(), self.len(), "reshape: {:?} cannot become {shape:?}", self.shape);
+        Tensor { shape, ..self.clone() }
+    }
+    /// Rows `range` of the outermost dimension, without a copy.
+    ///
+    /// # Panics
+    /// If the range leaves the tensor.
+    #[track_caller]
+    pub fn rows(&self, range: Range<usize>) -> Tensor {
+        let n = self.shape.dim(0);
+        assert!(range.start <= range.end && range.end <= n, "rows {range:?} of a tensor {:?}", self.shape);
+        let mut dims = self.shape.dims().to_vec();
+        dims[0] = range.len();
+        let width = self.len().checked_div(n).unwrap_or(0);
+        Tensor {
+            storage: self.storage.clone(),
+            shape: Shape::new(&dims),
+            offset: self.offset + range.start * width,
+        }
+    }
+    /// The elements as an ndarray view, without a copy.
+    ///
+    /// # Panics
+    /// If the elements are of another type.
+    #[track_caller]
+    pub fn view<T: Element>(&self) -> ArrayViewD<'_, T> {
+        ArrayViewD::from_shape(IxDyn(self.shape.dims()), self.data())
+            .expect("a tensor is row-major and contiguous")
+    }
+    /// The only element, in f64.
+    ///
+    /// # Panics
+    /// If there is more or less than one.
+    #[track_caller]
+    pub fn item(&self) -> f64 {
+        assert_eq!(self.len(), 1, "item: a tensor {:?} is not one number", self.shape);
+        self.to_f64()[0]
+    }
+    /// A copy of all elements in f64.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match self.dtype() {
+            DType::F32 => self.data::<f32>().iter().map(|&x| f64::from(x)).collect(),
+            DType::F64 => self.data::<f64>().to_vec(),
+            DType::U32 => self.data::<u32>().iter().map(|&x| f64::from(x)).collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({:?} {:?}", self.dtype(), self.shape)?;
+        if self.len() <= 8 {
+            write!(f, " {:?}", self.to_f64())?;
+        }
+        write!(f, ")")
+    }
+}
+
+/// Fills a float buffer with NaN and leaves integers alone.
+pub(crate) fn poison<T: Element>(buf: &mut Buf<T>) {
+    fn fill<T: Real>(values: &mut [T]) {
+        values.fill(T::of(f64::NAN));
+    }
+    // The enum knows the type that the parameter hides; the buffer is moved in and out of it.
+    let taken = std::mem::replace(buf, Buf::from(Vec::new()));
+    let mut store = T::wrap(taken);
+    match &mut store {
+        CpuBuf::F32(b) => fill(b),
+        CpuBuf::F64(b) => fill(b),
+        CpuBuf::U32(_) => {}
+    }
+    if let Some(b) = T::buf_mut(&mut store) {
+        std::mem::swap(b, buf);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{arr2, s};
+
+    #[test]
+    fn arrays_go_in_and_out_without_a_copy() {
+        let a = arr2(&[[1.0f32, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+        let address = a.as_ptr();
+        let t = Tensor::from_array(a.clone());
+        assert_eq!(t.view::<f32>(), a.clone().into_dyn());
+        let t = {
+            assert_ne!(t.data::<f32>().as_ptr(), address);
+            Tensor::from_array(a)
+        };
+        assert_eq!(t.data::<f32>().as_ptr(), address);
+    }
+
+    #[test]
+    fn a_transposed_array_is_copied_in_logical_order() {
+        let a = arr2(&[[1.0f32, 2.0], [3.0, 4.0]]).reversed_axes();
+        assert_eq!(Tensor::from_array(a).data::<f32>(), [1.0, 3.0, 2.0, 4.0]);
+        let tail = arr2(&[[1.0f32, 2.0], [3.0, 4.0]]).slice_move(s![1.., ..]);
+        assert_eq!(Tensor::from_array(tail).data::<f32>(), [3.0, 4.0]);
+    }
+
+    #[test]
+    fn rows_and_reshape_share_storage() {
+        let t = Tensor::from_vec([3, 2], vec![0u32, 1, 2, 3, 4, 5]);
+        let r = t.rows(1..3);
+        assert_eq!((r.shape(), r.data::<u32>()), (Shape::from([2, 2]), &[2, 3, 4, 5][..]));
+        assert_eq!(r.reshape([4]).rows(2..4).data::<u32>(), [4, 5]);
+        assert_eq!(t.rows(0..0).len(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "storage is shared")]
+    fn a_shared_tensor_is_not_written() {
+        let mut t = Tensor::scalar(1.0f32);
+        let _clone = t.clone();
+        t.data_mut::<f32>();
+    }
+
+    #[test]
+    fn a_unique_tensor_is_written_in_place() {
+        let mut t = Tensor::from_vec([2], vec![1.0f32, 2.0]);
+        t.data_mut::<f32>()[1] = 5.0;
+        assert_eq!(t.to_f64(), [1.0, 5.0]);
+    }
+}
