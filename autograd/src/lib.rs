@@ -1,1 +1,31 @@
-//! placeholder
+//! Layer 1: a tape of operations and the chain rule. Knows nothing of text, files or labels.
+//!
+//! A step records operations on a [`Tape`] while it computes them, then walks the tape backwards:
+//!
+//! ```
+//! use autograd::Tape;
+//! use engine::{Engine, Tensor};
+//!
+//! let tape = Tape::new(&Engine::new(1));
+//! let x = tape.leaf(Tensor::from_vec([2], vec![3.0f32, 4.0]));
+//! let loss = (x * x).sum();                       // x₀² + x₁²
+//! let grads = tape.backward_from(loss);
+//! assert_eq!(loss.value().item(), 25.0);
+//! assert_eq!(grads.of(x).to_f64(), [6.0, 8.0]);   // 2x
+//! ```
+//!
+//! Read [`tape`] next, then `ops/mul.rs`, the shortest operation, then `ops/attention.rs`, the longest. To add an
+//! operation: write its file in `ops/` and one line in `ops/mod.rs`; the gradient checker takes it from there.
+#![forbid(unsafe_code)]
+
+pub mod grad;
+pub mod gradcheck;
+pub mod ops;
+pub mod param;
+pub mod recompute;
+pub mod tape;
+
+pub use grad::{Grad, Grads, RowGrad};
+pub use param::{ParamGrads, ParamId, Params};
+pub use recompute::Segment;
+pub use tape::{Anomaly, Backward, Forward, Keep, Op, Tape, Var};

@@ -18,7 +18,7 @@ pub mod tensor;
 pub use engine::{Engine, KernelClass};
 pub use error::{Error, Kind, Result};
 pub use gemm::{Mat, gemm};
-pub use packed::Packed;
+pub use packed::{Packed, Places};
 pub use pool::{Buf, PoolStats};
 pub use random::Stream;
 pub use real::{Element, Real};

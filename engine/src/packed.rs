@@ -49,6 +49,32 @@ impl Packed {
     }
 }
 
+/// For every packed token: which text of the batch it belongs to (its slot) and where it stands in that text. The
+/// counter of a dropout mask is made of these, so that a text gets the same mask however the batch is cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The slot of the text, `[T]`.
+    pub slots: Vec<u32>,
+    /// The position inside the text, `[T]`.
+    pub positions: Vec<u32>,
+}
+
+impl Places {
+    /// The places of packed tokens whose first text has slot `first_slot`.
+    pub fn new(starts: &[u32], first_slot: u32) -> Places {
+        let mut places = Places::default();
+        for (i, w) in starts.windows(2).enumerate() {
+            places.slots.extend((w[0]..w[1]).map(|_| first_slot + i as u32));
+            places.positions.extend(0..w[1] - w[0]);
+        }
+        places
+    }
+    /// The places of one row a text: pooled vectors.
+    pub fn rows(count: usize, first_slot: u32) -> Places {
+        Places { slots: (0..count as u32).map(|i| first_slot + i).collect(), positions: vec![0; count] }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +87,11 @@ mod tests {
         p.push([4]);
         assert_eq!((p.len(), p.text(0), p.text(1), p.text(2)), (3, &[1, 2, 3][..], &[][..], &[4][..]));
         assert_eq!((p.longest(), &p.starts[..]), (3, &[0, 3, 3, 4][..]));
+    }
+
+    #[test]
+    fn places_continue_from_the_first_slot() {
+        let p = Places::new(&[0, 2, 2, 3], 5);
+        assert_eq!((&p.slots[..], &p.positions[..]), (&[5, 5, 7][..], &[0, 1, 0][..]));
     }
 }

@@ -96,7 +96,6 @@ pub trait Real:
     ///
     /// # Safety
     /// The strides must stay inside the three buffers, and C must alias neither A nor B.
-    #[expect(clippy::too_many_arguments, reason = "the signature of every GEMM since 1990")]
     unsafe fn matrix_multiply(
         size: [usize; 3],
         alpha: Self,

@@ -3,7 +3,7 @@
 
 use crate::engine::Engine;
 use crate::real::Real;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// Numbers in one parallel chunk: 64 KiB of f32, small against a cache of the second level.
 pub const CHUNK: usize = 16 * 1024;
@@ -34,11 +34,7 @@ pub fn map1(engine: &Engine, x: &Tensor, f: impl Map1) -> Tensor {
         });
         Tensor::from_buf(x.shape(), y)
     }
-    match x.dtype() {
-        DType::F32 => run::<f32>(engine, x, f),
-        DType::F64 => run::<f64>(engine, x, f),
-        DType::U32 => panic!("a function of floats was applied to integers"),
-    }
+    for_real!(x, run(engine, x, f))
 }
 
 /// f over the pairs of elements of `a` and `b`, which have the same shape.
@@ -56,11 +52,33 @@ pub fn map2(engine: &Engine, a: &Tensor, b: &Tensor, f: impl Map2) -> Tensor {
         Tensor::from_buf(a.shape(), y)
     }
     assert_eq!(a.shape(), b.shape(), "map2: the shapes differ");
-    match a.dtype() {
-        DType::F32 => run::<f32>(engine, a, b, f),
-        DType::F64 => run::<f64>(engine, a, b, f),
-        DType::U32 => panic!("a function of floats was applied to integers"),
+    for_real!(a, run(engine, a, b, f))
+}
+
+/// a ← a + b, in place when nobody shares `a`.
+///
+/// # Panics
+/// If the shapes or types differ or are no floats.
+#[track_caller]
+pub fn add_to(engine: &Engine, a: &mut Tensor, b: &Tensor) {
+    fn run<T: Real>(engine: &Engine, a: &mut [T], b: &[T]) {
+        engine.chunks(a, CHUNK, |i, a| {
+            let b = &b[i * CHUNK..][..a.len()];
+            a.iter_mut().zip(b).for_each(|(a, &b)| *a += b);
+        });
     }
+    struct Plus;
+    impl Map2 for Plus {
+        fn at<T: Real>(&self, a: T, b: T) -> T {
+            a + b
+        }
+    }
+    assert_eq!(a.shape(), b.shape(), "add_to: the shapes differ");
+    if !a.is_unique() {
+        *a = map2(engine, a, b, Plus);
+        return;
+    }
+    for_real!(a, run(engine, a.data_mut(), b.data()))
 }
 
 #[cfg(test)]

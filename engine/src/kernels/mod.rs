@@ -2,4 +2,19 @@
 //!
 //! The generic text is the specification, the fallback and the oracle; a faster form of a kernel is tested against it.
 
+/// Calls a generic kernel in the float type of a tensor: `for_real!(x, run(engine, x))` is `run::<f32>(engine, x)` or
+/// `run::<f64>(engine, x)`.
+#[macro_export]
+macro_rules! for_real {
+    ($tensor:expr, $run:ident($($argument:expr),* $(,)?)) => {
+        match $tensor.dtype() {
+            $crate::DType::F32 => $run::<f32>($($argument),*),
+            $crate::DType::F64 => $run::<f64>($($argument),*),
+            $crate::DType::U32 => panic!("a kernel of floats was applied to integers"),
+        }
+    };
+}
+
+pub mod broadcast;
 pub mod map;
+pub mod rows;

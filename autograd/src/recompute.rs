@@ -1,0 +1,86 @@
+//! Time for memory: forget the inside of a segment after forward and run it again in backward.
+//!
+//! Only the inputs and the result stay alive. A dropout mask repeats itself because it is a function of its place
+//! ([`engine::Stream`]), not of a generator's state.
+
+use crate::tape::{Backward, Forward, Keep, Op, Tape, Var};
+use engine::{Shape, ShapeError, Tensor};
+use std::fmt;
+use std::rc::Rc;
+
+/// A piece of a model that can run on any tape: a function of its inputs alone, parameters among them.
+pub type Segment = Rc<dyn for<'s> Fn(&[Var<'s>]) -> Var<'s>>;
+
+struct Recompute {
+    segment: Segment,
+    shape: Shape,
+    result: Tensor,
+}
+
+impl fmt::Debug for Recompute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recompute({:?})", self.shape)
+    }
+}
+
+impl Op for Recompute {
+    fn name(&self) -> &'static str {
+        "recompute"
+    }
+    fn keep(&self) -> Keep {
+        Keep::INPUTS
+    }
+    fn shape(&self, _: &[Shape]) -> Result<Shape, ShapeError> {
+        Ok(self.shape)
+    }
+    fn forward(&self, _: &mut Forward<'_>) -> Tensor {
+        self.result.clone()
+    }
+    fn backward(&self, cx: &mut Backward<'_>) {
+        let tape = Tape::new(cx.engine);
+        let leaf =
+            |i| if cx.wants(i) { tape.leaf(cx.input(i).clone()) } else { tape.constant(cx.input(i).clone()) };
+        let inputs: Vec<Var<'_>> = (0..cx.count()).map(leaf).collect();
+        let result = (self.segment)(&inputs);
+        let mut grads = tape.backward(vec![(result, cx.grad.clone())]);
+        for (i, input) in inputs.into_iter().enumerate() {
+            if let Some(grad) = grads.take(input) {
+                cx.give_any(i, grad);
+            }
+        }
+    }
+}
+
+impl Tape {
+    /// Runs `segment` on `inputs` (parameters included) and keeps only those and the result. Backward runs it again.
+    #[track_caller]
+    pub fn recompute<'t>(&'t self, segment: Segment, inputs: &[Var<'t>]) -> Var<'t> {
+        let result = {
+            let inner = Tape::inference(self.engine());
+            let leaves: Vec<Var<'_>> = inputs.iter().map(|v| inner.constant(v.value())).collect();
+            segment(&leaves).value()
+        };
+        self.apply(Recompute { segment, shape: result.shape(), result }, inputs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::Engine;
+
+    #[test]
+    fn a_recomputed_segment_has_the_same_value_and_gradient() {
+        let segment: Segment = Rc::new(|x| (x[0] * x[1]) * x[0] + x[1]);
+        let run = |recompute: bool| {
+            let tape = Tape::new(&Engine::new(1));
+            let x = [tape.leaf(Tensor::scalar(3.0f64)), tape.leaf(Tensor::scalar(5.0f64))];
+            let y = if recompute { tape.recompute(segment.clone(), &x) } else { segment(&x) };
+            let value = y.value().item();
+            let grads = tape.backward_from(y);
+            (value, x.map(|x| grads.of(x).to_f64()))
+        };
+        assert_eq!(run(true), run(false));
+        assert_eq!(run(true), (50.0, [vec![30.0], vec![10.0]]));
+    }
+}
