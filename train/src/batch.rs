@@ -5,7 +5,7 @@
 //! rows     [n]        training queries, as the composer chose them
 //! labels   [m]        distinct labels: the positives drawn for the rows, in the order of their first row
 //! targets  [n]        the column of each row's own positive
-//! keep     [n · m]    false where the pair must not count as a negative
+//! keep     [n · m]    0 where the pair must not count as a negative
 //! texts               every distinct text once; query_texts [n] and label_texts [m] say which
 //! ```
 //! A known positive of a row is never its negative, by id and by text; nor is a label that the data set filters for
@@ -14,7 +14,9 @@
 use data::{DataSet, Split};
 use engine::container::checksum_wide;
 use engine::{Packed, Stream};
-use samplers::{Csr, Pairs, draw_positive, keep_mask};
+use samplers::mask::{Known, known_positives};
+use samplers::miner::{Miner, draw_positives};
+use samplers::Csr;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -52,8 +54,8 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// The column of each row's positive, `[n]`.
     pub targets: Arc<[u32]>,
-    /// Whether a pair counts, row-major, `[n · m]`.
-    pub keep: Vec<bool>,
+    /// 1 where a pair counts, 0 where it must not, row-major, `[n · m]`.
+    pub keep: Vec<f32>,
     /// Every distinct text once.
     pub texts: Packed,
     /// The text of each row, `[n]`.
@@ -63,42 +65,47 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Draws a positive for each row (uniformly among its labels), masks what must not be a negative, packs the texts.
+    /// Draws a positive for each row (uniformly among its labels), asks the miner for the columns, masks what must not
+    /// be a negative, packs the texts.
     ///
     /// # Panics
     /// If a row has no label: `prepare` keeps such queries out of training.
-    pub fn compose(data: &DataSet, ids: &TextIds, rows: &[u32], stream: Stream) -> Batch {
-        let mut columns: HashMap<u32, u32> = HashMap::new();
-        let mut labels = Vec::new();
-        let mut column = |label: u32| {
-            *columns.entry(label).or_insert_with(|| {
-                labels.push(label);
-                labels.len() as u32 - 1
-            })
+    pub fn compose(data: &DataSet, ids: &TextIds, miner: &dyn Miner, rows: &[u32], stream: Stream) -> Batch {
+        let positives = csr(data.positive_rows(Split::Train));
+        let drawn = draw_positives(rows, positives, stream);
+        let found = miner.candidates(&samplers::miner::Batch { queries: rows, positives: &drawn }, stream);
+        let known = Known {
+            positives,
+            barred: data.filtered_rows(Split::Train).map(csr),
+            text_group: Some(&ids.labels),
         };
-        let positive = |&row: &u32| draw_positive(data.positives(Split::Train, row as usize), stream, row);
-        let targets: Arc<[u32]> = rows.iter().map(|row| column(positive(row))).collect();
-        let keep = keep_mask(&Pairs {
-            rows,
-            labels: &labels,
-            targets: &targets,
-            positives: data.positive_rows(Split::Train),
-            filtered: data.filtered_rows(Split::Train),
-            label_texts: &ids.labels,
-        });
+        let keep = known_positives(&known, rows, &found.shared, &found.target);
+
         let mut texts = TextTable { texts: Packed::default(), slots: HashMap::new() };
-        let query = |&row: &u32| {
-            let tokens = data.queries(Split::Train);
-            texts.slot(ids.queries[row as usize], |packed| tokens.push_to(row as usize, packed))
-        };
-        let query_texts: Arc<[u32]> = rows.iter().map(query).collect();
-        let label = |&label: &u32| {
-            let tokens = data.labels();
-            texts.slot(ids.labels[label as usize], |packed| tokens.push_to(label as usize, packed))
-        };
-        let label_texts: Arc<[u32]> = labels.iter().map(label).collect();
-        Batch { rows: rows.to_vec(), labels, targets, keep, texts: texts.texts, query_texts, label_texts }
+        let (queries, labels) = (data.queries(Split::Train), data.labels());
+        let query = |&q: &u32| texts.slot(ids.queries[q as usize], |packed| queries.push_to(q as usize, packed));
+        let query_texts = rows.iter().map(query).collect();
+        let label = |&l: &u32| texts.slot(ids.labels[l as usize], |packed| labels.push_to(l as usize, packed));
+        let label_texts = found.shared.iter().map(label).collect();
+        Batch {
+            rows: rows.to_vec(),
+            labels: found.shared,
+            targets: found.target.into(),
+            keep,
+            texts: texts.texts,
+            query_texts,
+            label_texts,
+        }
     }
+    /// Pairs that were masked.
+    pub fn masked(&self) -> usize {
+        self.keep.iter().filter(|&&k| k == 0.0).count()
+    }
+}
+
+/// The rows of a data set's relation, as `samplers` reads them.
+pub(crate) fn csr<'a>((starts, items): (&'a [u64], &'a [u32])) -> Csr<'a> {
+    Csr { starts, items }
 }
 
 /// Packs a text when it is met for the first time.
