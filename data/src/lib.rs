@@ -3,3 +3,6 @@
 pub mod delimited;
 pub(crate) mod lines;
 pub mod title;
+pub mod tokenizer;
+
+pub use tokenizer::Tokenizer;
