@@ -163,6 +163,8 @@ fn the_bootstrap_draws_every_query_of_an_odd_number() {
     // Means are 0, 1, 2, 3 with chances 8, 12, 6, 1 of 27: 0.025 lies at 0, 0.975 at 3 or 2.
     assert_eq!((three.difference, three.low, three.high), (1.0, 0.0, three.high));
     assert!(three.high >= 2.0);
+    let one = Interval { difference: 3.0, low: 3.0, high: 3.0 };
+    assert_eq!(paired_bootstrap(&[5.0], &[2.0], 10, Stream::new(1, 1)), one);
     assert_eq!(bootstrap::quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
     assert_eq!(bootstrap::quantile(&[7.0], 0.975), 7.0);
 }
@@ -178,4 +180,6 @@ fn each_bin_holds_a_third_of_the_positives() {
     assert_eq!(bins.only(Torso, &[0, 3, 5]), [3, 5]);
     assert_eq!((bins.frequencies(Tail), bins.frequencies(Torso)), (Some(0..=3), Some(3..=4)));
     assert_eq!(FrequencyBins::new(&[0, 0]).frequencies(Head), None);
+    let equal = FrequencyBins::new(&[3, 3, 3]);
+    assert_eq!([0, 1, 2].map(|label| equal.bin(label)), Bin::ALL);
 }
