@@ -21,6 +21,7 @@ use std::path::Path;
 use tokenizers::{Encoding, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
 
 pub use vocabulary::BertText;
+pub(crate) use vocabulary::SPECIAL;
 
 /// The largest `tokenizer.json` or `vocab.txt` that is read, in bytes.
 pub const BYTES_MAX: u64 = 64 << 20;

@@ -80,7 +80,8 @@ fn tokenizer_json(pieces: &[String], ids: &HashMap<&str, usize>, text: BertText)
         "padding": null,
         "added_tokens": added,
         "normalizer": {"type": "BertNormalizer", "clean_text": true,
-                       "handle_chinese_chars": text.split_chinese, "strip_accents": text.strip_accents, "lowercase": text.lowercase},
+                       "handle_chinese_chars": text.split_chinese,
+                       "strip_accents": text.strip_accents, "lowercase": text.lowercase},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "post_processor": {
             "type": "TemplateProcessing",
