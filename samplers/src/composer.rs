@@ -56,7 +56,8 @@ impl Plan {
         if cut.last == Last::Drop && order.len() > cut.batch {
             order.truncate(order.len() / cut.batch * cut.batch);
         }
-        let ends = (0..order.len().div_ceil(cut.batch)).map(|b| ((b + 1) * cut.batch).min(order.len()) as u32);
+        let ends =
+            (0..order.len().div_ceil(cut.batch)).map(|b| ((b + 1) * cut.batch).min(order.len()) as u32);
         Plan { ends: ends.collect(), order }
     }
     /// The number of batches.

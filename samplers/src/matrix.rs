@@ -21,7 +21,11 @@ impl<'a> Matrix<'a> {
     /// If `width` is 0 or does not divide the length.
     #[track_caller]
     pub fn new(data: &'a [f32], width: usize) -> Matrix<'a> {
-        assert!(width > 0 && data.len().is_multiple_of(width), "Matrix: {} numbers, width {width}", data.len());
+        assert!(
+            width > 0 && data.len().is_multiple_of(width),
+            "Matrix: {} numbers, width {width}",
+            data.len()
+        );
         Matrix { data, width }
     }
     /// The number of rows.

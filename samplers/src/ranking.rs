@@ -57,7 +57,9 @@ mod tests {
     fn words_compare_as_numbers_and_ties_by_id() {
         let rising_numbers = [f32::NEG_INFINITY, -2.5, -1e-30, 0.0, 1e-30, 0.5, 3.0, f32::INFINITY];
         for pair in rising_numbers.windows(2) {
-            assert!(rising(pair[0], u32::MAX) < rising(pair[1], 0) && best(pair[0], 0) < best(pair[1], u32::MAX));
+            assert!(
+                rising(pair[0], u32::MAX) < rising(pair[1], 0) && best(pair[0], 0) < best(pair[1], u32::MAX)
+            );
         }
         assert!(rising(1.0, 3) < rising(1.0, 4) && best(1.0, 3) > best(1.0, 4));
         assert_eq!(rising(-0.0, 7), rising(0.0, 7));

@@ -52,8 +52,7 @@ impl Composer for Cluster {
         let embeddings = snapshot.queries.expect("refresh comes after need, which asked for the queries");
         let depth = depth(self.rows.len(), size as usize);
         let made = clusters(engine, embeddings, &self.rows, depth, stream.at_step(u64::from(epoch)));
-        self.state =
-            State { order: made.order, ends: made.ends, epoch, made_at_step: snapshot.made_at_step };
+        self.state = State { order: made.order, ends: made.ends, epoch, made_at_step: snapshot.made_at_step };
     }
 
     fn plan(&self, epoch: u32, stream: Stream) -> Plan {

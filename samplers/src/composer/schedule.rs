@@ -26,10 +26,14 @@ impl Schedule {
     /// If the list is empty, its epochs do not rise, a size is 0, or `refresh` is 0.
     pub fn new(sizes: Vec<(u32, u32)>, refresh: u32) -> Result<Schedule> {
         if sizes.is_empty() || !sizes.is_sorted_by(|a, b| a.0 < b.0) {
-            return Err(Error::input("the curriculum of cluster sizes needs at least one entry and rising epochs"));
+            return Err(Error::input(
+                "the curriculum of cluster sizes needs at least one entry and rising epochs",
+            ));
         }
         if refresh == 0 || sizes.iter().any(|&(_, size)| size == 0) {
-            return Err(Error::input("cluster sizes and the epochs between two clusterings must be at least 1"));
+            return Err(Error::input(
+                "cluster sizes and the epochs between two clusterings must be at least 1",
+            ));
         }
         Ok(Schedule { sizes, refresh })
     }
@@ -82,7 +86,8 @@ mod tests {
     fn the_published_curriculum_gives_the_published_cluster_sizes() {
         let n = 294_805;
         let ngame = Schedule::ngame_300();
-        let table = [(10, 18), (20, 17), (25, 16), (50, 15), (75, 14), (100, 13), (125, 12), (150, 11), (200, 10)];
+        let table =
+            [(10, 18), (20, 17), (25, 16), (50, 15), (75, 14), (100, 13), (125, 12), (150, 11), (200, 10)];
         for (row, &(from, log_leaves)) in table.iter().enumerate() {
             let until = table.get(row + 1).map_or(300, |next| next.0);
             for epoch in from..until {
@@ -109,7 +114,17 @@ mod tests {
 
     #[test]
     fn a_tree_has_no_more_leaves_than_rows() {
-        let table = [(0, 4, 0), (1, 4, 0), (2, 1, 1), (3, 1, 1), (5, 1, 2), (8, 1, 3), (9, 4, 2), (16, 4, 2), (7, 9, 0)];
+        let table = [
+            (0, 4, 0),
+            (1, 4, 0),
+            (2, 1, 1),
+            (3, 1, 1),
+            (5, 1, 2),
+            (8, 1, 3),
+            (9, 4, 2),
+            (16, 4, 2),
+            (7, 9, 0),
+        ];
         for (rows, size, want) in table {
             assert_eq!(depth(rows, size), want, "{rows} rows, size {size}");
         }
@@ -117,7 +132,8 @@ mod tests {
 
     #[test]
     fn a_senseless_curriculum_is_refused() {
-        for (sizes, refresh) in [(vec![], 1), (vec![(3, 4), (3, 8)], 1), (vec![(0, 0)], 1), (vec![(0, 4)], 0)] {
+        for (sizes, refresh) in [(vec![], 1), (vec![(3, 4), (3, 8)], 1), (vec![(0, 0)], 1), (vec![(0, 4)], 0)]
+        {
             assert!(Schedule::new(sizes, refresh).is_err());
         }
         assert!(Schedule::fixed(8, 0, 5).is_ok());

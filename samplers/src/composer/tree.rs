@@ -78,7 +78,13 @@ impl Tree<'_> {
     fn children(&self, team: Team<'_>, node: &Node) -> [Node; 2] {
         let split = split(team, self.sphere, &node.ids, self.start(node));
         let side = |second: bool| Node {
-            ids: node.ids.iter().zip(&split.second).filter(|(_, s)| **s == second).map(|(&id, _)| id).collect(),
+            ids: node
+                .ids
+                .iter()
+                .zip(&split.second)
+                .filter(|(_, s)| **s == second)
+                .map(|(&id, _)| id)
+                .collect(),
             level: node.level + 1,
             index: 2 * node.index + u64::from(second),
         };
