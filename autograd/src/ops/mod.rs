@@ -4,8 +4,21 @@
 use crate::gradcheck::Case;
 
 mod add;
+mod detach;
+mod div;
+mod exp;
+mod gather;
+mod gelu;
+mod log;
 mod mul;
+mod relu;
+mod reshape;
+mod scale;
+mod sigmoid;
+mod softplus;
+mod sub;
 mod sum;
+mod tanh;
 
 /// An operation in the list.
 pub struct Entry {
@@ -17,7 +30,20 @@ pub struct Entry {
 
 /// All operations.
 pub const OPS: &[Entry] = &[
-    add::ENTRY, //
+    add::ENTRY,
+    detach::ENTRY,
+    div::ENTRY,
+    exp::ENTRY,
+    gather::ENTRY,
+    gelu::ENTRY,
+    log::ENTRY,
     mul::ENTRY,
+    relu::ENTRY,
+    reshape::ENTRY,
+    scale::ENTRY,
+    sigmoid::ENTRY,
+    softplus::ENTRY,
+    sub::ENTRY,
     sum::ENTRY,
+    tanh::ENTRY,
 ];
