@@ -38,7 +38,7 @@ impl Trainer {
     fn gradient(&mut self, rows: &[u32], stream: Stream) -> (Measured, ParamGrads) {
         let batch = Batch::compose(&self.data, &self.text_ids, &*self.parts.miner, rows, stream);
         let (encoder_tape, loss_tape) = (Tape::new(&self.engine), Tape::new(&self.engine));
-        let encoded = Encoded::new(&encoder_tape, &self.model, &batch.texts, stream, self.exec);
+        let encoded = Encoded::new(&encoder_tape, &self.network, &batch.texts, stream, self.exec);
 
         let embeddings = loss_tape.leaf(encoded.embeddings());
         let queries = embeddings.gather(batch.query_texts.clone());
@@ -71,7 +71,7 @@ impl Trainer {
         let report = total.report(self, batches.len(), grad_norm);
         self.demand_finite(&report, batches)?;
         clip::clip_to(&self.engine, &mut grads, grad_norm, self.config.train.clip);
-        self.optimizer.step(&self.engine, &mut self.model.params, &grads, report.rate as f32);
+        self.optimizer.step(&self.engine, &mut self.network.model.params, &grads, report.rate as f32);
         self.advance(batches.len());
         Ok(report)
     }
