@@ -15,6 +15,11 @@ macro_rules! for_real {
     };
 }
 
+pub mod adagrad;
+pub mod adamw;
 pub mod broadcast;
+pub mod given;
 pub mod map;
 pub mod rows;
+pub mod sgd;
+pub mod squares;
