@@ -13,7 +13,7 @@ use crate::observer::Observer;
 use data::{DataSet, Split};
 use engine::container::{Container, Verify, View, Writer};
 use engine::{Engine, Result};
-use samplers::knn;
+use samplers::knn::{Titles, Voting, search_with_votes};
 use samplers::search::{Limits, search};
 use samplers::{Csr, Matrix};
 use std::path::Path;
@@ -127,17 +127,20 @@ impl Index {
         ranking: &Ranking<'_>,
     ) -> Vec<Vec<(u32, f32)>> {
         let limits = Limits { exclude: ranking.exclude, only: ranking.only };
-        let hits = search(engine, queries, self.labels(), ranking.k, limits);
+        let hits = match (ranking.knn, &self.titles) {
+            (0, _) => search(engine, queries, self.labels(), ranking.k, limits),
+            (_, None) => panic!("titles are to vote, but the index was built without them"),
+            (nearest, Some(titles)) => {
+                let titles = Titles {
+                    embeddings: titles.matrix(self.width),
+                    labels: csr(data.positive_rows(Split::Train)),
+                    exclude: ranking.exclude_titles,
+                };
+                let voting = Voting { nearest, ..Voting::EMBEDDINGS };
+                search_with_votes(engine, queries, self.labels(), titles, voting, ranking.k, limits)
+            }
+        };
         let pairs = |(ids, scores): (&[u32], &[f32])| ids.iter().copied().zip(scores.iter().copied()).collect();
-        let by_text: Vec<Vec<(u32, f32)>> = (0..queries.rows()).map(|i| pairs(hits.row(i))).collect();
-        if ranking.knn == 0 {
-            return by_text;
-        }
-        let titles = self.titles.as_ref().expect("the index was built with titles").matrix(self.width);
-        let limits = Limits { exclude: ranking.exclude_titles, only: None };
-        let near = search(engine, queries, titles, ranking.knn, limits);
-        let labels_of = csr(data.positive_rows(Split::Train));
-        let fused = knn::Fused { near: &near, labels_of, power: 4, limits: Limits { exclude: ranking.exclude, only: ranking.only } };
-        knn::fuse(&fused, queries, self.labels(), &by_text, ranking.k)
+        (0..queries.rows()).map(|i| pairs(hits.row(i))).collect()
     }
 }

@@ -8,8 +8,8 @@ use crate::exec::Exec;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
 use crate::recipes::Parts;
-use autograd::optim::{AdamW, Optimizer};
-use autograd::schedule::{Kind as Shape, Schedule};
+use autograd::optim::{AdamW, AdamWOptions, Optimizer};
+use autograd::{Schedule, ScheduleKind};
 use data::{DataSet, Holdout, Split};
 use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
 use samplers::bank::Bank;
@@ -70,19 +70,21 @@ impl Trainer {
         let steps_per_epoch = steps_per_epoch(&config, train_rows.len());
         let total = total_steps(&config, steps_per_epoch);
         let kind = match &*config.train.schedule {
-            "cosine" => Shape::Cosine,
-            "constant" => Shape::Constant,
-            _ => Shape::Linear,
+            "cosine" => ScheduleKind::Cosine,
+            "constant" => ScheduleKind::Constant,
+            _ => ScheduleKind::Linear,
         };
         let queries = data.queries(Split::Train).len();
         let bank = parts.wants_bank().then(|| Bank::new(queries, network.width()));
         let t = &config.train;
-        let optimizer = AdamW::new(t.weight_decay as f32).decay_all(t.decay_all);
+        let schedule = Schedule { kind, warmup_steps: t.warmup_steps.min(total / 2), total_steps: total + 1 };
+        let options = AdamWOptions { weight_decay: t.weight_decay, decay_all: t.decay_all, ..AdamWOptions::default() };
+        let optimizer = AdamW::new(options);
         Ok(Trainer {
             engine: engine.clone(),
             text_ids: TextIds::of(&data),
             exec: if t.chunk == 0 { Exec::Whole } else { Exec::Chunked(t.chunk) },
-            schedule: Schedule::new(kind, t.warmup_steps.min(total / 2), total),
+            schedule,
             data,
             config,
             network,
@@ -240,7 +242,11 @@ fn total_steps(config: &Config, steps_per_epoch: u64) -> u64 {
     }
 }
 
-fn check_vocabulary(data: &DataSet, model: &models::Model) -> Result<()> {
+/// The token ids of a data set must be rows of the model, and its texts must fit.
+///
+/// # Errors
+/// If they do not: with what to do.
+pub(crate) fn check_vocabulary(data: &DataSet, model: &models::Model) -> Result<()> {
     let (tokens, rows) = (data.vocab_size(), model.architecture.vocab());
     if tokens > rows {
         return Err(Error::input(format!("the data set has token ids up to {tokens}, the model knows {rows}"))
