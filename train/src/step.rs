@@ -67,10 +67,9 @@ impl Trainer {
             grads.add(&self.engine, more);
         }
         grads.scale(&self.engine, 1.0 / batches.len() as f64);
-        let grad_norm = grads.norm(&self.engine);
+        let grad_norm = clip(&self.engine, &mut grads, self.config.train.norm_max());
         let report = total.report(self, batches.len(), grad_norm);
         self.demand_finite(&report, batches)?;
-        self.clip(&mut grads, grad_norm);
         self.optimizer.step(&self.engine, &mut self.network.model.params, &grads, report.rate as f32);
         self.advance(batches.len());
         Ok(report)
