@@ -1,0 +1,139 @@
+//! What can be typed: the verbs, and the flags that every verb takes.
+
+use crate::context::Context;
+use crate::early::Done;
+use crate::{doctor, encode, evaluate, export, predict, prepare, resume, strategies, train};
+use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::num::NonZeroUsize;
+
+/// The verbs that the list of commands leaves out; a test holds each to a line here.
+const MORE: &str = "\
+More:
+  encode       Embed texts, one a line, into an .npy file
+  strategies   List the ways to choose negatives
+  doctor       Say what this machine offers, and test the arithmetic
+  completions  Print the completions of a shell
+
+Exit codes: 0 done, 1 failure, 2 usage, 3 bad input, 4 damaged file, 5 refused (memory, disk), 6 NaN,
+7 threshold missed, 74 input/output, 130 and 143 interrupted after saving.";
+
+/// Trains text encoders and label classifiers on mined hard negatives. One binary, no network.
+#[derive(Parser)]
+#[command(name = "lode", version, after_help = MORE, disable_help_subcommand = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Flags that every verb takes.
+#[derive(Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// Print JSON on stdout, and nothing else there
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress on stderr
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more on stderr: times, memory, checkpoints
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// Threads to work with [default: all cores]; results do not depend on it
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Colours on stderr; NO_COLOR is heard too
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorChoice,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Make a data set: read, check, tokenize, write one mapped file
+    Prepare(prepare::Args),
+    /// Train an encoder on a data set
+    Train(Box<train::Args>),
+    /// Take up a run where its newest checkpoint left it
+    Resume(resume::Args),
+    /// Measure a model or a run on a data set
+    Evaluate(evaluate::Args),
+    /// Answer texts with labels
+    Predict(predict::Args),
+    /// Write a model for other programs
+    Export(export::Args),
+    /// Embed texts, one a line, into an .npy file
+    #[command(hide = true)]
+    Encode(encode::Args),
+    /// List the ways to choose negatives
+    #[command(hide = true)]
+    Strategies,
+    /// Say what this machine offers, and test the arithmetic
+    #[command(hide = true)]
+    Doctor,
+    /// Print the completions of a shell
+    #[command(hide = true)]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Verb {
+    /// Does it.
+    pub(crate) fn run(&self, context: &Context) -> Done {
+        match self {
+            Verb::Prepare(args) => prepare::run(args, context),
+            Verb::Train(args) => train::run(args, context),
+            Verb::Resume(args) => resume::run(args, context),
+            Verb::Evaluate(args) => evaluate::run(args, context),
+            Verb::Predict(args) => predict::run(args, context),
+            Verb::Export(args) => export::run(args, context),
+            Verb::Encode(args) => encode::run(args, context),
+            Verb::Strategies => strategies::run(context),
+            Verb::Doctor => doctor::run(context),
+            Verb::Completions { shell } => {
+                let mut script = vec![];
+                clap_complete::generate(*shell, &mut Cli::command(), "lode", &mut script);
+                context.print_bytes(&script)
+            }
+        }
+    }
+}
+
+/// Reads the arguments of this process. `--color` counts for the messages about the arguments too.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    let given: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let said = |when: &str| {
+        let apart = given.windows(2).any(|w| w[0] == "--color" && w[1] == when);
+        apart || given.iter().any(|a| a.to_str() == Some(&format!("--color={when}")))
+    };
+    let color = match (said("always"), said("never")) {
+        (true, _) => ColorChoice::Always,
+        (_, true) => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    };
+    Cli::from_arg_matches(&Cli::command().color(color).try_get_matches_from(given)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hidden_verb_has_a_line_under_more() {
+        let command = Cli::command();
+        let hidden: Vec<&str> =
+            command.get_subcommands().filter(|c| c.is_hide_set()).map(clap::Command::get_name).collect();
+        assert!(hidden.len() >= 4, "{hidden:?}");
+        for name in hidden {
+            assert!(MORE.lines().any(|l| l.trim_start().starts_with(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}
