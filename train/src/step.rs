@@ -44,8 +44,8 @@ impl Trainer {
         let queries = embeddings.gather(batch.query_texts.clone());
         let labels = embeddings.gather(batch.label_texts.clone());
         let scores = queries.matmul_nt(labels);
-        let edits = self.parts.shape(&scores.value(), &batch);
-        let loss = self.parts.objective.loss(scores, &batch.targets, &edits);
+        let terms = self.parts.shape(&scores.value(), &batch);
+        let loss = self.parts.objective.loss(scores, &terms);
 
         if let Some(bank) = &mut self.bank {
             bank.write(self.progress.step, &batch.rows, queries.value().data());

@@ -53,8 +53,7 @@ impl Trainer {
     pub fn new(engine: &Engine, data: DataSet, mut network: Network, config: Config) -> Result<Trainer> {
         check_vocabulary(&data, &network.model)?;
         if config.model.dropout >= 0.0 {
-            network.model.set_dropout(config.model.dropout);
-            network = Network::new(network.model);
+            network.set_dropout(config.model.dropout);
         }
         network.recompute = config.model.recompute;
         let holdout = Stream::new(config.train.seed, tags::HOLDOUT);
