@@ -5,7 +5,7 @@ use crate::config::{Config, Settings};
 use crate::network::Network;
 use crate::run_dir::RunDir;
 use crate::trainer::restore_params;
-use data::{DataSet, Tokenizer};
+use data::DataSet;
 use engine::{Error, Result};
 use models::hf::{self, Card, Export};
 use models::{Architecture, Model, bag, bert, init_from_bag};
@@ -57,7 +57,7 @@ fn fresh(name: &str, vocab: usize, width: usize, tokens_max: usize) -> Result<Ar
     let size = match name {
         "bag" => {
             let width = if width == 0 { BAG_WIDTH } else { width };
-            return Ok(Architecture::Bag(bag::Config::new(vocab, width)));
+            return Ok(Architecture::Bag(bag::Config { vocab, width, normalise: true }));
         }
         "tiny" => bert::Size::TINY,
         _ => bert::Size::SMALL,
@@ -86,24 +86,15 @@ fn bag_table(path: &Path) -> Result<engine::Tensor> {
 /// If there is none, or it is damaged.
 pub fn network(path: &Path) -> Result<Network> {
     if !RunDir::is_run(path) {
-        return Ok(Network::new(hf::read(path)?.model));
+        return Ok(Network::of_import(hf::read(path)?));
     }
     let run = RunDir::at(path);
-    let mut model = hf::read(&run.model())?.model;
+    let mut import = hf::read(&run.model())?;
     if !checkpoint::list(&run.checkpoints()).is_empty() {
         let (newest, _, _) = Checkpoint::newest(&run.checkpoints())?;
-        restore_params(&mut model, newest.params)?;
+        restore_params(&mut import.model, newest.params)?;
     }
-    Ok(Network::new(model))
-}
-
-/// The tokenizer of a model directory or of a run.
-///
-/// # Errors
-/// If it is missing or cannot be read.
-pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
-    let folder = if RunDir::is_run(path) { path.join("model") } else { path.to_owned() };
-    Tokenizer::from_dir(&hf::read_tokenizer_folder(&folder)?)
+    Ok(Network::of_import(import))
 }
 
 /// A run's directory and its settings.
@@ -154,7 +145,7 @@ pub fn export(network: &Network, tokenizer: &[u8], tokens_max: usize, card: Card
         params: &model.params,
         tokens_max,
         tokenizer_json: tokenizer,
-        card,
+        card: &card,
     };
     hf::write(&export, dir)
 }
