@@ -48,6 +48,7 @@ pub use delimited::Dialect;
 pub use engine::container::Verify;
 pub use holdout::{Holdout, holdout};
 pub use prepare::prepare;
+pub use read::csv::columns;
 pub use set::DataSet;
 pub use source::{CsvSource, OnBadLine, PrepareOptions, Progress, Source, Stage, TokenizerChoice};
 pub use summary::{Example, Spread, Summary};

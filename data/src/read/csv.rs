@@ -47,6 +47,18 @@ pub(crate) fn read(source: &CsvSource, build: &mut Build) -> Result<()> {
     Ok(())
 }
 
+/// The names of the columns of a table, as its first line gives them.
+///
+/// # Errors
+/// If the file cannot be read or is empty.
+pub fn columns(path: &Path) -> Result<Vec<String>> {
+    let mut records = Records::open(path, Dialect::of(path))?;
+    match records.next()? {
+        Some(head) => Ok(head.fields.iter().map(|f| f.trim().to_owned()).collect()),
+        None => Err(Error::input("the file has no header").at(path)),
+    }
+}
+
 fn find_columns(head: &Record, source: &CsvSource) -> Result<Columns> {
     let find = |name: &str| {
         let at = head.fields.iter().position(|f| f.trim() == name);
