@@ -64,6 +64,10 @@ impl Predictor {
         };
         Ok(Predictor { engine: engine.clone(), network, tokenizer, data, index, knn })
     }
+    /// The model that answers.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
     /// The data set whose labels it gives.
     pub fn data(&self) -> &DataSet {
         &self.data

@@ -31,14 +31,31 @@ pub struct Outcome {
 /// # Errors
 /// If the directory is not empty, the data set or the model cannot be read, or they do not fit each other.
 pub fn begin(engine: &Engine, settings: &Settings, out: &Path) -> Result<(Trainer, RunDir)> {
+    let trainer = assemble(engine, settings)?;
+    let dir = found(&trainer, settings, out)?;
+    Ok((trainer, dir))
+}
+
+/// The first half of [`begin`]: everything in memory, nothing on disk yet.
+///
+/// # Errors
+/// If the data set or the model cannot be read, or they do not fit each other.
+pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
     let config = settings.config()?;
     let data = DataSet::open(&config.data.path, Verify::Header)?;
     let network = load::source(&config, &data)?;
-    let trainer = Trainer::new(engine, data, network, config)?;
+    Trainer::new(engine, data, network, config)
+}
+
+/// The second half of [`begin`]: the directory, with the configuration and the model as it starts.
+///
+/// # Errors
+/// If the directory is not empty, or the system refuses.
+pub fn found(trainer: &Trainer, settings: &Settings, out: &Path) -> Result<RunDir> {
     let dir = RunDir::create(out)?;
     load::write_model(&trainer.network, trainer.data(), &dir.model(), &[])?;
     RunDir::write_text(&dir.config(), &settings.to_string())?;
-    Ok((trainer, dir))
+    Ok(dir)
 }
 
 /// Takes a run up where its newest whole checkpoint left it.
