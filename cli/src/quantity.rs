@@ -2,23 +2,23 @@
 
 use std::str::FromStr;
 
-/// A number of bytes: `16G`, `512M`, `1.5g`, `4096`. Units are powers of 1024, with or without `B` or `iB`.
+/// A number of bytes: `16G` (powers of 1000), `16Gi` (powers of 1024), `512M`, `1.5g`, `4096`; a `B` may follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bytes(pub(crate) u64);
+pub(crate) struct Bytes(pub(crate) usize);
 
 impl FromStr for Bytes {
     type Err = String;
     fn from_str(text: &str) -> Result<Bytes, String> {
         let lower = text.trim().to_lowercase();
-        let bare = lower.trim_end_matches('b').trim_end_matches('i');
-        let power = |unit: char| " kmgt".find(unit);
-        let (number, power) = match bare.chars().last().and_then(power) {
-            Some(p) if p > 0 => (&bare[..bare.len() - 1], p as u32),
+        let bare = lower.trim_end_matches('b');
+        let (bare, base) = bare.strip_suffix('i').map_or((bare, 1000f64), |bare| (bare, 1024.0));
+        let (number, power) = match bare.char_indices().last().map(|(at, unit)| (at, "kmgt".find(unit))) {
+            Some((at, Some(power))) => (&bare[..at], power as i32 + 1),
             _ => (bare, 0),
         };
         let number = number.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
         let number = number.ok_or_else(|| "a size is a number and a unit, for example 16G or 512M".to_owned())?;
-        Ok(Bytes((number * 1024f64.powi(power as i32)) as u64))
+        Ok(Bytes((number * base.powi(power)) as usize))
     }
 }
 
@@ -39,16 +39,6 @@ impl FromStr for Seconds {
         let number = number.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
         let number = number.ok_or_else(|| "a time is a number and a unit, for example 30s, 5m or 1.5h".to_owned())?;
         Ok(Seconds(number * unit))
-    }
-}
-
-/// Bytes for people: three figures or more, and a unit.
-pub(crate) fn bytes(n: u64) -> String {
-    match n {
-        0..1024 => format!("{n} B"),
-        1024..1_048_576 => format!("{:.1} KiB", n as f64 / 1024.0),
-        1_048_576..1_073_741_824 => format!("{:.1} MiB", n as f64 / 1_048_576.0),
-        _ => format!("{:.2} GiB", n as f64 / 1_073_741_824.0),
     }
 }
 
@@ -83,16 +73,15 @@ mod tests {
     #[test]
     fn sizes_and_times_are_read() {
         let size = |t: &str| t.parse::<Bytes>().ok().map(|b| b.0);
-        assert_eq!((size("16G"), size("512 MiB"), size("4096")), (Some(16 << 30), Some(512 << 20), Some(4096)));
-        assert_eq!((size("1.5kb"), size("G"), size("-1G"), size("nan")), (Some(1536), None, None, None));
+        assert_eq!((size("16G"), size("512 MiB"), size("4096")), (Some(16_000_000_000), Some(512 << 20), Some(4096)));
+        assert_eq!((size("1.5kb"), size("G"), size("-1G"), size("nan")), (Some(1500), None, None, None));
         let time = |t: &str| t.parse::<Seconds>().ok().map(|s| s.0);
         assert_eq!((time("30s"), time("5m"), time("1.5h"), time("45")), (Some(30.0), Some(300.0), Some(5400.0), Some(45.0)));
         assert_eq!((time("s"), time("-3s"), time("3 days")), (None, None, None));
     }
 
     #[test]
-    fn sizes_times_and_counts_are_written() {
-        assert_eq!((bytes(12), bytes(1536), bytes(5 << 30)), ("12 B".into(), "1.5 KiB".into(), "5.00 GiB".into()));
+    fn times_and_counts_are_written() {
         let spans = [0.21, 42.4, 80.0, 3900.0].map(span);
         assert_eq!(spans, ["0.2 s", "42 s", "1 min 20 s", "1 h 05 min"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1 000", "1 234 567"]);

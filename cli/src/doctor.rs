@@ -1,0 +1,152 @@
+//! `lode doctor`: what this machine offers, and whether the arithmetic on it is right.
+
+use crate::context::Context;
+use crate::early::Done;
+use crate::memory;
+use crate::render::table;
+use engine::container::{Container, Verify, Writer};
+use engine::random::philox;
+use engine::{Engine, Error, Kind, Mat, Result, Stream, gemm};
+use serde_json::{Value, json};
+use std::path::Path;
+use train::plan::bytes;
+
+/// Examines.
+pub(crate) fn run(context: &Context) -> Done {
+    let engine = context.engine();
+    let tests = [("gemm", check_gemm(&engine)), ("random", check_random()), ("files", check_files())];
+    let (total, available) = memory::machine().unzip();
+    let here = std::env::current_dir().unwrap_or_default();
+    let free = free_space(&here);
+    let failed: Vec<&str> = tests.iter().filter(|(_, r)| r.is_err()).map(|(name, _)| *name).collect();
+    if context.json {
+        let told = |r: &Result<()>| r.as_ref().map_or_else(|e| Value::from(e.to_string()), |()| "ok".into());
+        let tests: serde_json::Map<String, Value> = tests.iter().map(|(n, r)| ((*n).to_owned(), told(r))).collect();
+        context.print_json(&json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "kernels": engine.kernel_class().name(),
+            "cpu": cpu_name(),
+            "cpu_features": cpu_features(),
+            "threads": context.threads,
+            "memory_bytes": total,
+            "memory_available_bytes": available,
+            "disk_free_bytes": free,
+            "cuda": Value::Null,
+            "self_test": tests,
+        }))?;
+    } else {
+        let size = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), |n| bytes(n as usize));
+        let line = |name: &str, what: String| format!("{name:<10} {what}\n");
+        let mut text = line("version", format!("lode {}", env!("CARGO_PKG_VERSION")));
+        text += &line("processor", cpu_name().unwrap_or_else(|| "unknown".to_owned()));
+        text += &line("features", cpu_features().join(" "));
+        text += &line("kernels", engine.kernel_class().name().to_owned());
+        text += &line("threads", context.threads.to_string());
+        text += &line("memory", format!("{}, {} to be had", size(total), size(available)));
+        text += &line("disk", format!("{} free here", size(free)));
+        text += &line("CUDA", "no CUDA device (this build computes on the processor alone)".to_owned());
+        let told = |r: &Result<()>| r.as_ref().map_or_else(ToString::to_string, |()| "ok".to_owned());
+        let rows: Vec<Vec<String>> =
+            tests.iter().map(|(name, r)| vec![format!("self-test  {name}"), told(r)]).collect();
+        context.print(&(text + &table(&rows)))?;
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Other, format!("the self-test failed: {}", failed.join(", "))).into()),
+    }
+}
+
+/// The fast product against the definition, on a shape that fills no block.
+fn check_gemm(engine: &Engine) -> Result<()> {
+    let (m, k, n) = (67, 129, 45);
+    let numbers = |tag: u64, count: usize| -> Vec<f32> {
+        let stream = Stream::new(1, tag);
+        (0..count as u64).map(|i| (2.0 * stream.uniform(i) - 1.0) as f32).collect()
+    };
+    let (a, b) = (numbers(1, m * k), numbers(2, k * n));
+    let mut c = vec![0f32; m * n];
+    gemm(engine, 1.0, Mat::new(&a, m, k), Mat::new(&b, k, n), 0.0, &mut c);
+    for (at, &got) in c.iter().enumerate() {
+        let (i, j) = (at / n, at % n);
+        let want: f64 = (0..k).map(|x| f64::from(a[i * k + x]) * f64::from(b[x * n + j])).sum();
+        if (want - f64::from(got)).abs() > 1e-4 {
+            return Err(Error::new(Kind::Numeric, format!("element ({i}, {j}) is {got}, it should be {want}")));
+        }
+    }
+    Ok(())
+}
+
+/// A known answer of Random123 (kat_vectors, philox4x32 with ten rounds, all bits set).
+fn check_random() -> Result<()> {
+    let got = philox([u32::MAX; 4], [u32::MAX; 2]);
+    match got == [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd] {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Numeric, format!("philox gives {got:08x?}"))),
+    }
+}
+
+/// A container is written, read back and removed.
+fn check_files() -> Result<()> {
+    let path = std::env::temp_dir().join(format!("lode-doctor-{}.lode", std::process::id()));
+    let round = || -> Result<()> {
+        let values: Vec<u64> = (0..1000).collect();
+        let mut writer = Writer::create(&path, "doctor")?;
+        writer.section("numbers", &values)?;
+        writer.commit()?;
+        let back = Container::open(&path, "doctor", Verify::Full)?;
+        match back.slice::<u64>("numbers")? == values {
+            true => Ok(()),
+            false => Err(Error::damaged(&path, "numbers", "came back changed")),
+        }
+    };
+    let result = round();
+    // Nothing depends on it, and the error above, if any, says more.
+    let _ = std::fs::remove_file(&path);
+    result
+}
+
+fn free_space(path: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(path).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+fn cpu_name() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_features() -> Vec<&'static str> {
+    let all = [
+        ("sse4.2", std::is_x86_feature_detected!("sse4.2")),
+        ("avx", std::is_x86_feature_detected!("avx")),
+        ("avx2", std::is_x86_feature_detected!("avx2")),
+        ("fma", std::is_x86_feature_detected!("fma")),
+        ("avx512f", std::is_x86_feature_detected!("avx512f")),
+        ("avx512bw", std::is_x86_feature_detected!("avx512bw")),
+        ("avx512dq", std::is_x86_feature_detected!("avx512dq")),
+        ("avx512vl", std::is_x86_feature_detected!("avx512vl")),
+        ("avx512vnni", std::is_x86_feature_detected!("avx512vnni")),
+        ("avx512bf16", std::is_x86_feature_detected!("avx512bf16")),
+    ];
+    all.into_iter().filter(|&(_, has)| has).map(|(name, _)| name).collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_features() -> Vec<&'static str> {
+    vec![std::env::consts::ARCH]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_sound() {
+        check_gemm(&Engine::new(2)).unwrap();
+        check_random().unwrap();
+        check_files().unwrap();
+        assert!(free_space(Path::new("/")).is_none_or(|n| n > 0));
+    }
+}

@@ -1,0 +1,180 @@
+//! `lode evaluate`: measures a model or a run on the queries of a data set.
+
+use crate::context::Context;
+use crate::early::Done;
+use crate::misses;
+use crate::observer::Terminal;
+use crate::render::{metrics, percent, table};
+use crate::vocabulary;
+use clap::ValueEnum;
+use data::metrics::{Bin, Metric};
+use data::{DataSet, Split, Verify};
+use engine::{Error, Kind, Result};
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+use train::evaluate::{Evaluation, LabelSet, Options, Queries, evaluate};
+use train::load;
+
+/// Flags of `evaluate`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A model directory or a run
+    model: PathBuf,
+    /// The data set
+    data: PathBuf,
+    /// Whose queries
+    #[arg(long, value_enum, default_value = "test")]
+    split: Part,
+    /// What to measure: P, nDCG, PSP, PSnDCG, R, MRR or C, each with its depth
+    #[arg(long, value_name = "LIST", default_value = "P@1,P@3,P@5,nDCG@5,R@10,PSP@1,PSP@5")]
+    metrics: String,
+    /// Let the N nearest training titles vote
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    knn: usize,
+    /// Which labels are ranked and count: all, those seen in training, or those never seen
+    #[arg(long, value_enum, default_value = "all")]
+    labels: Labels,
+    /// The constants of the propensity model
+    #[arg(long, value_name = "A,B", default_value = "0.55,1.5", value_parser = pair)]
+    propensity: (f64, f64),
+    /// Show the N worst misses, and what was predicted
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    errors: usize,
+    /// Also by frequent, middling and rare labels
+    #[arg(long)]
+    by_frequency: bool,
+    /// Exit with 7 unless this is reached, for example P@1=0.60
+    #[arg(long, value_name = "METRIC=VALUE", value_parser = threshold)]
+    require: Vec<(String, f64)>,
+}
+
+/// A split, as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Queries kept apart
+    Test,
+    /// Queries trained on
+    Train,
+}
+
+/// Which labels, as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Labels {
+    /// All labels
+    All,
+    /// Labels with a training query
+    Seen,
+    /// Labels without one
+    Unseen,
+}
+
+fn pair(text: &str) -> Result<(f64, f64), String> {
+    let both = text.split_once(',').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
+    both.ok_or_else(|| "two numbers, for example 0.55,1.5".to_owned())
+}
+
+fn threshold(text: &str) -> Result<(String, f64), String> {
+    let both = text.split_once('=').and_then(|(m, v)| Some((m.trim().to_owned(), v.trim().parse().ok()?)));
+    both.ok_or_else(|| "a metric and a fraction, for example P@1=0.60".to_owned())
+}
+
+/// Measures.
+pub(crate) fn run(args: &Args, context: &Context) -> Done {
+    let mut wanted = Metric::list(&args.metrics)?;
+    let demands = demands(args)?;
+    for (metric, _) in &demands {
+        if !wanted.contains(metric) {
+            wanted.push(*metric);
+        }
+    }
+    let data = DataSet::open(&args.data, Verify::Full)?;
+    let network = load::network(&args.model)?;
+    vocabulary::demand_same(&network, &args.model, &data)?;
+    let split = if args.split == Part::Test { Split::Test } else { Split::Train };
+    let labels = match args.labels {
+        Labels::All => LabelSet::All,
+        Labels::Seen => LabelSet::Seen,
+        Labels::Unseen => LabelSet::Unseen,
+    };
+    let (knn, propensity) = (args.knn, args.propensity);
+    let options = Options { metrics: wanted, knn, labels, propensity, depth: misses::SHOWN };
+    let mut observer = Terminal::new(context);
+    let queries = Queries { split, rows: None };
+    let found = evaluate(&context.engine(), &network, &data, queries, &options, &mut observer)?;
+    observer.finish();
+    if context.json {
+        context.print_json(&object(&found, &data, split, args))?;
+    } else {
+        context.print(&text(&found, &data, split, args))?;
+    }
+    Ok(check(&found, &demands)?)
+}
+
+fn demands(args: &Args) -> Result<Vec<(Metric, f64)>> {
+    args.require.iter().map(|(name, value)| Ok((name.parse()?, *value))).collect()
+}
+
+/// Every threshold must be reached.
+fn check(found: &Evaluation, demands: &[(Metric, f64)]) -> Result<()> {
+    for (metric, wanted) in demands {
+        let value = found.metrics.iter().find(|(m, _)| m == metric).map_or(0.0, |(_, v)| *v);
+        if value < *wanted {
+            return Err(Error::new(Kind::Threshold, format!("{metric} is {value:.4}, at least {wanted} is required")));
+        }
+    }
+    Ok(())
+}
+
+fn object(found: &Evaluation, data: &DataSet, split: Split, args: &Args) -> Map<String, Value> {
+    let mut all = metrics(&found.metrics);
+    if args.by_frequency {
+        let bin = |(bin, values, queries): &(Bin, Vec<(Metric, f64)>, usize)| {
+            let mut values = metrics(values);
+            values.insert("queries".into(), (*queries).into());
+            (bin.name().to_owned(), Value::Object(values))
+        };
+        all.insert("by_frequency".into(), Value::Object(found.by_frequency.iter().map(bin).collect()));
+    }
+    if args.errors > 0 {
+        all.insert("errors".into(), misses::objects(found, data, split, args.errors));
+    }
+    all
+}
+
+fn text(found: &Evaluation, data: &DataSet, split: Split, args: &Args) -> String {
+    let bins: &[_] = if args.by_frequency { &found.by_frequency } else { &[] };
+    let mut head = vec![String::new(), "all".to_owned()];
+    head.extend(bins.iter().map(|(bin, ..)| bin.name().to_owned()));
+    let mut rows = if bins.is_empty() { vec![] } else { vec![head] };
+    for (i, (metric, value)) in found.metrics.iter().enumerate() {
+        let mut row = vec![metric.to_string(), percent(*value)];
+        row.extend(bins.iter().map(|(_, values, _)| percent(values[i].1)));
+        rows.push(row);
+    }
+    let mut queries = vec!["queries".to_owned(), found.hits.len().to_string()];
+    queries.extend(bins.iter().map(|(_, _, n)| n.to_string()));
+    rows.push(queries);
+    let mut shown = table(&rows);
+    if args.errors > 0 {
+        shown.push('\n');
+        shown.push_str(&misses::text(found, data, split, args.errors));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missed_threshold_is_told_and_a_reached_one_is_not() {
+        let p1: Metric = "P@1".parse().unwrap();
+        let found =
+            Evaluation { metrics: vec![(p1, 0.5)], by_frequency: vec![], rankings: vec![], hits: vec![] };
+        assert!(check(&found, &[(p1, 0.5)]).is_ok());
+        let error = check(&found, &[(p1, 0.51)]).expect_err("missed");
+        assert_eq!(error.kind(), Kind::Threshold);
+        assert!(pair("1;2").is_err() && threshold("P@1").is_err());
+        assert_eq!(threshold("P@1=0.6"), Ok(("P@1".into(), 0.6)));
+    }
+}

@@ -1,0 +1,101 @@
+//! `lode export`: a model for other programs, or the embeddings of the labels.
+
+use crate::context::{Context, refused};
+use crate::early::Done;
+use crate::npy;
+use crate::observer::Terminal;
+use crate::vocabulary;
+use clap::ValueEnum;
+use data::{DataSet, Verify};
+use engine::{Error, Packed, Result};
+use models::hf::Card;
+use serde_json::json;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use train::embed::embed;
+use train::{Network, RunDir, load};
+
+/// Flags of `export`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A model directory or a run
+    model: PathBuf,
+    /// What to write
+    #[arg(long, value_enum)]
+    to: Target,
+    /// The directory to write, new or empty
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// npy: the data set whose labels are embedded [default: the one of the run]
+    #[arg(long, value_name = "DATA")]
+    data: Option<PathBuf>,
+}
+
+/// What to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// A directory that sentence-transformers loads
+    Hf,
+    /// labels.npy and labels.jsonl: the embedding, id and title of each label
+    Npy,
+}
+
+/// Exports.
+pub(crate) fn run(args: &Args, context: &Context) -> Done {
+    let network = load::network(&args.model)?;
+    match args.to {
+        Target::Hf => hf(&network, args)?,
+        Target::Npy => npy(&network, args, context)?,
+    }
+    match context.json {
+        true => context.print_json(&json!({"out": args.out, "width": network.width()})),
+        false => {
+            context.say(&format!("{} is written", args.out.display()));
+            Ok(())
+        }
+    }
+}
+
+fn hf(network: &Network, args: &Args) -> Result<()> {
+    let whole = args.model.canonicalize().unwrap_or_else(|_| args.model.clone());
+    let title = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let card = Card { title, ..Card::default() };
+    let tokenizer = network.tokenizer()?.to_json()?;
+    load::export(network, &tokenizer, network.encoder.tokens_max(), card, &args.out)
+}
+
+fn npy(network: &Network, args: &Args, context: &Context) -> Result<()> {
+    let path = match &args.data {
+        Some(path) => path.clone(),
+        None if RunDir::is_run(&args.model) => load::data_of(&args.model)?,
+        None => {
+            let error = Error::input("a model directory has no labels of its own").at(&args.model);
+            return Err(error.help("name the data set whose labels are embedded: --data DATA"));
+        }
+    };
+    let data = DataSet::open(&path, Verify::Full)?;
+    vocabulary::demand_same(network, &args.model, &data)?;
+    demand_empty(&args.out)?;
+    std::fs::create_dir_all(&args.out).map_err(|e| Error::io(&args.out, e))?;
+    let labels = data.labels();
+    let push = |i: usize, packed: &mut Packed| labels.push_to(i, packed);
+    let mut observer = Terminal::new(context);
+    let rows = embed(&context.engine(), network, labels.len(), push, "labels", &mut observer);
+    observer.finish();
+    let mut names = String::new();
+    for i in 0..labels.len() {
+        let _ = writeln!(names, "{}", json!({"uid": labels.uid(i), "title": labels.title(i)}));
+    }
+    RunDir::write_text(&args.out.join("labels.jsonl"), &names)?;
+    let mut writer = npy::Writer::create(&args.out.join("labels.npy"), network.width())?;
+    writer.append(&rows)?;
+    writer.commit()?;
+    Ok(())
+}
+
+fn demand_empty(dir: &Path) -> Result<()> {
+    match std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        true => Err(refused("this directory is not empty").at(dir).help("choose another --out")),
+        false => Ok(()),
+    }
+}

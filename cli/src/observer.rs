@@ -1,0 +1,160 @@
+//! What the terminal gives to a run and shows of it: the clock, the wish to stop, progress, memory.
+
+use crate::context::Context;
+use crate::memory::{self, Sampler};
+use crate::meter::Meter;
+use crate::quantity::{count, span};
+use crate::render::{Style, percent};
+use crate::stop::Stop;
+use std::time::Instant;
+use train::plan::bytes;
+use train::{Event, Observer, StepReport};
+
+/// Seconds over which the speed is taken.
+const SPEED_OVER: f64 = 5.0;
+
+/// The observer of the command line.
+pub(crate) struct Terminal {
+    started: Instant,
+    meter: Meter,
+    style: Style,
+    verbose: bool,
+    stop: Stop,
+    memory: Sampler,
+    steps: u64,
+    done_before: u64,
+    stepping_since: f64,
+    speed: Speed,
+    validation: Option<f64>,
+    /// The last checkpoint: its step and the seconds that it took.
+    pub(crate) saved: Option<(u64, f64)>,
+}
+
+/// Tokens a second, over the last few seconds.
+#[derive(Default)]
+struct Speed {
+    since: f64,
+    tokens: u64,
+    last: f64,
+}
+
+impl Speed {
+    fn add(&mut self, tokens: u64, now: f64) -> f64 {
+        self.tokens += tokens;
+        let span = now - self.since;
+        if span >= SPEED_OVER {
+            *self = Speed { since: now, tokens: 0, last: self.tokens as f64 / span };
+        } else if self.last == 0.0 && span > 0.0 {
+            return self.tokens as f64 / span;
+        }
+        self.last
+    }
+}
+
+impl Terminal {
+    /// Begins to watch.
+    pub(crate) fn new(context: &Context) -> Terminal {
+        Terminal {
+            started: Instant::now(),
+            meter: context.meter(),
+            style: context.style,
+            verbose: context.verbose,
+            stop: context.stop.clone(),
+            memory: Sampler::start(),
+            steps: 0,
+            done_before: 0,
+            stepping_since: 0.0,
+            speed: Speed::default(),
+            validation: None,
+            saved: None,
+        }
+    }
+    /// The most anonymous memory so far, in bytes.
+    pub(crate) fn anonymous_peak(&self) -> Option<u64> {
+        self.memory.anonymous_peak()
+    }
+    /// Takes the bar away and, with `-v`, says what it took.
+    pub(crate) fn finish(&self) {
+        self.meter.clear();
+        if self.verbose {
+            let took = span(self.started.elapsed().as_secs_f64());
+            let peak = self.anonymous_peak().map_or_else(String::new, |p| format!(", memory at most {}", bytes(p as usize)));
+            self.meter.line(&format!("took {took}{peak}"));
+        }
+    }
+    fn stepped(&mut self, report: &StepReport) {
+        let now = self.seconds();
+        let speed = self.speed.add(report.tokens, now);
+        let here = report.step.saturating_sub(self.done_before).max(1);
+        let left = (now - self.stepping_since) / here as f64 * self.steps.saturating_sub(report.step) as f64;
+        let (steps, validation) = (self.steps, self.validation);
+        self.meter.show("train", report.step, steps, || {
+            let measured = validation.map_or_else(String::new, |p| format!("  P@1 {}", percent(p)));
+            let (step, speed) = (count(report.step), count(speed as u64));
+            let loss = report.loss;
+            format!("step {step} of {}  loss {loss:.4}{measured}  {speed} tokens/s  {} left", count(steps), span(left))
+        });
+    }
+    fn more(&self, text: &str) {
+        if self.verbose {
+            self.meter.line(text);
+        }
+    }
+}
+
+impl Observer for Terminal {
+    fn seconds(&mut self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+    fn stop(&mut self) -> bool {
+        self.stop.requested().is_some()
+    }
+    fn event(&mut self, event: &Event<'_>) {
+        match *event {
+            Event::Started { steps, done, steps_per_epoch } => {
+                (self.steps, self.done_before, self.stepping_since) = (steps, done, self.seconds());
+                self.speed.since = self.stepping_since;
+                let from = if done > 0 { format!(", {} done before", count(done)) } else { String::new() };
+                let (steps, epoch) = (count(steps), count(steps_per_epoch));
+                self.meter.line(&format!("train: {steps} steps, {epoch} in an epoch{from}"));
+            }
+            Event::Stepped(report) => self.stepped(report),
+            Event::Embedding { what, done, total } => {
+                let shown = || format!("{} of {}", count(done as u64), count(total as u64));
+                self.meter.show(&format!("embed {what}"), done as u64, total as u64, shown);
+            }
+            Event::Clustered { epoch, clusters, seconds } => {
+                let (clusters, took) = (count(clusters as u64), span(seconds));
+                self.more(&format!("epoch {epoch}: {clusters} clusters of near queries in {took}"));
+            }
+            Event::Validated { step, p_at_1, queries } => {
+                self.validation = Some(p_at_1);
+                let (step, p) = (count(step), percent(p_at_1));
+                self.meter.line(&format!("  step {step}: P@1 {p} on {queries} validation queries"));
+            }
+            Event::Saved { step, seconds } => {
+                self.saved = Some((step, seconds));
+                self.more(&format!("saved step {} in {seconds:.2} s", count(step)));
+            }
+            Event::Warning(text) => self.meter.warning(&format!("{} {text}", self.style.warning("warning:"))),
+            _ => {}
+        }
+    }
+    fn memory_peak(&mut self) -> Option<u64> {
+        memory::resident_peak()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speed_is_of_the_last_seconds_and_not_of_the_whole_run() {
+        let mut speed = Speed::default();
+        assert_eq!(speed.add(100, 1.0), 100.0);
+        assert_eq!(speed.add(900, 5.0), 200.0);
+        assert_eq!(speed.add(1, 6.0), 200.0);
+        assert_eq!(speed.add(49, 10.0), 10.0);
+    }
+}

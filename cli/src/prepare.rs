@@ -1,0 +1,224 @@
+//! `lode prepare`: from the files of the field to one mapped data set.
+
+use crate::context::Context;
+use crate::early::{Done, Early};
+use crate::quantity::count;
+use clap::ValueEnum;
+use data::title::Ratio;
+use data::{CsvSource, OnBadLine, PrepareOptions, Progress, Source, Stage, TokenizerChoice};
+use engine::{Error, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+
+/// Flags of `prepare`.
+#[derive(clap::Args)]
+#[group(id = "prepare")]
+pub(crate) struct Args {
+    /// A CSV or TSV file, or a folder with trn, tst, lbl (or corpus, queries, qrels)
+    source: PathBuf,
+    /// What the source is; guessed where this is left out
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// The data set to write: one file
+    #[arg(long, value_name = "DATA")]
+    out: PathBuf,
+    #[command(flatten)]
+    tokenizer: TokenizerArgs,
+    /// Tokens of a text at most, special tokens included
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    max_len: usize,
+    /// What to do with a line that cannot be read
+    #[arg(long, value_enum, default_value = "stop")]
+    on_bad_line: BadLine,
+    #[command(flatten)]
+    table: TableArgs,
+}
+
+/// Where tokens come from: one of the two.
+#[derive(clap::Args)]
+#[group(id = "tokens", required = true, multiple = false)]
+struct TokenizerArgs {
+    /// A model directory whose tokenizer is used
+    #[arg(long, value_name = "DIR")]
+    tokenizer: Option<PathBuf>,
+    /// Learn a WordPiece vocabulary of N pieces from the training texts
+    #[arg(long, value_name = "N")]
+    train_vocab: Option<usize>,
+}
+
+/// What only tables have.
+#[derive(clap::Args)]
+#[group(id = "table")]
+#[command(next_help_heading = "Tables (csv)")]
+struct TableArgs {
+    /// The column with the text
+    #[arg(long, value_name = "COLUMN")]
+    text: Option<String>,
+    /// The column with the labels
+    #[arg(long, value_name = "COLUMN")]
+    labels: Option<String>,
+    /// What stands between two labels of a row, for example ';'
+    #[arg(long, value_name = "TEXT")]
+    label_sep: Option<String>,
+    /// A column with longer text that follows the title
+    #[arg(long, value_name = "COLUMN")]
+    content: Option<String>,
+    /// A column with unique ids
+    #[arg(long, value_name = "COLUMN")]
+    id: Option<String>,
+    /// A file with the id and the text of each label, CSV or JSON lines
+    #[arg(long, value_name = "FILE")]
+    labels_file: Option<PathBuf>,
+    /// Shares of training and test [default: 90/10]; near-duplicate titles stay together
+    #[arg(long, value_name = "TRAIN/TEST")]
+    split: Option<String>,
+}
+
+/// Layouts of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table with a header, commas or tabs
+    Csv,
+    /// trn/tst/lbl .json.gz, or trn_X_Y.txt, of the extreme classification repository
+    Xc,
+    /// trn/tst/lbl .jsonl[.gz]
+    Jsonl,
+    /// corpus.jsonl, queries.jsonl, qrels/*.tsv
+    Beir,
+}
+
+/// What to do with a line that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum BadLine {
+    /// Report it and write nothing
+    Stop,
+    /// Leave it out, count it, and write it to DATA.rejected.jsonl
+    Skip,
+}
+
+/// Prepares, and prints the summary.
+pub(crate) fn run(args: &Args, context: &Context) -> Done {
+    let source = source(args, context)?;
+    let tokenizer = match (&args.tokenizer.tokenizer, args.tokenizer.train_vocab) {
+        (Some(dir), _) => TokenizerChoice::Directory(dir.clone()),
+        (None, size) => TokenizerChoice::Train(size.unwrap_or_default()),
+    };
+    let options = PrepareOptions {
+        max_len: args.max_len,
+        on_bad_line: if args.on_bad_line == BadLine::Skip { OnBadLine::Skip } else { OnBadLine::Stop },
+        threads: context.threads,
+        ..PrepareOptions::new(&args.out, tokenizer)
+    };
+    let summary = watched(context, |observer| data::prepare(&source, &options, observer))?;
+    if context.json {
+        context.print_json(&summary)?;
+    } else {
+        context.print(&summary.to_string())?;
+    }
+    let out = args.out.display();
+    context.say(&format!("{out} is ready. Next:  lode train {out} --out RUN --model tiny"));
+    Ok(())
+}
+
+/// The signal for which preparing was given up.
+struct GivenUp(i32);
+
+/// Runs `work` with a progress bar, and gives it up at a signal.
+///
+/// An observer cannot ask for an end, so it unwinds: the destructors on the way remove what was half written.
+fn watched<T>(context: &Context, work: impl FnOnce(&mut dyn FnMut(Progress)) -> Result<T>) -> Done<T> {
+    context.stop.is_heard();
+    let mut meter = context.meter();
+    let mut observer = |p: Progress| {
+        if let Some(signal) = context.stop.requested() {
+            resume_unwind(Box::new(GivenUp(signal)));
+        }
+        let (what, unit) = match p.stage {
+            Stage::Read => ("read", "bytes"),
+            Stage::Learn => ("learn", "texts"),
+            Stage::Tokenize => ("tokenize", "texts"),
+            _ => ("write", "parts"),
+        };
+        meter.show(what, p.done, p.of, || format!("{} of {} {unit}", count(p.done), count(p.of)));
+    };
+    let ended = catch_unwind(AssertUnwindSafe(|| work(&mut observer)));
+    meter.clear();
+    match ended {
+        Ok(result) => Ok(result?),
+        Err(panic) => match panic.downcast::<GivenUp>() {
+            Ok(given_up) => {
+                eprintln!("interrupted: nothing was written");
+                Err(Early::Interrupted(given_up.0))
+            }
+            Err(panic) => resume_unwind(panic),
+        },
+    }
+}
+
+fn source(args: &Args, context: &Context) -> Result<Source> {
+    let path = &args.source;
+    let format = match args.format {
+        Some(format) => format,
+        None => {
+            let guess = guess(path)?;
+            let name = guess.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+            context.say(&format!("{} is read as --format {name}", path.display()));
+            guess
+        }
+    };
+    let path = path.clone();
+    Ok(match format {
+        Format::Csv => Source::Csv(table(path, &args.table)?),
+        Format::Xc => Source::Xc(path),
+        Format::Jsonl => Source::Jsonl(path),
+        Format::Beir => Source::Beir(path),
+    })
+}
+
+/// The layout of a source, by its name or by what a folder holds.
+fn guess(path: &Path) -> Result<Format> {
+    let found = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+    if found.is_dir() {
+        let has = |names: &[&str]| names.iter().any(|n| path.join(n).is_file());
+        if has(&["corpus.jsonl", "corpus.jsonl.gz"]) {
+            return Ok(Format::Beir);
+        }
+        if has(&["trn.jsonl", "trn.jsonl.gz", "train.jsonl", "train.jsonl.gz"]) {
+            return Ok(Format::Jsonl);
+        }
+        if has(&["trn.json.gz", "trn.json", "train.json.gz", "train.json", "trn_X_Y.txt"]) {
+            return Ok(Format::Xc);
+        }
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    if found.is_file() && [".csv", ".tsv", ".tab"].iter().any(|end| name.ends_with(end)) {
+        return Ok(Format::Csv);
+    }
+    Err(Error::input("what this is cannot be told from its name").at(path).help("say --format csv, xc, jsonl or beir"))
+}
+
+fn table(path: PathBuf, args: &TableArgs) -> Result<CsvSource> {
+    let missing = |flag: &str, what: &str| -> Error {
+        let columns = match data::columns(&path) {
+            Ok(columns) => columns,
+            Err(error) => return error,
+        };
+        let columns: Vec<String> = columns.iter().map(|c| format!("`{c}`")).collect();
+        Error::input(format!("the column with the {what} must be named: {flag} COLUMN"))
+            .at(&path)
+            .note(format!("its columns are {}", columns.join(", ")))
+            .help("for example: lode prepare products.csv --text title --labels category …")
+    };
+    let text = args.text.clone().ok_or_else(|| missing("--text", "text"))?;
+    let labels = args.labels.clone().ok_or_else(|| missing("--labels", "labels"))?;
+    let mut source = CsvSource::new(path, text, labels);
+    source.content = args.content.clone();
+    source.id = args.id.clone();
+    source.label_separator = args.label_sep.clone();
+    source.labels_file = args.labels_file.clone();
+    if let Some(split) = &args.split {
+        source.split = split.parse::<Ratio>()?;
+    }
+    Ok(source)
+}

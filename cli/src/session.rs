@@ -1,0 +1,92 @@
+//! What `train` and `resume` share: the run itself, and what is said when it ends.
+
+use crate::context::Context;
+use crate::early::{Done, Early};
+use crate::memory;
+use crate::observer::Terminal;
+use crate::quantity::{count, span};
+use crate::render::{metrics, percent, rounded, table};
+use engine::{Error, Kind, Result};
+use serde_json::json;
+use train::plan::{MemoryPlan, bytes};
+use train::{Outcome, RunDir, Trainer, run};
+
+/// Refuses a run beyond the limit; without a limit, warns where the machine has less to give.
+pub(crate) fn check_memory(plan: &MemoryPlan, limit: Option<usize>, context: &Context) -> Result<()> {
+    match (limit, memory::machine()) {
+        (Some(limit), _) => plan.demand(limit),
+        (None, Some((_, available))) if plan.total() as u64 > available => {
+            let (needs, has) = (bytes(plan.total()), bytes(available as usize));
+            let warning = context.style.warning("warning:");
+            eprintln!("{warning} this run needs about {needs}, this machine has {has} to give (see --dry-run)");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Trains to the end or to a signal, and says how it ended.
+pub(crate) fn train(trainer: &mut Trainer, dir: &RunDir, observer: &mut Terminal, context: &Context) -> Done {
+    context.stop.is_heard();
+    let ended = run::run(trainer, dir, observer);
+    observer.finish();
+    let outcome = ended.map_err(|e| name_checkpoint(e, dir))?;
+    if !outcome.finished {
+        return interrupted(&outcome, trainer, dir, observer, context);
+    }
+    finished(&outcome, trainer, dir, context)
+}
+
+/// A numeric failure names what can be gone back to.
+fn name_checkpoint(error: Error, dir: &RunDir) -> Error {
+    let last = train::checkpoint::list(&dir.checkpoints()).into_iter().next();
+    match (error.kind(), last) {
+        (Kind::Numeric, Some(path)) => error.note(format!("the last checkpoint is {}", path.display())),
+        (Kind::Numeric, None) => error.note("there is no checkpoint yet"),
+        _ => error,
+    }
+}
+
+fn interrupted(o: &Outcome, trainer: &Trainer, dir: &RunDir, observer: &Terminal, context: &Context) -> Done {
+    let root = dir.root().display();
+    let took = observer.saved.map_or_else(String::new, |(_, seconds)| format!(" in {seconds:.2} s"));
+    let (step, steps) = (count(o.step), count(trainer.total_steps()));
+    eprintln!("interrupted: step {step} of {steps} saved{took}\nresume with: lode resume {root}");
+    if context.json {
+        context.print_json(&summary(o, trainer, dir, context))?;
+    }
+    Err(Early::Interrupted(context.stop.requested().unwrap_or(2)))
+}
+
+fn finished(outcome: &Outcome, trainer: &Trainer, dir: &RunDir, context: &Context) -> Done {
+    if context.json {
+        return context.print_json(&summary(outcome, trainer, dir, context));
+    }
+    let (root, data) = (dir.root().display(), trainer.data().path().display());
+    let took = span(context.started.elapsed().as_secs_f64());
+    context.print(&format!("{root}: {} steps in {took}", count(outcome.step)))?;
+    if !outcome.validation.is_empty() {
+        let row = |(metric, value): &(_, f64)| vec![format!("{metric}"), percent(*value)];
+        let rows: Vec<Vec<String>> = outcome.validation.iter().map(row).collect();
+        let queries = count(trainer.validation_rows.len() as u64);
+        context.print(&format!("\nvalidation, {queries} queries held out of training\n{}", table(&rows)))?;
+    }
+    context.say(&format!(
+        "Next:  lode evaluate {root} {data} --split test\n       lode predict {root} --text \"…\"\n       \
+         lode export {root} --to hf --out MODEL"
+    ));
+    Ok(())
+}
+
+fn summary(outcome: &Outcome, trainer: &Trainer, dir: &RunDir, context: &Context) -> serde_json::Value {
+    json!({
+        "run": dir.root(),
+        "finished": outcome.finished,
+        "step": outcome.step,
+        "steps": trainer.total_steps(),
+        "validation": metrics(&outcome.validation),
+        "validation_queries": trainer.validation_rows.len(),
+        "seconds": rounded(context.started.elapsed().as_secs_f64()),
+        "peak_rss_bytes": memory::resident_peak(),
+    })
+}

@@ -1,0 +1,182 @@
+//! `lode train`: flags, files and assignments become the settings of a run; the run is planned, then done.
+
+use crate::context::Context;
+use crate::early::Done;
+use crate::observer::Terminal;
+use crate::quantity::{Bytes, Seconds};
+use crate::session;
+use data::{DataSet, Verify};
+use engine::{Error, Result};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use train::plan::MemoryPlan;
+use train::{Settings, recipes, run};
+
+/// Flags of `train`. What a flag does not say comes from `--set`, then `--config`, then the defaults.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The data set that `lode prepare` wrote
+    data: Option<PathBuf>,
+    /// The directory of the run, new or empty
+    #[arg(long, value_name = "RUN", required_unless_present_any = ["dry_run", "print_config"])]
+    out: Option<PathBuf>,
+    /// Where to start: a model directory, a run, or a fresh `bag`, `tiny` or `small`
+    #[arg(long, value_name = "DIR|NAME")]
+    model: Option<String>,
+    /// Who shares a batch: `lode strategies` lists them
+    #[arg(long, value_name = "NAME")]
+    composer: Option<String>,
+    /// What is minimised: infonce or triplet
+    #[arg(long, value_name = "NAME")]
+    loss: Option<String>,
+    /// Passes over the training queries
+    #[arg(long, value_name = "N")]
+    epochs: Option<u32>,
+    /// Optimizer steps, instead of epochs
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
+    /// Queries in a batch
+    #[arg(long, value_name = "N")]
+    batch: Option<u32>,
+    /// Encode N texts at a time: less memory, more time, the same gradient
+    #[arg(long, value_name = "N")]
+    chunk: Option<u32>,
+    /// Learning rate at its peak
+    #[arg(long, value_name = "X")]
+    lr: Option<f64>,
+    /// The seed of all randomness
+    #[arg(long, value_name = "N")]
+    seed: Option<u32>,
+    /// Refuse to start if the plan needs more, for example 16G
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<Bytes>,
+    /// Time between checkpoints, for example 30s or 5m
+    #[arg(long, value_name = "TIME")]
+    save_every: Option<Seconds>,
+    /// Checkpoints that are kept
+    #[arg(long, value_name = "N")]
+    keep: Option<u32>,
+    /// Compute the inside of each layer twice instead of keeping it
+    #[arg(long)]
+    recompute: bool,
+    /// Train on the first batch only: the loss must go to zero
+    #[arg(long)]
+    overfit_batch: bool,
+    /// A trained bag whose token embeddings a fresh transformer starts from
+    #[arg(long, value_name = "BAG")]
+    embeddings: Option<String>,
+    /// A configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One value of the configuration, for example train.clip=0.5
+    #[arg(long, value_name = "A.B=C")]
+    set: Vec<String>,
+    /// Print the memory plan and start nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print every value with its origin and start nothing
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// Trains.
+pub(crate) fn run(args: &Args, context: &Context) -> Done {
+    let settings = settings(args)?;
+    if args.print_config {
+        return match context.json {
+            true => context.print_json(&settings.config()?),
+            false => context.print(&settings.to_string()),
+        };
+    }
+    // Training reads every byte many times; reading it once more finds the damage before it does harm.
+    let data = &settings.config()?.data.path;
+    if data.as_os_str().is_empty() {
+        return Err(Error::input("no data set is named").help("lode train DATA …; `lode prepare` makes one").into());
+    }
+    DataSet::open(data, Verify::Full)?;
+    let engine = context.engine();
+    let mut trainer = run::assemble(&engine, &settings)?;
+    let plan = MemoryPlan::new(&trainer);
+    if args.dry_run {
+        print_plan(&plan, context)?;
+    }
+    session::check_memory(&plan, args.max_memory.map(|b| b.0), context)?;
+    let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else { return Ok(()) };
+    let dir = run::found(&trainer, &settings, out)?;
+    let mut observer = Terminal::new(context);
+    context.tell(&plan.to_string());
+    session::train(&mut trainer, &dir, &mut observer, context)
+}
+
+fn print_plan(plan: &MemoryPlan, context: &Context) -> Done {
+    if !context.json {
+        return context.print(&plan.to_string());
+    }
+    let parts: serde_json::Map<String, serde_json::Value> =
+        plan.parts.iter().map(|&(name, bytes)| (name.to_owned(), bytes.into())).collect();
+    context.print_json(&json!({
+        "steps": plan.steps,
+        "tokens_per_step": plan.tokens,
+        "texts_per_step": plan.texts,
+        "parts_bytes": parts,
+        "total_bytes": plan.total(),
+    }))
+}
+
+/// Stacks file, assignments and flags, then the defaults of the recipe beneath them.
+fn settings(args: &Args) -> Result<Settings> {
+    let mut settings = Settings::default();
+    if let Some(file) = &args.config {
+        settings.file(file)?;
+    }
+    for assignment in &args.set {
+        settings.set(assignment)?;
+    }
+    flags(args, &mut settings)?;
+    recipes::apply_defaults(&mut settings)?;
+    Ok(settings)
+}
+
+fn flags(args: &Args, settings: &mut Settings) -> Result<()> {
+    let texts = [
+        ("data.path", args.data.as_deref().map(lasting), "DATA"),
+        ("model.source", args.model.clone(), "--model"),
+        ("model.embeddings", args.embeddings.clone(), "--embeddings"),
+        ("composer.name", args.composer.clone(), "--composer"),
+        ("loss.name", args.loss.clone(), "--loss"),
+    ];
+    for (key, value, flag) in texts {
+        value.map_or(Ok(()), |v| settings.flag(key, v, flag))?;
+    }
+    let numbers = [
+        ("train.epochs", args.epochs, "--epochs"),
+        ("train.steps", args.steps, "--steps"),
+        ("train.batch", args.batch, "--batch"),
+        ("train.chunk", args.chunk, "--chunk"),
+        ("train.seed", args.seed, "--seed"),
+        ("save.keep", args.keep, "--keep"),
+    ];
+    for (key, value, flag) in numbers {
+        value.map_or(Ok(()), |v| settings.flag(key, v, flag))?;
+    }
+    let reals =
+        [("train.lr", args.lr, "--lr"), ("save.every_seconds", args.save_every.map(|s| s.0), "--save-every")];
+    for (key, value, flag) in reals {
+        value.map_or(Ok(()), |v| settings.flag(key, v, flag))?;
+    }
+    let switches = [
+        ("model.recompute", args.recompute, "--recompute"),
+        ("train.overfit_batch", args.overfit_batch, "--overfit-batch"),
+    ];
+    for (key, on, flag) in switches {
+        if on {
+            settings.flag(key, true, flag)?;
+        }
+    }
+    Ok(())
+}
+
+/// A path that still holds when `lode resume` is called from another folder.
+fn lasting(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+}

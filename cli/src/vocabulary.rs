@@ -1,0 +1,52 @@
+//! Whether a model and a data set speak of the same tokens. Where they do not, every number would be wrong and none
+//! would look so.
+
+use data::{DataSet, Split, Tokenizer};
+use engine::{Error, Result};
+use std::path::Path;
+use train::{Network, RunDir};
+
+/// Texts of the data set on which the two tokenizers are compared.
+const PROBES: usize = 64;
+
+/// Demands that the tokenizer of the network, which came from the model (or run) at `model`, is that of the data set:
+/// the same token for every id, and the same ids for some of its texts.
+///
+/// # Errors
+/// Says how they differ and what to do.
+pub(crate) fn demand_same(network: &Network, model: &Path, data: &DataSet) -> Result<()> {
+    match difference(&network.tokenizer()?, &data.tokenizer()?, data)? {
+        None => Ok(()),
+        Some(how) => Err(Error::input(format!("the data set was not prepared for the model {}", model.display()))
+            .at(data.path())
+            .note(how)
+            .help(format!("prepare it with the model's tokenizer: lode prepare … --tokenizer {}", folder(model)))),
+    }
+}
+
+/// Where the tokenizer of a model or run lies.
+fn folder(model: &Path) -> String {
+    let inner = if RunDir::is_run(model) { model.join("model") } else { model.to_owned() };
+    inner.display().to_string()
+}
+
+fn difference(model: &Tokenizer, ours: &Tokenizer, data: &DataSet) -> Result<Option<String>> {
+    let (a, b) = (model.vocab_size(), ours.vocab_size());
+    if a != b {
+        return Ok(Some(format!("the model's vocabulary has {a} tokens, the data set's {b}")));
+    }
+    for id in 0..a as u32 {
+        if let (Some(x), Some(y)) = (model.token(id), ours.token(id))
+            && x != y
+        {
+            return Ok(Some(format!("token {id} is `{x}` for the model and `{y}` in the data set")));
+        }
+    }
+    let texts = [data.labels(), data.queries(Split::Train)];
+    for title in texts.iter().flat_map(|t| (0..t.len().min(PROBES)).map(|i| t.title(i))) {
+        if model.encode(title, data.max_len())? != ours.encode(title, data.max_len())? {
+            return Ok(Some(format!("the two cut `{title}` differently (case, accents or marks)")));
+        }
+    }
+    Ok(None)
+}
