@@ -3,6 +3,7 @@
 //! All `unsafe` code of the house lives in this crate. Read `tensor.rs` and `engine.rs` first; a kernel is a plain
 //! generic function over slices in `kernels/`, and `Engine::chunks` runs it on many cores.
 
+pub mod container;
 pub mod engine;
 pub mod error;
 pub mod gemm;

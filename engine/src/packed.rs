@@ -38,6 +38,15 @@ impl Packed {
     pub fn text(&self, i: usize) -> &[u32] {
         &self.tokens[self.starts[i] as usize..self.starts[i + 1] as usize]
     }
+    /// A copy of texts `range`.
+    #[must_use]
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Packed {
+        let first = self.starts[range.start];
+        Packed {
+            tokens: self.tokens[first as usize..self.starts[range.end] as usize].to_vec(),
+            starts: self.starts[range.start..=range.end].iter().map(|s| s - first).collect(),
+        }
+    }
     /// The length of the longest text.
     pub fn longest(&self) -> usize {
         self.starts.windows(2).map(|w| (w[1] - w[0]) as usize).max().unwrap_or(0)
@@ -87,6 +96,8 @@ mod tests {
         p.push([4]);
         assert_eq!((p.len(), p.text(0), p.text(1), p.text(2)), (3, &[1, 2, 3][..], &[][..], &[4][..]));
         assert_eq!((p.longest(), &p.starts[..]), (3, &[0, 3, 3, 4][..]));
+        let tail = p.slice(1..3);
+        assert_eq!((tail.len(), tail.text(0), tail.text(1)), (2, &[][..], &[4][..]));
     }
 
     #[test]

@@ -1,1 +1,31 @@
-//! placeholder
+//! Layer 3: training. Joins data, samplers and models: the step, the loop, recipes, checkpoints, evaluation, serving.
+//!
+//! Reads no clock and no signal: the caller hands in an [`Observer`]. The heart is [`step`]; around it lie [`batch`]
+//! (ids, masks, tokens), [`exec`] (whole or chunked), [`trainer`] (state), [`run`] (the loop).
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod checkpoint;
+pub mod config;
+pub mod embed;
+pub mod evaluate;
+pub mod exec;
+pub mod index;
+pub mod load;
+pub mod observer;
+pub mod plan;
+pub mod predict;
+pub mod recipes;
+pub mod run;
+pub mod run_dir;
+pub mod step;
+pub mod trainer;
+
+pub use checkpoint::{Checkpoint, Progress};
+pub use config::{Config, Origin, Settings};
+pub use evaluate::Evaluation;
+pub use observer::{Event, Observer, Silent};
+pub use run::Outcome;
+pub use run_dir::RunDir;
+pub use step::StepReport;
+pub use trainer::Trainer;

@@ -4,8 +4,29 @@
 use crate::gradcheck::Case;
 
 mod add;
+mod concat;
+mod detach;
+mod div;
+mod exp;
+mod gather;
+mod gelu;
+mod linear;
+mod log;
+mod logsumexp;
+mod matmul;
+mod mean;
 mod mul;
+mod relu;
+mod reshape;
+mod scale;
+mod sigmoid;
+mod slice;
+mod softmax;
+mod softplus;
+mod sub;
 mod sum;
+mod tanh;
+mod top_k;
 
 /// An operation in the list.
 pub struct Entry {
@@ -17,7 +38,28 @@ pub struct Entry {
 
 /// All operations.
 pub const OPS: &[Entry] = &[
-    add::ENTRY, //
+    add::ENTRY,
+    concat::ENTRY,
+    detach::ENTRY,
+    div::ENTRY,
+    exp::ENTRY,
+    gather::ENTRY,
+    gelu::ENTRY,
+    linear::ENTRY,
+    log::ENTRY,
+    logsumexp::ENTRY,
+    matmul::ENTRY,
+    mean::ENTRY,
     mul::ENTRY,
+    relu::ENTRY,
+    reshape::ENTRY,
+    scale::ENTRY,
+    sigmoid::ENTRY,
+    slice::ENTRY,
+    softmax::ENTRY,
+    softplus::ENTRY,
+    sub::ENTRY,
     sum::ENTRY,
+    tanh::ENTRY,
+    top_k::ENTRY,
 ];

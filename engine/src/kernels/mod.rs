@@ -16,5 +16,13 @@ macro_rules! for_real {
 }
 
 pub mod broadcast;
+pub mod lanes;
+pub mod linear;
+pub mod logsumexp;
 pub mod map;
+pub mod matmul;
+pub mod mean;
 pub mod rows;
+pub mod slice;
+pub mod softmax;
+pub mod top_k;

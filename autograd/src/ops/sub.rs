@@ -1,0 +1,75 @@
+//! y = a − b, element by element, with broadcasting.
+//!
+//! ```text
+//! ā = ȳ,  b̄ = −ȳ        summed over the dimensions in which a or b was repeated
+//! ```
+
+use super::Entry;
+use crate::gradcheck::{Case, In};
+use crate::tape::{Backward, Forward, Keep, Op, Var};
+use engine::kernels::broadcast::{broadcast, joined, sum_to};
+use engine::kernels::map::{Map1, Map2, map1};
+use engine::{Real, Shape, ShapeError, Tensor};
+
+impl<'t> std::ops::Sub for Var<'t> {
+    type Output = Var<'t>;
+    /// a − b. Shapes join as numpy's do.
+    ///
+    /// # Panics
+    /// If two aligned dimensions differ and neither is 1.
+    #[track_caller]
+    fn sub(self, b: Var<'t>) -> Var<'t> {
+        self.tape().apply(Sub, &[self, b])
+    }
+}
+
+#[derive(Debug)]
+struct Sub;
+
+impl Op for Sub {
+    fn name(&self) -> &'static str {
+        "sub"
+    }
+    fn keep(&self) -> Keep {
+        Keep::NOTHING
+    }
+    fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+        joined(inputs[0], inputs[1])
+    }
+    fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
+        broadcast(cx.engine, &cx.inputs[0], &cx.inputs[1], Minus)
+    }
+    fn backward(&self, cx: &mut Backward<'_>) {
+        if cx.wants(0) {
+            cx.give(0, sum_to(cx.engine, cx.grad, cx.shape(0)));
+        }
+        if cx.wants(1) {
+            let sum = sum_to(cx.engine, cx.grad, cx.shape(1));
+            cx.give(1, map1(cx.engine, &sum, Negative));
+        }
+    }
+}
+
+struct Minus;
+impl Map2 for Minus {
+    fn at<T: Real>(&self, a: T, b: T) -> T {
+        a - b
+    }
+}
+
+struct Negative;
+impl Map1 for Negative {
+    fn at<T: Real>(&self, x: T) -> T {
+        -x
+    }
+}
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "sub",
+    cases: &[
+        Case::new("same shape", &[In::normal(&[3, 4]), In::normal(&[3, 4])], |x| x[0] - x[1]),
+        Case::new("row repeated", &[In::normal(&[3, 4]), In::normal(&[4])], |x| x[0] - x[1]),
+        Case::new("column repeated", &[In::normal(&[3, 1]), In::normal(&[2, 3, 4])], |x| x[0] - x[1]),
+        Case::new("scalar", &[In::normal(&[]), In::normal(&[5])], |x| x[0] - x[1]),
+    ],
+};

@@ -1,0 +1,64 @@
+//! y = tanh x, element by element.
+//!
+//! ```text
+//! x̄ = ȳ ∘ (1 − y²)
+//! ```
+//! The output is kept and the input is not.
+
+use super::Entry;
+use crate::gradcheck::{Case, In};
+use crate::tape::{Backward, Forward, Keep, Op, Var};
+use engine::kernels::map::{Map1, Map2, map1, map2};
+use engine::{Real, Shape, ShapeError, Tensor};
+
+impl<'t> Var<'t> {
+    /// The hyperbolic tangent. Any shape.
+    #[track_caller]
+    pub fn tanh(self) -> Var<'t> {
+        self.tape().apply(Tanh, &[self])
+    }
+}
+
+#[derive(Debug)]
+struct Tanh;
+
+impl Op for Tanh {
+    fn name(&self) -> &'static str {
+        "tanh"
+    }
+    fn keep(&self) -> Keep {
+        Keep::OUTPUT
+    }
+    fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+        Ok(inputs[0])
+    }
+    fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
+        map1(cx.engine, &cx.inputs[0], Tanh)
+    }
+    fn backward(&self, cx: &mut Backward<'_>) {
+        cx.give(0, map2(cx.engine, cx.output(), cx.grad, Pull));
+    }
+}
+
+impl Map1 for Tanh {
+    #[inline(always)]
+    fn at<T: Real>(&self, x: T) -> T {
+        x.tanh()
+    }
+}
+
+/// (y, ȳ) ↦ x̄.
+struct Pull;
+impl Map2 for Pull {
+    fn at<T: Real>(&self, y: T, grad: T) -> T {
+        grad * (T::ONE - y * y)
+    }
+}
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "tanh",
+    cases: &[
+        Case::new("matrix", &[In::normal(&[3, 4])], |x| x[0].tanh()),
+        Case::new("scalar", &[In::normal(&[])], |x| x[0].tanh()),
+    ],
+};

@@ -1,0 +1,82 @@
+//! One JSON object a line: the fields of the repositories, and ours.
+
+use crate::build::{Text, Uid};
+use crate::lines::Line;
+use engine::Result;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A row with all the names that its fields go by. Unknown fields are ignored.
+#[derive(Deserialize)]
+#[serde(expecting = "a JSON object")]
+pub(crate) struct Row {
+    uid: Option<Value>,
+    id: Option<Value>,
+    _id: Option<Value>,
+    title: Option<String>,
+    text: Option<String>,
+    content: Option<String>,
+    pub(crate) target_ind: Option<Vec<i64>>,
+    pub(crate) target_rel: Option<Vec<f64>>,
+    pub(crate) labels: Option<Vec<Value>>,
+}
+
+impl Row {
+    /// Parses a line.
+    ///
+    /// # Errors
+    /// `Kind::Input` with the column, when it is no JSON or a field has the wrong type.
+    pub(crate) fn parse(line: &Line) -> Result<Row> {
+        serde_json::from_str(line.text).map_err(|e| invalid(line, &e))
+    }
+    /// The uid as text.
+    ///
+    /// # Errors
+    /// `Kind::Input` when there is none, or it is neither text nor number.
+    pub(crate) fn uid(&self, line: &Line) -> Result<String> {
+        let value = self.uid.as_ref().or(self.id.as_ref()).or(self._id.as_ref());
+        let value = value.filter(|v| !v.is_null());
+        let value = value.ok_or_else(|| line.error("the row has no `uid` (or `id`, or `_id`)"))?;
+        name(value).ok_or_else(|| line.error("`uid` must be text or a number"))
+    }
+    /// The row's text, under `uid`. `None` when it has no field for text at all.
+    pub(crate) fn text<'a>(&'a self, uid: &'a str) -> Option<Text<'a>> {
+        let content = self.content.as_deref().or(self.text.as_deref());
+        if self.title.is_none() && content.is_none() {
+            return None;
+        }
+        let title = self.title.as_deref().unwrap_or_default();
+        Some(Text { uid: Uid::Given(uid), title, content: content.unwrap_or_default() })
+    }
+}
+
+/// An id, which some write as text and some as a number.
+pub(crate) fn name(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn invalid(line: &Line, e: &serde_json::Error) -> engine::Error {
+    let at = e.column().saturating_sub(1);
+    let whole = e.to_string();
+    let why = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(why, _)| why);
+    let around = line.text.as_bytes().get(at.saturating_sub(2)..).unwrap_or_default();
+    let around = &around[..around.len().min(12)];
+    let not_a_number = |word: &[u8]| around.windows(word.len()).any(|w| w == word);
+    if line.text.trim().is_empty() {
+        return line.error("an empty line, a JSON object was expected").help("delete the line");
+    }
+    if e.is_syntax() && (not_a_number(b"NaN") || not_a_number(b"Infinity")) {
+        let e = line.error_at(at, "invalid JSON: NaN and Infinity are no JSON numbers");
+        return e.help("a relevance has to be a number that is not negative");
+    }
+    let message = match e.classify() {
+        serde_json::error::Category::Data => format!("unexpected field: {why}"),
+        _ => format!("invalid JSON: {why}"),
+    };
+    let help = r#"one object a line, such as {"uid": "q1", "title": "some text", "target_ind": [0, 7]}"#;
+    line.error_at(at.min(line.text.len()), message).help(help)
+}

@@ -1,0 +1,210 @@
+//! Writing a container: streaming, a fixed amount of memory, and either whole under its name or not there at all.
+
+use super::{ALIGN, HEADER, KIND, MAGIC, NAME, Plain, ROW, Scalar, Section, VERSION, bytes_of};
+use crate::{Error, Result};
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+/// Writes a container under a temporary name beside its target; [`Writer::commit`] gives it its name.
+///
+/// Dropped without `commit`, it removes the temporary file: whatever fails on the way leaves nothing behind, and an
+/// older file under the target's name stays as it is.
+pub struct Writer {
+    target: PathBuf,
+    temporary: PathBuf,
+    kind: [u8; KIND],
+    out: BufWriter<File>,
+    at: u64,
+    sections: Vec<Section>,
+    open: Option<Xxh3>,
+    committed: bool,
+}
+
+impl Writer {
+    /// Starts a container of `kind` (1 to 16 bytes) that will be called `path`.
+    ///
+    /// # Errors
+    /// `Kind::Io` or `Kind::Input` when the folder does not exist or cannot be written.
+    pub fn create(path: &Path, kind: &str) -> Result<Writer> {
+        let (temporary, file) = create_temporary(path, false)?;
+        let out = BufWriter::with_capacity(1 << 20, file);
+        let (target, kind) = (path.to_owned(), fixed(kind));
+        let mut w =
+            Writer { target, temporary, kind, out, at: 0, sections: vec![], open: None, committed: false };
+        w.put(&[0; HEADER])?;
+        Ok(w)
+    }
+
+    /// Writes a whole section.
+    ///
+    /// # Errors
+    /// `Kind::Io`, above all when the disk is full.
+    pub fn section<T: Plain>(&mut self, name: &str, values: &[T]) -> Result<()> {
+        self.begin(name, T::SCALAR)?;
+        self.append(values)?;
+        self.end()
+    }
+
+    /// Begins a section, to be filled by [`Writer::append`].
+    ///
+    /// # Panics
+    /// When another is open, or `name` was used, or is not 1 to 32 bytes long.
+    ///
+    /// # Errors
+    /// `Kind::Io`.
+    pub fn begin(&mut self, name: &str, scalar: Scalar) -> Result<()> {
+        assert!(self.open.is_none(), "section `{name}` begins inside another");
+        assert!(self.sections.iter().all(|s| s.name != name), "section `{name}` is written twice");
+        let _: [u8; NAME] = fixed(name);
+        self.pad()?;
+        self.sections.push(Section { name: name.to_owned(), scalar, bytes: 0, checksum: 0, offset: self.at });
+        self.open = Some(Xxh3::new());
+        Ok(())
+    }
+
+    /// Appends numbers to the open section.
+    ///
+    /// # Panics
+    /// When no section is open, or it holds another type.
+    ///
+    /// # Errors
+    /// `Kind::Io`, above all when the disk is full.
+    pub fn append<T: Plain>(&mut self, values: &[T]) -> Result<()> {
+        let section = self.sections.last().expect("append is called between begin and end");
+        assert_eq!(section.scalar, T::SCALAR, "section `{}` holds another type", section.name);
+        let bytes = bytes_of(values);
+        self.open.as_mut().expect("append is called between begin and end").update(bytes);
+        self.put(bytes)
+    }
+
+    /// Ends the open section.
+    ///
+    /// # Panics
+    /// When none is open.
+    ///
+    /// # Errors
+    /// None today; a `Result`, since a writer may have to flush here.
+    pub fn end(&mut self) -> Result<()> {
+        let sum = self.open.take().expect("end follows begin").digest();
+        let section = self.sections.last_mut().expect("begin has pushed it");
+        (section.bytes, section.checksum) = (self.at - section.offset, sum);
+        Ok(())
+    }
+
+    /// The finished sections with their checksums.
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+
+    /// Writes table and header, brings all to the disk, and gives the file its name.
+    ///
+    /// # Panics
+    /// When a section is open, or none was written.
+    ///
+    /// # Errors
+    /// `Kind::Io`; the temporary file is gone then, and an older file of that name is untouched.
+    pub fn commit(mut self) -> Result<()> {
+        assert!(self.open.is_none() && !self.sections.is_empty(), "commit needs finished sections");
+        self.pad()?;
+        let (table_at, table) = (self.at, self.table());
+        self.put(&table)?;
+        let header = self.header(table_at, xxh3_64(&table));
+        let failed = |e| Error::io(&self.target, e);
+        self.out.seek(SeekFrom::Start(0)).map_err(failed)?;
+        self.out.write_all(&header).map_err(failed)?;
+        self.out.flush().map_err(failed)?;
+        self.out.get_ref().sync_all().map_err(failed)?;
+        std::fs::rename(&self.temporary, &self.target).map_err(failed)?;
+        self.committed = true;
+        sync_folder(&self.target)
+    }
+
+    /// Lets a test see what a failing disk does.
+    #[cfg(test)]
+    pub(super) fn replace_file_for_test(&mut self, file: File) {
+        self.out = BufWriter::new(file);
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(|e| Error::io(&self.target, e))?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+    fn pad(&mut self) -> Result<()> {
+        let missing = self.at.next_multiple_of(ALIGN) - self.at;
+        self.put(&[0; ALIGN as usize][..missing as usize])
+    }
+    fn table(&self) -> Vec<u8> {
+        let mut table = Vec::with_capacity(self.sections.len() * ROW);
+        for s in &self.sections {
+            table.extend(fixed::<NAME>(&s.name));
+            table.extend(s.scalar.code().to_le_bytes());
+            table.extend([0; 4]);
+            table.extend([s.offset, s.bytes, s.checksum].map(u64::to_le_bytes).as_flattened());
+        }
+        table
+    }
+    fn header(&self, table_at: u64, table_sum: u64) -> Vec<u8> {
+        let mut h = Vec::with_capacity(HEADER);
+        h.extend(MAGIC);
+        h.extend(VERSION.to_le_bytes());
+        h.extend((self.sections.len() as u32).to_le_bytes());
+        h.extend(self.kind);
+        h.extend([self.at, table_at, table_sum].map(u64::to_le_bytes).as_flattened());
+        let sum = xxh3_64(&h);
+        h.extend(sum.to_le_bytes());
+        h
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.committed {
+            // An error here has nobody to go to; the one that brought us here is already on its way.
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+fn fixed<const N: usize>(text: &str) -> [u8; N] {
+    assert!(!text.is_empty() && text.len() <= N, "`{text}` is not 1 to {N} bytes long");
+    let mut field = [0; N];
+    field[..text.len()].copy_from_slice(text.as_bytes());
+    field
+}
+
+/// A new file beside `target`, with the first free name: a leftover of a killed process is never written over.
+pub(super) fn create_temporary(target: &Path, read: bool) -> Result<(PathBuf, File)> {
+    let Some(name) = target.file_name() else {
+        return Err(Error::input("this path cannot be the name of a file").at(target));
+    };
+    let mut options = OpenOptions::new();
+    options.write(true).read(read).create_new(true);
+    let mut attempt = 0u32;
+    loop {
+        let mut temporary = std::ffi::OsString::from(".");
+        temporary.push(name);
+        temporary.push(format!(".tmp-{}-{attempt}", std::process::id()));
+        let path = target.with_file_name(temporary);
+        match options.open(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => attempt += 1,
+            Err(e) => return Err(Error::io(folder_of(target), e)),
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A rename is on the disk only when its folder is.
+fn sync_folder(path: &Path) -> Result<()> {
+    let folder = folder_of(path);
+    if cfg!(unix) {
+        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io(folder, e))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! Products of tensors, one or many at once: a shape rule over [`gemm`], in which a transpose costs nothing.
+//!
+//! Bound by flops.
+
+use crate::engine::Engine;
+use crate::gemm::{Mat, gemm};
+use crate::real::Real;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// A tensor read as a matrix `[rows, columns]`, or as a batch of matrices `[batch, rows, columns]`.
+#[derive(Clone, Copy)]
+pub struct Factor<'a> {
+    tensor: &'a Tensor,
+    transposed: bool,
+}
+
+impl<'a> Factor<'a> {
+    /// The matrices as they lie.
+    ///
+    /// # Panics
+    /// If the rank is not 2 or 3.
+    #[track_caller]
+    pub fn new(tensor: &'a Tensor) -> Factor<'a> {
+        let shape = tensor.shape();
+        assert!(
+            matches!(shape.rank(), 2 | 3),
+            "a factor is [rows, columns] or a batch of them, not {shape:?}"
+        );
+        Factor { tensor, transposed: false }
+    }
+    /// Each matrix transposed, without a copy.
+    #[must_use]
+    pub fn t(self) -> Factor<'a> {
+        Factor { transposed: !self.transposed, ..self }
+    }
+    fn mat<T: Real>(self) -> Mat<'a, T> {
+        let (shape, data) = (self.tensor.shape(), self.tensor.data::<T>());
+        let mat = match *shape.dims() {
+            [rows, columns] => Mat::new(data, rows, columns),
+            [batch, rows, columns] => Mat::batch(data, batch, rows, columns),
+            _ => unreachable!("`new` allows ranks 2 and 3"),
+        };
+        if self.transposed { mat.t() } else { mat }
+    }
+}
+
+/// A·B, matrix by matrix: `[m, n]` or `[batch, m, n]`.
+///
+/// # Panics
+/// If ranks, batches or inner dimensions differ.
+#[track_caller]
+pub fn product(engine: &Engine, a: Factor<'_>, b: Factor<'_>) -> Tensor {
+    for_real!(a.tensor, run(engine, a, b))
+}
+
+#[track_caller]
+fn run<T: Real>(engine: &Engine, a: Factor<'_>, b: Factor<'_>) -> Tensor {
+    let (from, x, y) = (a.tensor.shape(), a.mat::<T>(), b.mat::<T>());
+    assert_eq!(from.rank(), b.tensor.shape().rank(), "product: both are matrices or both are batches");
+    let to = match *from.dims() {
+        [batch, _, _] => Shape::from([batch, x.rows(), y.columns()]),
+        _ => Shape::from([x.rows(), y.columns()]),
+    };
+    let mut c = engine.buffer::<T>(to.len());
+    gemm(engine, T::ONE, x, y, T::ZERO, &mut c);
+    Tensor::from_buf(to, c)
+}

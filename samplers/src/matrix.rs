@@ -1,0 +1,114 @@
+//! The two shapes in which everything comes in: rows of numbers, and rows of ids.
+//!
+//! ```text
+//! Matrix  data [n · width]        row i = data[i·width .. (i+1)·width]
+//! Csr     starts [n + 1], items   row i = items[starts[i] .. starts[i+1]]
+//! ```
+
+/// Rows of f32 numbers, borrowed: embeddings, scores.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    /// All rows, one after another, `[n · width]`.
+    pub data: &'a [f32],
+    /// Numbers in a row.
+    pub width: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Reads `data` as rows of `width` numbers.
+    ///
+    /// # Panics
+    /// If `width` is 0 or does not divide the length.
+    #[track_caller]
+    pub fn new(data: &'a [f32], width: usize) -> Matrix<'a> {
+        assert!(
+            width > 0 && data.len().is_multiple_of(width),
+            "Matrix: {} numbers, width {width}",
+            data.len()
+        );
+        Matrix { data, width }
+    }
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.data.len() / self.width
+    }
+    /// Row `i`.
+    #[inline(always)]
+    pub fn row(&self, i: usize) -> &'a [f32] {
+        &self.data[i * self.width..(i + 1) * self.width]
+    }
+}
+
+/// Rows of ids, borrowed (compressed sparse rows): the labels of each query, the queries of each label, filters.
+/// The ids of a row ascend.
+#[derive(Clone, Copy, Debug)]
+pub struct Csr<'a> {
+    /// Where each row starts, and the end: `[n + 1]`.
+    pub starts: &'a [u64],
+    /// The ids of all rows, one row after another.
+    pub items: &'a [u32],
+}
+
+impl<'a> Csr<'a> {
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+    /// The ids of row `i`, ascending.
+    pub fn row(&self, i: usize) -> &'a [u32] {
+        &self.items[self.starts[i] as usize..self.starts[i + 1] as usize]
+    }
+}
+
+/// x·y, summed in 32 lanes and then over the lanes: the same bits on every processor.
+#[inline(always)]
+pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
+    const LANES: usize = 32;
+    let (x_main, x_rest) = x.as_chunks::<LANES>();
+    let (y_main, y_rest) = y.as_chunks::<LANES>();
+    let mut lanes = [0.0f32; LANES];
+    for (x, y) in x_main.iter().zip(y_main) {
+        for i in 0..LANES {
+            lanes[i] += x[i] * y[i];
+        }
+    }
+    let rest: f32 = x_rest.iter().zip(y_rest).map(|(x, y)| x * y).sum();
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0] + rest
+}
+
+/// sum ← sum + α·x.
+#[inline(always)]
+pub(crate) fn add_scaled(sum: &mut [f32], alpha: f32, x: &[f32]) {
+    for (sum, x) in sum.iter_mut().zip(x) {
+        *sum += alpha * x;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dot_is_the_sum_of_products_at_every_length() {
+        for n in [0usize, 1, 31, 32, 33, 64, 100] {
+            let x: Vec<f32> = (0..n).map(|i| i as f32 - 3.0).collect();
+            let y: Vec<f32> = (0..n).map(|i| (i % 5) as f32).collect();
+            // Whole numbers below 2²⁴: f32 has them exactly, in any order of summation.
+            let want: f32 = (0..n).map(|i| x[i] * y[i]).sum();
+            assert_eq!(dot(&x, &y), want, "length {n}");
+        }
+    }
+
+    #[test]
+    fn csr_rows_come_back_and_may_be_empty() {
+        let csr = Csr { starts: &[0, 2, 2, 3], items: &[4, 9, 1] };
+        assert_eq!((csr.rows(), csr.row(0), csr.row(1), csr.row(2)), (3, &[4, 9][..], &[][..], &[1][..]));
+    }
+}

@@ -1,0 +1,8 @@
+//! What this crate draws random numbers for. Eight readable bytes each: a new use shifts no other.
+
+/// The order of the rows, or of the clusters, in an epoch.
+pub(crate) const ORDER: u64 = u64::from_be_bytes(*b"s.order ");
+/// The two rows from which a cluster's split starts. The level of the tree is added.
+pub(crate) const START: u64 = u64::from_be_bytes(*b"s.start\0");
+/// Which of a query's positives is drawn.
+pub(crate) const POSITIVE: u64 = u64::from_be_bytes(*b"s.posit ");

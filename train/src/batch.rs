@@ -1,0 +1,124 @@
+//! A batch: which queries, which labels they are scored against, what each pair may count for, and the packed tokens
+//! of every distinct text.
+//!
+//! ```text
+//! rows     [n]        training queries, as the composer chose them
+//! labels   [m]        distinct labels: the positives drawn for the rows, in the order of their first row
+//! targets  [n]        the column of each row's own positive
+//! keep     [n · m]    0 where the pair must not count as a negative
+//! texts               every distinct text once; query_texts [n] and label_texts [m] say which
+//! ```
+//! A known positive of a row is never its negative, by id and by text; nor is a label that the data set filters for
+//! it. This is done here for every strategy, so that no strategy can forget it.
+
+use data::{DataSet, Split};
+use engine::container::checksum_wide;
+use engine::{Packed, Stream};
+use samplers::mask::{Known, known_positives};
+use samplers::miner::{Miner, draw_positives};
+use samplers::Csr;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Equal texts have equal numbers: one number for each training query and each label.
+pub struct TextIds {
+    /// Of each training query, `[N]`.
+    pub queries: Vec<u32>,
+    /// Of each label, `[L]`.
+    pub labels: Vec<u32>,
+}
+
+impl TextIds {
+    /// Numbers the distinct texts (as token ids) of a data set, in order of appearance.
+    pub fn of(data: &DataSet) -> TextIds {
+        let mut known: HashMap<u128, u32> = HashMap::new();
+        let mut number = |texts: data::Texts<'_>| -> Vec<u32> {
+            let mut bytes = Vec::new();
+            let mut one = |i| {
+                bytes.clear();
+                texts.tokens(i).for_each(|t| bytes.extend(t.to_le_bytes()));
+                let next = known.len() as u32;
+                *known.entry(checksum_wide(&bytes)).or_insert(next)
+            };
+            (0..texts.len()).map(&mut one).collect()
+        };
+        TextIds { queries: number(data.queries(Split::Train)), labels: number(data.labels()) }
+    }
+}
+
+/// The ids, masks and tokens of one step.
+pub struct Batch {
+    /// Training queries, `[n]`.
+    pub rows: Vec<u32>,
+    /// Labels, one a column, `[m]`.
+    pub labels: Vec<u32>,
+    /// The column of each row's positive, `[n]`.
+    pub targets: Arc<[u32]>,
+    /// 1 where a pair counts, 0 where it must not, row-major, `[n · m]`.
+    pub keep: Vec<f32>,
+    /// Every distinct text once.
+    pub texts: Packed,
+    /// The text of each row, `[n]`.
+    pub query_texts: Arc<[u32]>,
+    /// The text of each column, `[m]`.
+    pub label_texts: Arc<[u32]>,
+}
+
+impl Batch {
+    /// Draws a positive for each row (uniformly among its labels), asks the miner for the columns, masks what must not
+    /// be a negative, packs the texts.
+    ///
+    /// # Panics
+    /// If a row has no label: `prepare` keeps such queries out of training.
+    pub fn compose(data: &DataSet, ids: &TextIds, miner: &dyn Miner, rows: &[u32], stream: Stream) -> Batch {
+        let positives = csr(data.positive_rows(Split::Train));
+        let drawn = draw_positives(rows, positives, stream);
+        let found = miner.candidates(&samplers::miner::Batch { queries: rows, positives: &drawn }, stream);
+        let known = Known {
+            positives,
+            barred: data.filtered_rows(Split::Train).map(csr),
+            text_group: Some(&ids.labels),
+        };
+        let keep = known_positives(&known, rows, &found.shared, &found.target);
+
+        let mut texts = TextTable { texts: Packed::default(), slots: HashMap::new() };
+        let (queries, labels) = (data.queries(Split::Train), data.labels());
+        let query = |&q: &u32| texts.slot(ids.queries[q as usize], |packed| queries.push_to(q as usize, packed));
+        let query_texts = rows.iter().map(query).collect();
+        let label = |&l: &u32| texts.slot(ids.labels[l as usize], |packed| labels.push_to(l as usize, packed));
+        let label_texts = found.shared.iter().map(label).collect();
+        Batch {
+            rows: rows.to_vec(),
+            labels: found.shared,
+            targets: found.target.into(),
+            keep,
+            texts: texts.texts,
+            query_texts,
+            label_texts,
+        }
+    }
+    /// Pairs that were masked.
+    pub fn masked(&self) -> usize {
+        self.keep.iter().filter(|&&k| k == 0.0).count()
+    }
+}
+
+/// The rows of a data set's relation, as `samplers` reads them.
+pub(crate) fn csr<'a>((starts, items): (&'a [u64], &'a [u32])) -> Csr<'a> {
+    Csr { starts, items }
+}
+
+/// Packs a text when it is met for the first time.
+struct TextTable {
+    texts: Packed,
+    slots: HashMap<u32, u32>,
+}
+
+impl TextTable {
+    fn slot(&mut self, text: u32, push: impl FnOnce(&mut Packed)) -> u32 {
+        *self.slots.entry(text).or_insert_with(|| {
+            push(&mut self.texts);
+            self.texts.len() as u32 - 1
+        })
+    }
+}

@@ -1,0 +1,259 @@
+//! Checkpoints: one mapped file each, with everything that decides the bits of the next step.
+//!
+//! ```text
+//! RUN/checkpoints/step-000000004182.lode
+//!   manifest      counters, fingerprints, and the name and shape of every tensor (bincode behind a limit)
+//!   t0, t1, …     parameters, then the optimizer's state, in the order of the manifest
+//!   bank, bank.made_at, clusters.order, clusters.ends
+//! ```
+//! The container writes under a temporary name, syncs, renames and syncs the directory: a checkpoint is whole or it is
+//! not there. There is no generator state to save, since every random number is a function of (seed, step, purpose).
+
+use bincode::{Decode, Encode};
+use engine::container::{Container, Verify, Writer};
+use engine::{DType, Error, Kind, Result, Shape, Tensor};
+use samplers::composer::State;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const KIND: &str = "checkpoint";
+const FORMAT: u32 = 1;
+/// No manifest of ours comes near this; a hostile one must not make us allocate more.
+const MANIFEST_LIMIT: usize = 16 << 20;
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Updates done.
+    pub step: u64,
+    /// The epoch at hand, from 0.
+    pub epoch: u32,
+    /// Batches of this epoch that are done.
+    pub batch: u64,
+}
+
+/// What a checkpoint holds, in memory.
+pub struct Checkpoint {
+    /// Where the run stood.
+    pub progress: Progress,
+    /// [`data::DataSet::fingerprint`] of what it was trained on.
+    pub data: u64,
+    /// Which kernels made the bits.
+    pub kernel_class: String,
+    /// Parameters by name.
+    pub params: Vec<(String, Tensor)>,
+    /// The optimizer's state by name.
+    pub optimizer: Vec<(String, Tensor)>,
+    /// The memory bank: embeddings, and for each row the step that made it plus one.
+    pub bank: (Vec<f32>, Vec<u64>),
+    /// The clusters in force.
+    pub composer: State,
+}
+
+/// As in the file.
+#[derive(Encode, Decode)]
+struct Manifest {
+    format: u32,
+    step: u64,
+    epoch: u32,
+    batch: u64,
+    data: u64,
+    kernel_class: String,
+    params: Vec<Entry>,
+    optimizer: Vec<Entry>,
+    clusters_epoch: u32,
+    clusters_made_at: u64,
+}
+
+/// As in the file: a tensor's name and dimensions, and whether it holds integers.
+#[derive(Encode, Decode)]
+struct Entry {
+    name: String,
+    dims: Vec<u64>,
+    integers: bool,
+}
+
+fn limit() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<MANIFEST_LIMIT>()
+}
+
+/// The file of a step.
+pub fn path_of(folder: &Path, step: u64) -> PathBuf {
+    folder.join(format!("step-{step:012}.lode"))
+}
+
+/// The checkpoints of a folder, newest first.
+pub fn list(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|p| {
+            let name = p.file_name().and_then(|n| n.to_str()).unwrap_or("");
+            name.starts_with("step-") && name.ends_with(".lode")
+        })
+        .collect();
+    found.sort_unstable();
+    found.reverse();
+    found
+}
+
+impl Checkpoint {
+    /// Writes the checkpoint of its step into `folder`, then removes all but the newest `keep`.
+    ///
+    /// # Errors
+    /// If the system cannot write; older checkpoints are untouched then.
+    pub fn write(&self, folder: &Path, keep: usize) -> Result<PathBuf> {
+        fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+        let entry = |(name, tensor): &(String, Tensor)| Entry {
+            name: name.clone(),
+            dims: tensor.shape().dims().iter().map(|&d| d as u64).collect(),
+            integers: tensor.dtype() == DType::U32,
+        };
+        let manifest = Manifest {
+            format: FORMAT,
+            step: self.progress.step,
+            epoch: self.progress.epoch,
+            batch: self.progress.batch,
+            data: self.data,
+            kernel_class: self.kernel_class.clone(),
+            params: self.params.iter().map(entry).collect(),
+            optimizer: self.optimizer.iter().map(entry).collect(),
+            clusters_epoch: self.composer.epoch,
+            clusters_made_at: self.composer.made_at_step,
+        };
+        let path = path_of(folder, self.progress.step);
+        let manifest = bincode::encode_to_vec(manifest, limit())
+            .map_err(|e| Error::new(Kind::Other, format!("the manifest of a checkpoint: {e}")).at(&path))?;
+        let mut writer = Writer::create(&path, KIND)?;
+        writer.section("manifest", &manifest)?;
+        for (i, (_, tensor)) in self.params.iter().chain(&self.optimizer).enumerate() {
+            let name = format!("t{i}");
+            match tensor.dtype() {
+                DType::U32 => writer.section(&name, tensor.data::<u32>())?,
+                _ => writer.section(&name, tensor.data::<f32>())?,
+            }
+        }
+        writer.section("bank", &self.bank.0)?;
+        writer.section("bank.made_at", &self.bank.1)?;
+        writer.section("clusters.order", &self.composer.order)?;
+        writer.section("clusters.ends", &self.composer.ends)?;
+        writer.commit()?;
+        for old in list(folder).into_iter().skip(keep.max(1)) {
+            fs::remove_file(&old).map_err(|e| Error::io(&old, e))?;
+        }
+        Ok(path)
+    }
+
+    /// Reads a checkpoint; every checksum is verified.
+    ///
+    /// # Errors
+    /// If the file is damaged, or not one of ours.
+    pub fn read(path: &Path) -> Result<Checkpoint> {
+        let file = Container::open(path, KIND, Verify::Full)?;
+        let bad = |why: String| Error::damaged(path, "manifest", why);
+        let (m, _): (Manifest, usize) = bincode::decode_from_slice(file.bytes("manifest")?, limit())
+            .map_err(|e| bad(e.to_string()))?;
+        if m.format != FORMAT {
+            return Err(bad(format!("format {}, this program reads {FORMAT}", m.format)));
+        }
+        let tensor = |(i, entry): (usize, &Entry)| -> Result<(String, Tensor)> {
+            let section = format!("t{i}");
+            let dims: Vec<usize> = entry.dims.iter().map(|&d| d as usize).collect();
+            let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+            let here = file.bytes(&section)?.len() / 4;
+            if dims.len() > 4 || count != Some(here) {
+                let why = format!("`{}` has shape {dims:?}, the section holds {here} numbers", entry.name);
+                return Err(Error::damaged(path, &section, why));
+            }
+            let shape = Shape::new(&dims);
+            let tensor = match entry.integers {
+                true => Tensor::from_vec(shape, file.slice::<u32>(&section)?.to_vec()),
+                false => Tensor::from_vec(shape, file.slice::<f32>(&section)?.to_vec()),
+            };
+            Ok((entry.name.clone(), tensor))
+        };
+        let all: Vec<(String, Tensor)> =
+            m.params.iter().chain(&m.optimizer).enumerate().map(tensor).collect::<Result<_>>()?;
+        let mut params = all;
+        let optimizer = params.split_off(m.params.len());
+        Ok(Checkpoint {
+            progress: Progress { step: m.step, epoch: m.epoch, batch: m.batch },
+            data: m.data,
+            kernel_class: m.kernel_class,
+            params,
+            optimizer,
+            bank: (file.slice::<f32>("bank")?.to_vec(), file.slice::<u64>("bank.made_at")?.to_vec()),
+            composer: State {
+                order: file.slice::<u32>("clusters.order")?.to_vec(),
+                ends: file.slice::<u32>("clusters.ends")?.to_vec(),
+                epoch: m.clusters_epoch,
+                made_at_step: m.clusters_made_at,
+            },
+        })
+    }
+
+    /// The newest whole checkpoint of a folder, and what was passed over because it is damaged.
+    ///
+    /// # Errors
+    /// If there is none: names the damaged ones.
+    pub fn newest(folder: &Path) -> Result<(Checkpoint, PathBuf, Vec<Error>)> {
+        let mut passed = vec![];
+        for path in list(folder) {
+            match Checkpoint::read(&path) {
+                Ok(found) => return Ok((found, path, passed)),
+                Err(error) => passed.push(error),
+            }
+        }
+        let error = Error::new(Kind::Damaged, "there is no whole checkpoint here").at(folder);
+        Err(passed.iter().fold(error, |e, p| e.note(p.to_string())).help("start again with `lode train`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(step: u64) -> Checkpoint {
+        Checkpoint {
+            progress: Progress { step, epoch: 2, batch: 5 },
+            data: 77,
+            kernel_class: "avx2".into(),
+            params: vec![("w".into(), Tensor::from_vec([2, 2], vec![1.0f32, 2.0, 3.0, step as f32]))],
+            optimizer: vec![("n".into(), Tensor::from_vec([1], vec![9u32]))],
+            bank: (vec![0.5; 6], vec![1, 0, 3]),
+            composer: State { order: vec![2, 0, 1], ends: vec![1, 3], epoch: 1, made_at_step: 4 },
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_comes_back_whole() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = sample(8).write(dir.path(), 2).expect("written");
+        let back = Checkpoint::read(&path).expect("read");
+        let want = sample(8);
+        assert_eq!((back.progress, back.data, back.kernel_class), (want.progress, 77, "avx2".into()));
+        assert_eq!((back.bank, back.composer), (want.bank, want.composer));
+        assert_eq!((back.params[0].1.to_f64(), back.params[0].0.as_str()), (vec![1.0, 2.0, 3.0, 8.0], "w"));
+        assert_eq!(back.optimizer[0].1.data::<u32>(), [9]);
+    }
+
+    #[test]
+    fn the_newest_whole_one_is_found_and_old_ones_go() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for step in [1, 2, 3] {
+            sample(step).write(dir.path(), 2).expect("written");
+        }
+        assert_eq!(list(dir.path()).len(), 2);
+        let newest = path_of(dir.path(), 3);
+        let mut bytes = fs::read(&newest).expect("read");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&newest, bytes).expect("written");
+        let (found, path, passed) = Checkpoint::newest(dir.path()).expect("an older one is whole");
+        assert_eq!((found.progress.step, path, passed.len()), (2, path_of(dir.path(), 2), 1));
+        fs::remove_file(path_of(dir.path(), 2)).expect("removed");
+        let error = Checkpoint::newest(dir.path()).err().expect("none is whole");
+        assert_eq!(error.kind(), Kind::Damaged);
+    }
+}

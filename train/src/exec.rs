@@ -1,0 +1,96 @@
+//! How the texts of a batch are encoded: all at once, or in chunks that are encoded twice (GradCache; Gao, Zhang, Han,
+//! Callan, "Scaling deep contrastive learning batch size under memory limited setup", RepL4NLP 2021).
+//!
+//! ```text
+//! whole    E = f(x) on a tape                     θ̄ = (∂f/∂θ)ᵀ Ē
+//! chunked  E_c = f(x_c) without a tape            θ̄ = Σ_c (∂f(x_c)/∂θ)ᵀ Ē_c,  x_c encoded again, now with a tape
+//! ```
+//! The second needs the activations of one chunk only and one more forward. Both give the same gradient, with dropout
+//! too: a mask depends on the slot of a text in the whole batch, not on where the batch is cut.
+
+use autograd::{Grad, ParamGrads, Tape, Var};
+use engine::{Engine, Packed, Stream, Tensor};
+use models::{Model, Scope};
+use std::ops::Range;
+
+/// How a batch is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exec {
+    /// All texts on one tape.
+    Whole,
+    /// So many texts at a time.
+    Chunked(usize),
+}
+
+/// The embeddings of a batch, and the way back.
+pub(crate) struct Encoded<'a> {
+    model: &'a Model,
+    texts: &'a Packed,
+    stream: Stream,
+    kind: Kind<'a>,
+}
+
+enum Kind<'a> {
+    Whole(Var<'a>),
+    Chunked { embeddings: Tensor, chunk: usize },
+}
+
+impl<'a> Encoded<'a> {
+    /// Encodes `texts` with dropout keyed by `stream`: `[texts, width]`.
+    pub(crate) fn new(
+        tape: &'a Tape,
+        model: &'a Model,
+        texts: &'a Packed,
+        stream: Stream,
+        exec: Exec,
+    ) -> Encoded<'a> {
+        let kind = match exec {
+            Exec::Chunked(chunk) if chunk < texts.len() => {
+                let engine = tape.engine();
+                let mut all = engine.buffer::<f32>(texts.len() * model.width());
+                for range in chunks(texts.len(), chunk) {
+                    let tape = Tape::inference(engine);
+                    let part = encode(&tape, model, texts, range.clone(), stream).value();
+                    all[range.start * model.width()..][..part.len()].copy_from_slice(part.data());
+                }
+                Kind::Chunked { embeddings: Tensor::from_buf([texts.len(), model.width()], all), chunk }
+            }
+            _ => Kind::Whole(encode(tape, model, texts, 0..texts.len(), stream)),
+        };
+        Encoded { model, texts, stream, kind }
+    }
+    /// One row a text: `[texts, width]`.
+    pub(crate) fn embeddings(&self) -> Tensor {
+        match &self.kind {
+            Kind::Whole(var) => var.value(),
+            Kind::Chunked { embeddings, .. } => embeddings.clone(),
+        }
+    }
+    /// The gradient of the parameters from the gradient of the embeddings.
+    pub(crate) fn backward(self, engine: &Engine, grad: Option<Grad>) -> ParamGrads {
+        let Some(grad) = grad else { return ParamGrads::default() };
+        let grad = grad.into_dense(engine);
+        match self.kind {
+            Kind::Whole(var) => var.tape().backward(vec![(var, grad)]).into_params(),
+            Kind::Chunked { chunk, .. } => {
+                let mut total = ParamGrads::default();
+                for range in chunks(self.texts.len(), chunk) {
+                    let tape = Tape::new(engine);
+                    let part = encode(&tape, self.model, self.texts, range.clone(), self.stream);
+                    total.add(engine, tape.backward(vec![(part, grad.rows(range))]).into_params());
+                }
+                total
+            }
+        }
+    }
+}
+
+fn chunks(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..n.div_ceil(size)).map(move |i| i * size..((i + 1) * size).min(n))
+}
+
+fn encode<'t>(tape: &'t Tape, model: &Model, texts: &Packed, range: Range<usize>, stream: Stream) -> Var<'t> {
+    let part = texts.slice(range.clone());
+    let scope = Scope { tape, params: &model.params, dropout: Some(stream), recompute: model.recompute };
+    model.encode(&scope, &part, range.start as u32)
+}

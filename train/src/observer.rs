@@ -1,0 +1,84 @@
+//! What the outside gives to a run and hears of it: the clock, the wish to stop, the progress. `train` itself reads no
+//! clock and no signal.
+
+use crate::step::StepReport;
+
+/// What happens in a run, as it happens.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Training begins or goes on.
+    Started {
+        /// Steps in all.
+        steps: u64,
+        /// Steps done before.
+        done: u64,
+        /// Steps of one epoch.
+        steps_per_epoch: u64,
+    },
+    /// An optimizer step is done.
+    Stepped(&'a StepReport),
+    /// Texts are being embedded for a refresh, an index or an evaluation.
+    Embedding {
+        /// What for.
+        what: &'a str,
+        /// Texts done.
+        done: usize,
+        /// Texts in all.
+        total: usize,
+    },
+    /// The composer has clustered the training queries anew.
+    Clustered {
+        /// The epoch that begins.
+        epoch: u32,
+        /// How many clusters.
+        clusters: usize,
+        /// Seconds that it took.
+        seconds: f64,
+    },
+    /// Measured on the validation queries.
+    Validated {
+        /// After this step.
+        step: u64,
+        /// P@1, a fraction.
+        p_at_1: f64,
+        /// How many queries.
+        queries: usize,
+    },
+    /// A checkpoint is on disk.
+    Saved {
+        /// The step that it holds.
+        step: u64,
+        /// Seconds that it took.
+        seconds: f64,
+    },
+    /// Something that the user should know and that stops nothing.
+    Warning(&'a str),
+}
+
+/// The outside of a run.
+pub trait Observer {
+    /// Seconds since some fixed moment.
+    fn seconds(&mut self) -> f64;
+    /// Whether to save and stop after this step.
+    fn stop(&mut self) -> bool {
+        false
+    }
+    /// Hears what happens.
+    fn event(&mut self, event: &Event<'_>);
+    /// The most resident memory so far, in bytes, where the system tells.
+    fn memory_peak(&mut self) -> Option<u64> {
+        None
+    }
+}
+
+/// Nobody watches: time stands still and nothing stops. For tests and small programs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn seconds(&mut self) -> f64 {
+        0.0
+    }
+    fn event(&mut self, _: &Event<'_>) {}
+}

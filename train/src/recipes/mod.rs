@@ -1,0 +1,105 @@
+//! Recipes: a strategy's parts, put together under its name, with its defaults, its citation and its cost.
+//!
+//! A *part* is one file in the layer where it belongs: composers, miners and shapers in `samplers`, objectives in
+//! `models`. A *recipe* is one file here and one line in [`RECIPES`]; from there it appears in the command line, in
+//! the configuration and in the tests.
+
+use crate::batch::Batch;
+use crate::config::{Config, Settings};
+use engine::{Error, Result, Tensor};
+use models::{InfoNce, Objective, Triplet, Weighting};
+use samplers::composer::Composer;
+use samplers::miner::{Miner, in_batch::InBatch};
+use samplers::shaper::{Edits, Scores, Shaper, k_hardest::KHardest};
+use samplers::{Matrix, Need};
+
+mod in_batch;
+mod ngame;
+
+/// A strategy.
+pub struct Recipe {
+    /// The name, as `--composer` takes it.
+    pub name: &'static str,
+    /// One line for a list.
+    pub summary: &'static str,
+    /// Where it comes from.
+    pub citation: &'static str,
+    /// What it costs beside the training of the batch itself.
+    pub cost: &'static str,
+    /// Sets the defaults of the strategy where the user said nothing.
+    pub defaults: fn(&mut Settings) -> Result<()>,
+    /// Makes the composer over these training queries.
+    pub composer: fn(&Config, rows: Vec<u32>) -> Result<Box<dyn Composer>>,
+}
+
+/// All recipes.
+pub const RECIPES: &[Recipe] = &[in_batch::RECIPE, ngame::RECIPE];
+
+/// The recipe of this name.
+///
+/// # Errors
+/// If there is none: with the names that there are.
+pub fn find(name: &str) -> Result<&'static Recipe> {
+    RECIPES.iter().find(|r| r.name == name).ok_or_else(|| {
+        let names: Vec<&str> = RECIPES.iter().map(|r| r.name).collect();
+        Error::input(format!("there is no composer `{name}`")).help(format!("known: {}", names.join(", ")))
+    })
+}
+
+/// Lays the defaults of the chosen recipe and loss under what the user said.
+///
+/// # Errors
+/// If the recipe is unknown.
+pub fn apply_defaults(settings: &mut Settings) -> Result<()> {
+    let config = settings.config()?;
+    if config.loss.name == "triplet" {
+        settings.recipe("loss.temperature", 0.1, "triplet")?;
+        settings.recipe("loss.hardest", 10, "triplet")?;
+    }
+    (find(&config.composer.name)?.defaults)(settings)
+}
+
+/// The parts of a run that decide on negatives and loss.
+pub(crate) struct Parts {
+    pub(crate) composer: Box<dyn Composer>,
+    pub(crate) miner: Box<dyn Miner>,
+    pub(crate) shapers: Vec<Box<dyn Shaper>>,
+    pub(crate) objective: Box<dyn Objective>,
+}
+
+impl Parts {
+    /// Puts together what the configuration names, over these training queries.
+    pub(crate) fn new(config: &Config, rows: Vec<u32>) -> Result<Parts> {
+        let composer = (find(&config.composer.name)?.composer)(config, rows)?;
+        let loss = &config.loss;
+        let mut shapers: Vec<Box<dyn Shaper>> = vec![];
+        let objective: Box<dyn Objective> = match &*loss.name {
+            "triplet" => Box::new(Triplet {
+                margin: loss.margin,
+                hardest: loss.hardest.max(1),
+                temperature: loss.temperature,
+                weighting: Weighting::Active,
+            }),
+            _ => {
+                if loss.hardest > 0 {
+                    shapers.push(Box::new(KHardest { k: loss.hardest }));
+                }
+                Box::new(InfoNce { temperature: loss.temperature, symmetric: loss.symmetric })
+            }
+        };
+        Ok(Parts { composer, miner: Box::new(InBatch), shapers, objective })
+    }
+    /// Whether the composer will ever ask for the embeddings of the training queries.
+    pub(crate) fn wants_bank(&self) -> bool {
+        self.composer.need(u32::MAX) != Need::NOTHING
+    }
+    /// The mask of a batch after the shapers have seen its scores, which carry no gradient here.
+    pub(crate) fn shape(&self, scores: &Tensor, batch: &Batch) -> Edits {
+        let mut edits = Edits::masked(batch.keep.clone());
+        let values = Matrix::new(scores.data(), scores.shape().last());
+        for shaper in &self.shapers {
+            shaper.shape(&Scores { values, target: &batch.targets }, &mut edits);
+        }
+        edits
+    }
+}

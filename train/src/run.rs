@@ -1,0 +1,189 @@
+//! The loop around the step: epochs, log, validation, checkpoints, stopping.
+
+use crate::checkpoint::Checkpoint;
+use crate::config::Settings;
+use crate::evaluate::{self, Options, Queries};
+use crate::load;
+use crate::observer::{Event, Observer};
+use crate::run_dir::RunDir;
+use crate::step::StepReport;
+use crate::trainer::Trainer;
+use data::metrics::Metric;
+use data::{DataSet, Split};
+use engine::container::Verify;
+use engine::{Engine, Result};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Updates done in all.
+    pub step: u64,
+    /// False when it was stopped on request: `lode resume` goes on.
+    pub finished: bool,
+    /// Measured on the validation queries, if there are any and the run is finished.
+    pub validation: Vec<(Metric, f64)>,
+}
+
+/// Begins a run in a new directory.
+///
+/// # Errors
+/// If the directory is not empty, the data set or the model cannot be read, or they do not fit each other.
+pub fn begin(engine: &Engine, settings: &Settings, out: &Path) -> Result<(Trainer, RunDir)> {
+    let config = settings.config()?;
+    let data = DataSet::open(&config.data.path, Verify::Header)?;
+    let model = load::source(engine, &config, &data)?;
+    let trainer = Trainer::new(engine, data, model, config)?;
+    let dir = RunDir::create(out)?;
+    load::write_model(&trainer.model, trainer.data(), &dir.model(), &[])?;
+    RunDir::write_text(&dir.config(), &settings.to_string())?;
+    Ok((trainer, dir))
+}
+
+/// Takes a run up where its newest whole checkpoint left it.
+///
+/// # Errors
+/// If there is no run, no whole checkpoint, or its data set has gone or changed.
+pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Result<(Trainer, RunDir)> {
+    let (dir, settings) = load::run_settings(run)?;
+    let config = settings.config()?;
+    let data = DataSet::open(&config.data.path, Verify::Header)?;
+    let model = load::model_dir(&dir.model())?;
+    let mut trainer = Trainer::new(engine, data, model, config)?;
+    if crate::checkpoint::list(&dir.checkpoints()).is_empty() {
+        observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
+        return Ok((trainer, dir));
+    }
+    let (checkpoint, path, passed) = Checkpoint::newest(&dir.checkpoints())?;
+    for damaged in passed {
+        observer.event(&Event::Warning(&format!("passed over: {damaged}")));
+    }
+    let (made_on, here) = (checkpoint.kernel_class.clone(), engine.kernel_class().name());
+    if made_on != here {
+        let text = format!("{}: made with {made_on} kernels, this is {here}: bits will differ", path.display());
+        observer.event(&Event::Warning(&text));
+    }
+    dir.rewind_log(checkpoint.progress.step)?;
+    trainer.restore(checkpoint)?;
+    Ok((trainer, dir))
+}
+
+/// Trains until the last step or until the observer wants to stop. A checkpoint is written at intervals and at the end.
+///
+/// # Errors
+/// If a step fails or a file cannot be written; the last checkpoint stays.
+pub fn run(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> Result<Outcome> {
+    let _lock = dir.lock()?;
+    let total = trainer.total_steps();
+    let mut state = Loop { dir, since: observer.seconds(), saved_at: observer.seconds(), tokens: 0, logged_at: None };
+    let (done, steps_per_epoch) = (trainer.progress().step, trainer.steps_per_epoch());
+    observer.event(&Event::Started { steps: total, done, steps_per_epoch });
+    while trainer.progress().step < total {
+        let batches = trainer.next_batches(observer);
+        let report = trainer.step(&batches)?;
+        observer.event(&Event::Stepped(&report));
+        state.log(&report, trainer, observer)?;
+        if state.validation_is_due(&report, trainer) {
+            validate(trainer, observer, &report)?;
+        }
+        if observer.stop() && report.step < total {
+            state.save(trainer, observer)?;
+            return Ok(Outcome { step: report.step, finished: false, validation: vec![] });
+        }
+        state.save_if_due(trainer, observer)?;
+    }
+    state.finish(trainer, observer)
+}
+
+/// What the loop remembers between steps.
+struct Loop<'a> {
+    dir: &'a RunDir,
+    since: f64,
+    saved_at: f64,
+    /// Tokens since the last line of the log.
+    tokens: u64,
+    logged_at: Option<f64>,
+}
+
+impl Loop<'_> {
+    fn log(&mut self, report: &StepReport, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
+        self.tokens += report.tokens;
+        let every = trainer.config.save.log_every.max(1);
+        if report.step % every != 0 && report.step != trainer.total_steps() {
+            return Ok(());
+        }
+        let now = observer.seconds();
+        let span = now - self.logged_at.unwrap_or(self.since);
+        let speed = if span > 0.0 { self.tokens as f64 / span } else { 0.0 };
+        (self.tokens, self.logged_at) = (0, Some(now));
+        self.dir.append_log(&json!({
+            "step": report.step,
+            "epoch": report.epoch,
+            "loss": report.loss,
+            "rate": report.rate,
+            "grad_norm": report.grad_norm,
+            "masked": report.masked,
+            "tokens_per_s": speed.round(),
+            "seconds": now - self.since,
+        }))
+    }
+    fn validation_is_due(&self, report: &StepReport, trainer: &Trainer) -> bool {
+        let every = trainer.config.save.validate_every;
+        let last = report.step == trainer.total_steps();
+        let ends_epoch = trainer.progress().epoch != report.epoch;
+        !trainer.validation_rows.is_empty() && !last && if every > 0 { report.step % every == 0 } else { ends_epoch }
+    }
+    fn save_if_due(&mut self, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
+        let every = trainer.config.save.every_seconds;
+        if every > 0.0 && observer.seconds() - self.saved_at >= every {
+            return self.save(trainer, observer);
+        }
+        Ok(())
+    }
+    fn save(&mut self, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
+        let since = observer.seconds();
+        let checkpoint = trainer.checkpoint();
+        checkpoint.write(&self.dir.checkpoints(), trainer.config.save.keep)?;
+        self.saved_at = observer.seconds();
+        let seconds = self.saved_at - since;
+        observer.event(&Event::Saved { step: checkpoint.progress.step, seconds });
+        Ok(())
+    }
+    fn finish(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {
+        self.save(trainer, observer)?;
+        let validation = match trainer.validation_rows.is_empty() {
+            true => vec![],
+            false => measure(trainer, "P@1,P@3,P@5,nDCG@5,R@10", observer)?,
+        };
+        let facts: Vec<(String, f64)> = validation.iter().map(|(m, v)| (format!("validation {m}"), *v)).collect();
+        load::write_model(&trainer.model, trainer.data(), &self.dir.model(), &facts)?;
+        let metrics: Map<String, Value> = validation.iter().map(|(m, v)| (m.to_string(), json!(v))).collect();
+        self.dir.append_log(&json!({
+            "final": true,
+            "step": trainer.progress().step,
+            "epoch": trainer.progress().epoch,
+            "split": "validation",
+            "queries": trainer.validation_rows.len(),
+            "metrics": metrics,
+            "peak_rss_bytes": observer.memory_peak(),
+            "seconds": observer.seconds() - self.since,
+        }))?;
+        Ok(Outcome { step: trainer.progress().step, finished: true, validation })
+    }
+}
+
+fn validate(trainer: &Trainer, observer: &mut dyn Observer, report: &StepReport) -> Result<()> {
+    let measured = measure(trainer, "P@1", observer)?;
+    let queries = trainer.validation_rows.len();
+    observer.event(&Event::Validated { step: report.step, p_at_1: measured[0].1, queries });
+    Ok(())
+}
+
+/// Measures the model on the queries held out of training.
+fn measure(trainer: &Trainer, metrics: &str, observer: &mut dyn Observer) -> Result<Vec<(Metric, f64)>> {
+    let options = Options { metrics: Metric::list(metrics)?, ..Options::default() };
+    let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
+    let found = evaluate::evaluate(&trainer.engine, &trainer.model, trainer.data(), queries, &options, observer)?;
+    Ok(found.metrics)
+}

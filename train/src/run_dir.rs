@@ -1,0 +1,158 @@
+//! A run directory: what a run was told, what it did, and what it made.
+//!
+//! ```text
+//! RUN/config.toml       every value with its origin
+//! RUN/log.jsonl         one JSON object every few steps; the last one is final
+//! RUN/model/            the encoder as a sentence-transformers directory
+//! RUN/checkpoints/      the newest states, each whole or absent
+//! RUN/lock              held while a process trains here
+//! ```
+
+use engine::{Error, Kind, Result};
+use serde::Serialize;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A run directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunDir {
+    root: PathBuf,
+}
+
+impl RunDir {
+    /// The run at `root`, whether or not it exists.
+    pub fn at(root: &Path) -> RunDir {
+        RunDir { root: root.to_owned() }
+    }
+    /// Whether a path is a run directory.
+    pub fn is_run(path: &Path) -> bool {
+        path.join("config.toml").is_file() && path.join("model").is_dir()
+    }
+    /// Makes the directory for a new run.
+    ///
+    /// # Errors
+    /// If something is there already, or the system refuses.
+    pub fn create(root: &Path) -> Result<RunDir> {
+        if fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some()) {
+            let help = match RunDir::is_run(root) {
+                true => format!("go on with `lode resume {}`, or choose another --out", root.display()),
+                false => "choose another --out".to_owned(),
+            };
+            return Err(Error::input("this directory is not empty").at(root).help(help));
+        }
+        fs::create_dir_all(root).map_err(|e| Error::io(root, e))?;
+        Ok(RunDir::at(root))
+    }
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+    /// The model directory.
+    pub fn model(&self) -> PathBuf {
+        self.root.join("model")
+    }
+    /// The folder of checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+    /// The log.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log.jsonl")
+    }
+    /// Takes the lock of the directory; it is released when the file is dropped.
+    ///
+    /// # Errors
+    /// If another process trains here.
+    pub fn lock(&self) -> Result<File> {
+        let path = self.root.join("lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|e| Error::io(&path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::new(Kind::Refused, "another process is training in this directory").at(&self.root))
+            }
+            Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
+        }
+    }
+    /// Writes a small file: a temporary name, then a rename.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn write_text(path: &Path, text: &str) -> Result<()> {
+        let temporary = path.with_extension("tmp");
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&temporary)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)
+        };
+        write().map_err(|e| Error::io(path, e))
+    }
+    /// Cuts the log back to the lines of steps up to `step`: what came after the checkpoint is done again.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn rewind_log(&self, step: u64) -> Result<()> {
+        let path = self.log();
+        let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
+        let keep = |line: &&str| {
+            let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
+            value.is_some_and(|v| v.get("final").is_none() && v["step"].as_u64().is_some_and(|s| s <= step))
+        };
+        let kept: String = text.lines().filter(keep).flat_map(|line| [line, "\n"]).collect();
+        RunDir::write_text(&path, &kept)
+    }
+    /// Appends one object to the log.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn append_log(&self, line: &impl Serialize) -> Result<()> {
+        let path = self.log();
+        let mut text = serde_json::to_string(line).expect("a line of the log is plain data");
+        text.push('\n');
+        let append = || OpenOptions::new().create(true).append(true).open(&path)?.write_all(text.as_bytes());
+        append().map_err(|e| Error::io(&path, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_directory_with_something_in_it_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("x"), "y").expect("written");
+        assert_eq!(RunDir::create(dir.path()).expect_err("not empty").kind(), Kind::Input);
+        assert!(RunDir::create(&dir.path().join("new")).is_ok());
+    }
+
+    #[test]
+    fn two_processes_do_not_train_in_one_directory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let run = RunDir::at(dir.path());
+        let held = run.lock().expect("free");
+        assert_eq!(run.lock().expect_err("held").kind(), Kind::Refused);
+        drop(held);
+        assert!(run.lock().is_ok());
+    }
+
+    #[test]
+    fn the_log_is_cut_back_to_the_checkpoint() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let run = RunDir::at(dir.path());
+        for step in 1..=4 {
+            run.append_log(&json!({"step": step})).expect("appended");
+        }
+        run.append_log(&json!({"step": 4, "final": true})).expect("appended");
+        run.rewind_log(2).expect("rewound");
+        assert_eq!(fs::read_to_string(run.log()).expect("read"), "{\"step\":1}\n{\"step\":2}\n");
+    }
+}

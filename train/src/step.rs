@@ -1,0 +1,126 @@
+//! **The step**: the heart of the project, in the order in which data walks through it.
+//!
+//! ```text
+//! rows → batch → embeddings → scores → shaped → loss → gradients → clip → update
+//! ```
+//! The composer has chosen the rows; everything else of a step can be read in [`Trainer::gradient`] and
+//! [`Trainer::step`]. The loss has a tape of its own whose leaf is the matrix of embeddings: its gradient is then pulled
+//! back through the encoder, at once or chunk by chunk ([`crate::exec`]), with the same result.
+
+use crate::batch::Batch;
+use crate::exec::Encoded;
+use crate::trainer::Trainer;
+use autograd::{ParamGrads, Tape, Var, clip};
+use data::Split;
+use engine::{Error, Kind, Result, Stream};
+
+/// What a step did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// How many updates there have been, this one included.
+    pub step: u64,
+    /// The epoch in which it fell, from 0.
+    pub epoch: u32,
+    /// The loss before the update.
+    pub loss: f64,
+    /// The global norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// The learning rate.
+    pub rate: f64,
+    /// Tokens that were encoded, no padding among them.
+    pub tokens: u64,
+    /// Pairs that were masked as known positives, duplicates or filtered.
+    pub masked: u64,
+}
+
+impl Trainer {
+    /// The loss of a batch and its gradient with respect to every parameter.
+    fn gradient(&mut self, rows: &[u32], stream: Stream) -> (Measured, ParamGrads) {
+        let batch = Batch::compose(&self.data, &self.text_ids, &*self.parts.miner, rows, stream);
+        let (encoder_tape, loss_tape) = (Tape::new(&self.engine), Tape::new(&self.engine));
+        let encoded = Encoded::new(&encoder_tape, &self.model, &batch.texts, stream, self.exec);
+
+        let embeddings = loss_tape.leaf(encoded.embeddings());
+        let queries = embeddings.gather(batch.query_texts.clone());
+        let labels = embeddings.gather(batch.label_texts.clone());
+        let scores = queries.matmul_nt(labels);
+        let edits = self.parts.shape(&scores.value(), &batch);
+        let loss = self.parts.objective.loss(scores, &batch.targets, &edits);
+
+        if let Some(bank) = &mut self.bank {
+            bank.write(self.progress.step, &batch.rows, queries.value().data());
+        }
+        let measured = Measured::of(loss, &batch);
+        let pulled = loss_tape.backward_from(loss).take(embeddings);
+        (measured, encoded.backward(&self.engine, pulled))
+    }
+
+    /// One update of the parameters, from one or more batches of training queries.
+    ///
+    /// # Errors
+    /// If the loss or the gradient is not finite ([`engine::Kind::Numeric`]): nothing is updated then.
+    pub fn step(&mut self, batches: &[Vec<u32>]) -> Result<StepReport> {
+        let (mut total, mut grads) = (Measured::default(), ParamGrads::default());
+        for (micro, rows) in batches.iter().enumerate() {
+            let (measured, more) = self.gradient(rows, self.stream(micro));
+            total.add(&measured);
+            grads.add(&self.engine, more);
+        }
+        grads.scale(&self.engine, 1.0 / batches.len() as f64);
+        let grad_norm = clip::global_norm(&self.engine, &grads);
+        let report = total.report(self, batches.len(), grad_norm);
+        self.demand_finite(&report, batches)?;
+        clip::clip_to(&self.engine, &mut grads, grad_norm, self.config.train.clip);
+        self.optimizer.step(&self.engine, &mut self.model.params, &grads, report.rate as f32);
+        self.advance(batches.len());
+        Ok(report)
+    }
+
+    /// Stops a run whose numbers have run away, before they reach the parameters.
+    fn demand_finite(&mut self, report: &StepReport, batches: &[Vec<u32>]) -> Result<()> {
+        if report.loss.is_finite() && report.grad_norm.is_finite() {
+            return Ok(());
+        }
+        let (loss, norm, step) = (report.loss, report.grad_norm, report.step);
+        let what = format!("step {step}: the loss is {loss} and the norm of its gradient {norm}");
+        let first: Vec<&str> =
+            batches[0].iter().take(5).map(|&row| self.data.queries(Split::Train).uid(row as usize)).collect();
+        Err(Error::new(Kind::Numeric, what)
+            .note(format!("the batch begins with the queries {}", first.join(", ")))
+            .help("the parameters are those before this step; try a lower --lr, or a larger loss.temperature"))
+    }
+}
+
+/// What is added up over the batches of a step.
+#[derive(Default)]
+struct Measured {
+    loss: f64,
+    tokens: u64,
+    masked: u64,
+}
+
+impl Measured {
+    fn of(loss: Var<'_>, batch: &Batch) -> Measured {
+        Measured {
+            loss: loss.value().item(),
+            tokens: batch.texts.tokens.len() as u64,
+            masked: batch.masked() as u64,
+        }
+    }
+    fn add(&mut self, other: &Measured) {
+        self.loss += other.loss;
+        self.tokens += other.tokens;
+        self.masked += other.masked;
+    }
+    fn report(&self, of: &Trainer, batches: usize, grad_norm: f64) -> StepReport {
+        StepReport {
+            step: of.progress.step + 1,
+            epoch: of.progress.epoch,
+            loss: self.loss / batches as f64,
+            grad_norm,
+            rate: of.rate(),
+            tokens: self.tokens,
+            masked: self.masked,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The trainer: all that a step reads and writes, and how it is made, saved and taken up again.
+
+use crate::batch::TextIds;
+use crate::checkpoint::{Checkpoint, Progress};
+use crate::config::Config;
+use crate::embed::embed;
+use crate::exec::Exec;
+use crate::observer::{Event, Observer};
+use crate::recipes::Parts;
+use autograd::optim::{AdamW, Optimizer};
+use autograd::schedule::{Kind as Shape, Schedule};
+use data::{DataSet, Split};
+use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
+use models::Model;
+use samplers::bank::Bank;
+use samplers::composer::Plan;
+use samplers::Snapshot;
+
+/// What a run draws random numbers for.
+mod tags {
+    /// Which training queries are held out for validation.
+    pub(super) const HOLDOUT: u64 = u64::from_be_bytes(*b"t.holdou");
+}
+
+/// A run in memory.
+pub struct Trainer {
+    pub(crate) engine: Engine,
+    pub(crate) data: DataSet,
+    pub(crate) config: Config,
+    /// The model; its parameters change with every step.
+    pub model: Model,
+    pub(crate) parts: Parts,
+    pub(crate) optimizer: AdamW,
+    pub(crate) schedule: Schedule,
+    /// The last embedding of every training query, where a composer wants them.
+    pub(crate) bank: Option<Bank>,
+    pub(crate) text_ids: TextIds,
+    pub(crate) exec: Exec,
+    pub(crate) progress: Progress,
+    /// Training queries that are trained on, ascending.
+    pub train_rows: Vec<u32>,
+    /// Training queries held out for validation, ascending.
+    pub validation_rows: Vec<u32>,
+    plan: Option<(u32, Plan)>,
+}
+
+impl Trainer {
+    /// A fresh run over a data set.
+    ///
+    /// # Errors
+    /// If the configuration and the data do not fit: no training query, a model whose vocabulary is not that of the
+    /// data set, an unknown composer.
+    pub fn new(engine: &Engine, data: DataSet, mut model: Model, config: Config) -> Result<Trainer> {
+        check_vocabulary(&data, &model)?;
+        if config.model.dropout >= 0.0 {
+            model.set_dropout(config.model.dropout);
+        }
+        model.recompute = config.model.recompute;
+        let holdout = Stream::new(config.train.seed, tags::HOLDOUT);
+        let (mut train_rows, validation_rows) = data::holdout(&data, config.data.validation_per_mille, holdout);
+        if train_rows.len() < 2 {
+            return Err(Error::input(format!("there are {} queries to train on, at least 2 are needed", train_rows.len()))
+                .help("look at what `lode prepare` kept: queries without labels are not trained on"));
+        }
+        if config.train.overfit_batch {
+            train_rows.truncate(config.train.batch);
+        }
+        let parts = Parts::new(&config, train_rows.clone())?;
+        let steps_per_epoch = steps_per_epoch(&config, train_rows.len());
+        let total = total_steps(&config, steps_per_epoch);
+        let kind = match &*config.train.schedule {
+            "cosine" => Shape::Cosine,
+            "constant" => Shape::Constant,
+            _ => Shape::Linear,
+        };
+        let queries = data.queries(Split::Train).len();
+        let bank = parts.wants_bank().then(|| Bank::new(queries, model.width()));
+        let t = &config.train;
+        let optimizer = AdamW::new(t.weight_decay as f32).decay_all(t.decay_all);
+        Ok(Trainer {
+            engine: engine.clone(),
+            text_ids: TextIds::of(&data),
+            exec: if t.chunk == 0 { Exec::Whole } else { Exec::Chunked(t.chunk) },
+            schedule: Schedule::new(kind, t.warmup_steps.min(total / 2), total),
+            data,
+            config,
+            model,
+            parts,
+            optimizer,
+            bank,
+            progress: Progress::default(),
+            train_rows,
+            validation_rows,
+            plan: None,
+        })
+    }
+    /// Where the run stands.
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+    /// The data set.
+    pub fn data(&self) -> &DataSet {
+        &self.data
+    }
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+    /// Updates in one epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        steps_per_epoch(&self.config, self.train_rows.len())
+    }
+    /// Updates in the whole run.
+    pub fn total_steps(&self) -> u64 {
+        total_steps(&self.config, self.steps_per_epoch())
+    }
+    /// The randomness of one batch: `micro` counts the batches of an accumulated step.
+    pub(crate) fn stream(&self, micro: usize) -> Stream {
+        let batch = self.progress.step * u64::from(self.config.train.accumulate) + micro as u64;
+        Stream::new(self.config.train.seed, 0).at_step(batch)
+    }
+    /// The learning rate of the step at hand. The schedule's first rate is that of step 1: no step is taken at rate 0.
+    pub(crate) fn rate(&self) -> f64 {
+        self.config.train.lr * self.schedule.rate(self.progress.step + 1).max(0.0)
+    }
+    /// The batches of the next step. Begins an epoch where one is due: refreshes what the composer wants, and plans.
+    pub(crate) fn next_batches(&mut self, observer: &mut dyn Observer) -> Vec<Vec<u32>> {
+        let epoch = self.progress.epoch;
+        if self.plan.as_ref().is_none_or(|(planned, _)| *planned != epoch) {
+            self.refresh(observer);
+            let stream = Stream::new(self.config.train.seed, 0);
+            self.plan = Some((epoch, self.parts.composer.plan(epoch, stream)));
+        }
+        let (_, plan) = self.plan.as_ref().expect("the epoch is planned");
+        let from = self.progress.batch as usize;
+        let to = (from + self.config.train.accumulate as usize).min(plan.len());
+        (from..to).map(|b| plan.batch(b).to_vec()).collect()
+    }
+    /// Counts an update from so many batches.
+    pub(crate) fn advance(&mut self, batches: usize) {
+        self.progress.step += 1;
+        self.progress.batch += batches as u64;
+        let planned = self.plan.as_ref().map_or(0, |(_, plan)| plan.len() as u64);
+        if self.progress.batch >= planned {
+            (self.progress.epoch, self.progress.batch) = (self.progress.epoch + 1, 0);
+        }
+    }
+    /// Gives the composer the embeddings that it wants before this epoch.
+    fn refresh(&mut self, observer: &mut dyn Observer) {
+        let epoch = self.progress.epoch;
+        if self.parts.composer.need(epoch).is_nothing() {
+            return;
+        }
+        let since = observer.seconds();
+        let bank = self.bank.as_mut().expect("a composer that has needs has a bank");
+        if !bank.covers(&self.train_rows) {
+            let queries = self.data.queries(Split::Train);
+            let push = |i: usize, packed: &mut Packed| queries.push_to(self.train_rows[i] as usize, packed);
+            let what = "training queries for clustering";
+            let rows = embed(&self.engine, &self.model, self.train_rows.len(), push, what, observer);
+            bank.write(self.progress.step, &self.train_rows, &rows);
+        }
+        let made_at_step = bank.oldest().unwrap_or(self.progress.step);
+        let snapshot = Snapshot { made_at_step, queries: Some(bank.matrix()), labels: None };
+        let stream = Stream::new(self.config.train.seed, 0);
+        self.parts.composer.refresh(&self.engine, epoch, &snapshot, stream);
+        let clusters = self.parts.composer.state().ends.len();
+        let seconds = observer.seconds() - since;
+        observer.event(&Event::Clustered { epoch, clusters, seconds });
+    }
+
+    /// All that decides the bits of the next step.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let params = &self.model.params;
+        let value = |id| (params.name(id).to_owned(), params.value(id).clone());
+        let bank = self.bank.as_ref().map(|b| (b.matrix().data.to_vec(), b.written_at().to_vec()));
+        Checkpoint {
+            progress: self.progress,
+            data: self.data.fingerprint(),
+            kernel_class: self.engine.kernel_class().name().to_owned(),
+            params: params.ids().map(value).collect(),
+            optimizer: self.optimizer.state(params),
+            bank: bank.unwrap_or_default(),
+            composer: self.parts.composer.state(),
+        }
+    }
+    /// Goes back to a checkpoint.
+    ///
+    /// # Errors
+    /// If it belongs to another data set or another model.
+    pub fn restore(&mut self, from: Checkpoint) -> Result<()> {
+        if from.data != self.data.fingerprint() {
+            return Err(Error::input("the data set is not the one that this run was trained on")
+                .help("prepare it again from the same source with the same options"));
+        }
+        restore_params(&mut self.model, from.params)?;
+        self.optimizer.restore(&self.model.params, from.optimizer)?;
+        if self.bank.is_some() {
+            self.bank = Some(Bank::from_parts(from.bank.0, self.model.width(), from.bank.1)?);
+        }
+        self.parts.composer.restore(from.composer)?;
+        self.progress = from.progress;
+        self.plan = None;
+        Ok(())
+    }
+}
+
+/// Sets the parameters of a model to those of a checkpoint.
+///
+/// # Errors
+/// If names or shapes differ.
+pub(crate) fn restore_params(model: &mut Model, params: Vec<(String, Tensor)>) -> Result<()> {
+    if params.len() != model.params.len() {
+        let (here, there) = (model.params.len(), params.len());
+        return Err(Error::new(Kind::Damaged, format!("the checkpoint has {there} tensors, the model has {here}")));
+    }
+    for (name, value) in params {
+        match model.params.find(&name) {
+            Some(id) if model.params.value(id).shape() == value.shape() => model.params.set(id, value),
+            _ => return Err(Error::new(Kind::Damaged, format!("`{name}` of the checkpoint does not fit the model"))),
+        }
+    }
+    Ok(())
+}
+
+fn steps_per_epoch(config: &Config, rows: usize) -> u64 {
+    let batches = (rows / config.train.batch).max(1) as u64;
+    batches.div_ceil(u64::from(config.train.accumulate))
+}
+
+fn total_steps(config: &Config, steps_per_epoch: u64) -> u64 {
+    match config.train.steps {
+        0 => u64::from(config.train.epochs) * steps_per_epoch,
+        steps => steps,
+    }
+}
+
+fn check_vocabulary(data: &DataSet, model: &Model) -> Result<()> {
+    let (tokens, rows) = (data.vocab_size(), model.vocab_size());
+    if tokens > rows {
+        return Err(Error::input(format!("the data set has token ids up to {tokens}, the model knows {rows}"))
+            .help("prepare the data with the tokenizer of this model: `lode prepare … --tokenizer MODEL`"));
+    }
+    let (longest, limit) = (data.max_len(), model.max_len());
+    if limit.is_some_and(|limit| longest > limit) {
+        let limit = limit.unwrap_or(0);
+        return Err(Error::input(format!("texts of up to {longest} tokens do not fit the model's {limit} positions"))
+            .help(format!("prepare the data with `--max-len {limit}`")));
+    }
+    Ok(())
+}
