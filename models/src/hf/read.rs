@@ -25,9 +25,6 @@ pub struct Import {
     pub unused: Vec<String>,
 }
 
-/// The length of texts where a static embedding does not say.
-const STATIC_TOKENS: usize = 512;
-
 /// Reads a model directory: the BERT family with pooling and normalisation, or a static embedding.
 ///
 /// # Errors
@@ -49,9 +46,11 @@ pub fn read(dir: &Path) -> Result<Import> {
         }
         Kind::Static => Architecture::Bag(static_config(&weights, &modules)?),
     };
-    let tokens_max = tokens_max(dir, &modules, &architecture)?;
     let (params, unused) = load(&weights, &architecture)?;
-    let model = Model { architecture, params, tokens_max };
+    let mut model = Model::new(architecture, params);
+    if let Some(tokens) = text_len(dir, &modules, model.max_len())? {
+        model.text_len = tokens;
+    }
     Ok(Import { model, tokenizer_folder: modules.folder, unused })
 }
 
@@ -115,11 +114,7 @@ struct Limit {
 }
 
 /// Where texts are cut: the first file that says so, and never behind the last position.
-fn tokens_max(dir: &Path, modules: &Modules, architecture: &Architecture) -> Result<usize> {
-    let most = match architecture {
-        Architecture::Bert(config) => config.tokens_max(),
-        Architecture::Bag(_) => usize::MAX,
-    };
+fn text_len(dir: &Path, modules: &Modules, most: usize) -> Result<Option<usize>> {
     let files = [dir.join("sentence_bert_config.json"), modules.folder.join("tokenizer_config.json")];
     for path in files {
         let limit = json::read_if_there::<Limit>(&path)?.and_then(|file| file.max_seq_length);
@@ -127,9 +122,9 @@ fn tokens_max(dir: &Path, modules: &Modules, architecture: &Architecture) -> Res
             Some(tokens) if tokens < 2.0 => {
                 return Err(Error::input(format!("a maximum length of {tokens} tokens")).at(&path));
             }
-            Some(tokens) if tokens < 1e6 => return Ok((tokens as usize).min(most)),
+            Some(tokens) if tokens < 1e6 => return Ok(Some((tokens as usize).min(most))),
             _ => {}
         }
     }
-    Ok(if most == usize::MAX { STATIC_TOKENS } else { most })
+    Ok(None)
 }
