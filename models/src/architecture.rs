@@ -93,7 +93,10 @@ impl From<bag::Config> for Architecture {
 #[track_caller]
 pub fn init_from_bag(params: &mut Params, table: ParamId, bag: &engine::Tensor) {
     let (want, got) = (params.value(table).shape(), bag.shape());
-    assert_eq!(want, got, "the encoder's token table and the bag's differ: choose the encoder's width after the bag's");
+    assert_eq!(
+        want, got,
+        "the encoder's token table and the bag's differ: choose the encoder's width after the bag's"
+    );
     let values: &[f32] = bag.data();
     let mean_square = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / values.len().max(1) as f64;
     let factor = if mean_square > 0.0 { f64::from(crate::layout::STD) / mean_square.sqrt() } else { 1.0 };
@@ -128,10 +131,15 @@ mod tests {
     #[test]
     fn an_encoder_starts_from_the_directions_of_a_bag() {
         let mut params = Params::default();
-        let arch = Architecture::Bert(Config::from_size(Size { layers: 1, width: 2, heads: 1, ffn: 2 }, 3, 4));
+        let arch =
+            Architecture::Bert(Config::from_size(Size { layers: 1, width: 2, heads: 1, ffn: 2 }, 3, 4));
         arch.initialise(&mut params, 1);
         let table = arch.token_table(&params);
-        init_from_bag(&mut params, table, &engine::Tensor::from_vec([3, 2], vec![1.0f32, -1.0, 2.0, 0.0, 0.0, 0.0]));
+        init_from_bag(
+            &mut params,
+            table,
+            &engine::Tensor::from_vec([3, 2], vec![1.0f32, -1.0, 2.0, 0.0, 0.0, 0.0]),
+        );
         // The root mean square of the bag is 1; it becomes 0.02.
         let want = [0.02, -0.02, 0.04, 0.0, 0.0, 0.0];
         assert!(params.value(table).to_f64().iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-8));

@@ -77,6 +77,12 @@ impl Model {
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Model({:?}, {} numbers, texts of {})", self.architecture, self.params.count(), self.text_len)
+        write!(
+            f,
+            "Model({:?}, {} numbers, texts of {})",
+            self.architecture,
+            self.params.count(),
+            self.text_len
+        )
     }
 }

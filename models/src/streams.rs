@@ -40,7 +40,12 @@ impl Site {
 }
 
 /// The dropout of one site; none in evaluation or at rate zero.
-pub(crate) fn dropout(stream: Option<Stream>, site: Site, rate: f32, places: &Arc<Places>) -> Option<Dropout> {
+pub(crate) fn dropout(
+    stream: Option<Stream>,
+    site: Site,
+    rate: f32,
+    places: &Arc<Places>,
+) -> Option<Dropout> {
     let stream = stream.filter(|_| rate > 0.0)?;
     let key = stream.with_tag(DROPOUT + site.number()).key();
     Some(Dropout { rate, key, places: places.clone() })

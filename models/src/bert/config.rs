@@ -84,7 +84,12 @@ impl Config {
     /// If the heads do not divide the width.
     #[track_caller]
     pub fn from_size(size: Size, vocab: usize, tokens_max: usize) -> Config {
-        assert!(size.width.is_multiple_of(size.heads), "{} heads do not divide width {}", size.heads, size.width);
+        assert!(
+            size.width.is_multiple_of(size.heads),
+            "{} heads do not divide width {}",
+            size.heads,
+            size.width
+        );
         Config {
             family: Family::Bert,
             size,

@@ -9,13 +9,14 @@
 
 pub mod config;
 mod layer;
+mod memory;
 pub(crate) mod names;
 
 pub use config::{Activation, Config, Family, Size};
 
 use crate::encoder::{Encoder, Scope};
 use crate::streams::{Site, dropout};
-use autograd::{ParamId, Params, Pool, Segment, Var};
+use autograd::{ParamId, Params, Segment, Var};
 use engine::{Packed, Places};
 use layer::{Layer, dropped};
 use std::rc::Rc;

@@ -20,7 +20,8 @@ pub struct Card {
 impl Card {
     /// The text of the card. `width` and `text_len` are the model's.
     pub(super) fn text(&self, width: usize, text_len: usize) -> String {
-        let mut out = String::from("---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n");
+        let mut out =
+            String::from("---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n");
         out += "tags:\n- sentence-transformers\n- feature-extraction\n- lode\n";
         for (key, value) in [("base_model", &self.base_model), ("license", &self.license)] {
             if let Some(value) = value {
@@ -75,7 +76,9 @@ mod tests {
             ..Card::default()
         };
         let text = card.text(384, 32);
-        for part in ["# Books and labels", "license: \"mit\\\"\\n- x\"", "| loss | a\\|b |", "| P@1 | 0.2950 |"] {
+        for part in
+            ["# Books and labels", "license: \"mit\\\"\\n- x\"", "| loss | a\\|b |", "| P@1 | 0.2950 |"]
+        {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(!text.contains("base_model"));

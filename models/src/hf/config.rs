@@ -68,7 +68,8 @@ pub(super) fn read(path: &Path, pooling: Pool, normalise: bool) -> Result<Config
     let shifted = matches!(family, Family::Roberta | Family::XlmRoberta);
     let pad = sized(path, "pad_token_id", file.pad_token_id.or(Some(shifted.into())), 0, 2_000_000)?;
     if shifted && pad + 1 >= positions {
-        let message = format!("`pad_token_id` {pad} leaves no position of `max_position_embeddings` {positions}");
+        let message =
+            format!("`pad_token_id` {pad} leaves no position of `max_position_embeddings` {positions}");
         return Err(Error::input(message).at(path));
     }
     Ok(Config {

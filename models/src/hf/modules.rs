@@ -53,7 +53,9 @@ pub(super) fn read(dir: &Path) -> Result<Modules> {
                 let (kind, pooling) = (Kind::Static, Pool::Mean);
                 found = Some(Modules { kind, folder, pooling, normalise: false });
             }
-            ("Pooling", Some(modules)) if modules.kind == Kind::Transformer && !pooled && !modules.normalise => {
+            ("Pooling", Some(modules))
+                if modules.kind == Kind::Transformer && !pooled && !modules.normalise =>
+            {
                 modules.pooling = pooling(&folder.join("config.json"))?;
                 pooled = true;
             }
@@ -80,7 +82,8 @@ fn inside(dir: &Path, file: &Path, name: &str) -> Result<PathBuf> {
         return Err(Error::input(message).at(file));
     }
     let folder = dir.join(name);
-    let outside = || Error::input(format!("the module path `{name}` is a link out of the directory")).at(file);
+    let outside =
+        || Error::input(format!("the module path `{name}` is a link out of the directory")).at(file);
     if let (Ok(real), Ok(root)) = (folder.canonicalize(), dir.canonicalize())
         && !real.starts_with(root)
     {

@@ -4,10 +4,10 @@ use super::modules::{Kind, Modules};
 use super::weights::Weights;
 use super::{config, json, modules};
 use crate::architecture::Architecture;
+use crate::bag;
 use crate::bert::names::Names;
 use crate::layout::Entry;
 use crate::model::Model;
-use crate::bag;
 use autograd::Params;
 use engine::{Error, Result};
 use serde::Deserialize;
@@ -35,7 +35,9 @@ pub fn read(dir: &Path) -> Result<Import> {
             Err(e) => e,
             Ok(_) => std::io::ErrorKind::NotADirectory.into(),
         };
-        return Err(Error::io(dir, source).help("a model is a directory with config.json and model.safetensors"));
+        return Err(
+            Error::io(dir, source).help("a model is a directory with config.json and model.safetensors")
+        );
     }
     let modules = modules::read(dir)?;
     let weights = Weights::read(&weights_file(&modules.folder)?)?;
@@ -58,7 +60,9 @@ fn weights_file(folder: &Path) -> Result<PathBuf> {
     let path = folder.join("model.safetensors");
     if !path.exists() && folder.join("pytorch_model.bin").exists() {
         let help = "convert it to safetensors; a pickle can run code and is never read";
-        return Err(Error::input("there is only pytorch_model.bin, no model.safetensors").at(folder).help(help));
+        return Err(Error::input("there is only pytorch_model.bin, no model.safetensors")
+            .at(folder)
+            .help(help));
     }
     Ok(path)
 }
@@ -69,7 +73,8 @@ fn static_config(weights: &Weights, modules: &Modules) -> Result<bag::Config> {
         return Err(Error::input(message).at(weights.path()));
     };
     if !(1..=2_000_000).contains(&vocab) || !(1..=16_384).contains(&width) {
-        let message = format!("the tensor `embedding.weight` has shape [{vocab}, {width}]; at most [2000000, 16384]");
+        let message =
+            format!("the tensor `embedding.weight` has shape [{vocab}, {width}]; at most [2000000, 16384]");
         return Err(Error::input(message).at(weights.path()));
     }
     Ok(bag::Config { vocab, width, normalise: modules.normalise })

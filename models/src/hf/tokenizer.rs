@@ -20,7 +20,7 @@ impl Tokenizer {
     pub(super) fn parse(bytes: &[u8], vocab: usize) -> Result<Tokenizer> {
         let json: Map<String, Value> = serde_json::from_slice(bytes)
             .map_err(|e| Error::input(format!("the tokenizer is not JSON: {e}")))?;
-        let mut pieces = match json.get("model").and_then(|model| model.get("vocab")) {
+        let mut pieces: Vec<(String, u64)> = match json.get("model").and_then(|model| model.get("vocab")) {
             Some(Value::Object(map)) => {
                 map.iter().filter_map(|(piece, id)| Some((piece.clone(), id.as_u64()?))).collect()
             }
@@ -37,7 +37,8 @@ impl Tokenizer {
             }
         }
         if let Some((piece, id)) = pieces.iter().find(|(_, id)| *id >= vocab as u64) {
-            let message = format!("the tokenizer's piece {piece:?} has id {id}; the model has {vocab} token vectors");
+            let message =
+                format!("the tokenizer's piece {piece:?} has id {id}; the model has {vocab} token vectors");
             return Err(Error::input(message).help("model and tokenizer belong to each other"));
         }
         Ok(Tokenizer { json, pieces })
@@ -59,7 +60,8 @@ impl Tokenizer {
         let map = model["vocab"].as_object()?;
         let mut lines: Vec<Option<&str>> = vec![None; map.len()];
         for (piece, id) in map {
-            *lines.get_mut(id.as_u64()? as usize)? = Some(piece).filter(|p| !p.contains(['\n', '\r'])).map(|p| p.as_str());
+            *lines.get_mut(id.as_u64()? as usize)? =
+                Some(piece).filter(|p| !p.contains(['\n', '\r'])).map(|p| p.as_str());
         }
         let lines: Option<Vec<&str>> = lines.into_iter().collect();
         lines.map(|lines| lines.join("\n") + "\n")

@@ -4,8 +4,8 @@
 use autograd::Params;
 use engine::{Error, Result, Shape, Tensor};
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorInfo};
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorInfo};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeSet, HashMap};
@@ -53,17 +53,24 @@ impl Weights {
         let (name, info) = self.find(names, shape)?;
         let bytes = &self.bytes[self.start + info.data_offsets.0..self.start + info.data_offsets.1];
         let values: Vec<f32> = match info.dtype {
-            Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            Dtype::F32 => {
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
             Dtype::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-            Dtype::BF16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            Dtype::BF16 => {
+                bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+            }
             other => {
-                let message = format!("the tensor `{name}` has type {other:?}; F32, F16 or BF16 was expected");
+                let message =
+                    format!("the tensor `{name}` has type {other:?}; F32, F16 or BF16 was expected");
                 return Err(Error::input(message).at(&self.path));
             }
         };
         if let Some(i) = values.iter().position(|x| !x.is_finite()) {
             let message = format!("the tensor `{name}` holds {} at index {i}", values[i]);
-            return Err(Error::input(message).at(&self.path).help("the file is damaged, or its training diverged"));
+            return Err(Error::input(message)
+                .at(&self.path)
+                .help("the file is damaged, or its training diverged"));
         }
         Ok((name.to_owned(), Tensor::from_vec(shape, values)))
     }
@@ -75,7 +82,9 @@ impl Weights {
             return Err(Error::input(message).at(&self.path).help("is config.json that of this model?"));
         };
         if let Some((other, _)) = found.next() {
-            return Err(Error::input(format!("the tensors `{name}` and `{other}` are the same")).at(&self.path));
+            return Err(
+                Error::input(format!("the tensors `{name}` and `{other}` are the same")).at(&self.path)
+            );
         }
         if info.shape != shape.dims() {
             let message = format!("the tensor `{name}` has shape {:?}; expected {shape:?}", info.shape);
@@ -101,7 +110,9 @@ fn unreadable(path: &Path, length: usize, error: SafeTensorError) -> Error {
             format!("the file is cut off inside its header: it has {length} bytes")
         }
         E::MetadataIncompleteBuffer => {
-            format!("the header promises another length than the file's {length} bytes: it is truncated or extended")
+            format!(
+                "the header promises another length than the file's {length} bytes: it is truncated or extended"
+            )
         }
         E::HeaderTooLarge => "the header claims more than 100 MB: this is not a safetensors file".into(),
         other => format!("not a safetensors file: {other}"),

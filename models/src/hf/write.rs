@@ -116,7 +116,9 @@ fn refuse_what_is_not_ours(dir: &Path) -> Result<()> {
         return Ok(());
     }
     if let Some(name) = names.iter().find(|name| !OURS.contains(&name.as_str())) {
-        return refused(format!("the directory is not empty and holds `{name}`, which is no part of an export"));
+        return refused(format!(
+            "the directory is not empty and holds `{name}`, which is no part of an export"
+        ));
     }
     let marked: Option<Value> =
         fs::read(dir.join(MARKED)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());

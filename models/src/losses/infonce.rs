@@ -61,7 +61,9 @@ fn reversed<'t>(scores: Var<'t>, targets: &[u32]) -> Var<'t> {
 
 /// Query i' competes for the label of i where the pair (i', label of i) counts as a negative.
 fn reversed_mask(terms: &Terms, m: usize) -> Arc<[bool]> {
-    let rows = |c: u32| terms.keep.chunks(m.max(1)).zip(&*terms.targets).map(move |(row, &t)| t != c && row[c as usize]);
+    let rows = |c: u32| {
+        terms.keep.chunks(m.max(1)).zip(&*terms.targets).map(move |(row, &t)| t != c && row[c as usize])
+    };
     terms.targets.iter().flat_map(|&c| rows(c)).collect()
 }
 
@@ -95,7 +97,8 @@ mod tests {
         let row = |z: [f64; 3], c: usize| z.iter().map(|z| z.exp()).sum::<f64>().ln() - z[c];
         let (a, b) = (row([1.0, 0.2, -0.4], 0), row([0.6, 0.8, 0.0], 1));
         close(loss(PLAIN, &terms([true; 6])).0, (a + b) / 2.0);
-        let weighted = Terms { row_weight: Some(Tensor::from_vec([2], vec![3.0f32, 1.0])), ..terms([true; 6]) };
+        let weighted =
+            Terms { row_weight: Some(Tensor::from_vec([2], vec![3.0f32, 1.0])), ..terms([true; 6]) };
         close(loss(PLAIN, &weighted).0, (3.0 * a + b) / 4.0);
         let one = terms([true, false, true, true, true, true]);
         let masked = ((1.0f64).exp() + (-0.4f64).exp()).ln() - 1.0;

@@ -47,9 +47,8 @@ mod tests {
 
     fn loss(weighting: Weighting, keep: [bool; 16]) -> (f64, Vec<f64>) {
         let tape = Tape::new(&Engine::poisoned(1));
-        let scores = vec![
-            0.8f32, 0.7, 0.2, -0.1, 0.25, 0.6, 0.55, 0.5, 0.1, 0.65, 0.9, 0.85, -0.2, 0.4, 0.35, 0.75,
-        ];
+        let scores =
+            vec![0.8f32, 0.7, 0.2, -0.1, 0.25, 0.6, 0.55, 0.5, 0.1, 0.65, 0.9, 0.85, -0.2, 0.4, 0.35, 0.75];
         let scores = tape.leaf(Tensor::from_vec([4, 4], scores));
         let objective = Triplet { margin: 0.3, hardest: 2, temperature: 0.1, weighting };
         let loss = objective.loss(scores, &Terms::masked(Arc::from([0, 1, 2, 3]), Arc::from(keep)));
