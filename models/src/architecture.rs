@@ -5,7 +5,6 @@ use crate::bert::{self, Bert};
 use crate::encoder::Encoder;
 use crate::layout::Entry;
 use autograd::{ParamId, Params};
-use std::sync::Arc;
 
 /// All facts about an encoder but its numbers. Exchanged as the directory that [`crate::hf`] reads and writes.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,10 +56,10 @@ impl Architecture {
     /// # Panics
     /// If one of them does not.
     #[track_caller]
-    pub fn encoder(&self, params: &Params) -> Arc<dyn Encoder> {
+    pub fn encoder(&self, params: &Params) -> Box<dyn Encoder> {
         match self {
-            Architecture::Bert(config) => Arc::new(Bert::new(config.clone(), params)),
-            Architecture::Bag(config) => Arc::new(Bag::new(config.clone(), params)),
+            Architecture::Bert(config) => Box::new(Bert::new(config.clone(), params)),
+            Architecture::Bag(config) => Box::new(Bag::new(config.clone(), params)),
         }
     }
     /// The table of token embeddings.

@@ -94,8 +94,12 @@ impl Encoder for Bag {
         self.config.width as f64
     }
     fn activation_bytes(&self, text: &Packed, _: bool) -> usize {
-        // The mean before it is normalised and after, and their lengths.
-        text.len() * (2 * self.config.width + 1) * size_of::<f32>()
+        // The vectors and the lengths that they had.
+        text.len() * (self.config.width + 1) * size_of::<f32>()
+    }
+    fn working_bytes(&self, text: &Packed) -> usize {
+        // The gradient of each token's row, and the same rows sorted.
+        (text.len() + 2 * text.tokens.len()) * self.config.width * size_of::<f32>()
     }
 }
 

@@ -55,8 +55,11 @@ pub trait Encoder: fmt::Debug + Send + Sync {
     /// Floating-point operations of the forward for one token of a text of `length` tokens. Backward costs twice that,
     /// and once more with recompute.
     fn flops_per_token(&self, length: f64) -> f64;
-    /// Bytes that a training tape holds between the forward of these texts and its backward.
+    /// Bytes that a training tape holds between the forward of these texts and its backward; with recompute, also the
+    /// inside of the one layer that lives again.
     fn activation_bytes(&self, text: &Packed, recompute: bool) -> usize;
+    /// Bytes that backward needs at its peak besides, gradients of parameters not counted.
+    fn working_bytes(&self, text: &Packed) -> usize;
 }
 
 /// The ids of the parameters of a layout.

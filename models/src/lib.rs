@@ -7,13 +7,13 @@
 //!
 //! let size = bert::Size { layers: 1, width: 8, heads: 2, ffn: 16 };
 //! let config = bert::Config::from_size(size, 100, 16);        // 100 pieces, texts of up to 16 tokens
-//! let model = Model::fresh(Architecture::Bert(config), 7);
+//! let model = Model::fresh(Architecture::Bert(config), 16, 7);
 //!
 //! let mut texts = Packed::default();
 //! texts.push([2, 11, 12, 3]);
 //! texts.push([2, 3]);
 //! let tape = autograd::Tape::inference(&Engine::new(1));
-//! let e = model.encode(&Scope::new(&tape, &model.params), &texts, 0).value();
+//! let e = model.encoder().encode(&Scope::new(&tape, &model.params), &texts, 0).value();
 //! assert_eq!(e.shape().dims(), [2, 8]);                       // one vector of length 1 a text
 //! ```
 //! Read `encoder.rs` for what an encoder is, `bag.rs` for the smallest, `bert/mod.rs` and `bert/layer.rs` for the

@@ -122,4 +122,7 @@ impl Encoder for Bert {
     fn activation_bytes(&self, text: &Packed, recompute: bool) -> usize {
         memory::activation_bytes(&self.config, text, recompute)
     }
+    fn working_bytes(&self, text: &Packed) -> usize {
+        memory::working_bytes(&self.config, text)
+    }
 }

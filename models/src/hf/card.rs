@@ -18,8 +18,8 @@ pub struct Card {
 }
 
 impl Card {
-    /// The text of the card. `width` and `text_len` are the model's.
-    pub(super) fn text(&self, width: usize, text_len: usize) -> String {
+    /// The text of the card. `width` and `tokens_max` are the model's.
+    pub(super) fn text(&self, width: usize, tokens_max: usize) -> String {
         let mut out =
             String::from("---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n");
         out += "tags:\n- sentence-transformers\n- feature-extraction\n- lode\n";
@@ -32,7 +32,7 @@ impl Card {
         let _ = write!(out, "---\n\n# {}\n\n", one_line(&self.title));
         let _ = write!(
             out,
-            "A text encoder trained with Lode: {width} dimensions, texts of up to {text_len} tokens.\n\n"
+            "A text encoder trained with Lode: {width} dimensions, texts of up to {tokens_max} tokens.\n\n"
         );
         out += "```python\nfrom sentence_transformers import SentenceTransformer\n\n";
         out += "model = SentenceTransformer(\"path/to/this/directory\")\n";

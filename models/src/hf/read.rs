@@ -25,6 +25,9 @@ pub struct Import {
     pub unused: Vec<String>,
 }
 
+/// The length of texts where a static embedding does not say.
+const STATIC_TOKENS: usize = 512;
+
 /// Reads a model directory: the BERT family with pooling and normalisation, or a static embedding.
 ///
 /// # Errors
@@ -49,10 +52,12 @@ pub fn read(dir: &Path) -> Result<Import> {
         Kind::Static => Architecture::Bag(static_config(&weights, &modules)?),
     };
     let (params, unused) = load(&weights, &architecture)?;
-    let mut model = Model::new(architecture, params);
-    if let Some(tokens) = text_len(dir, &modules, model.max_len())? {
-        model.text_len = tokens;
-    }
+    let most = match &architecture {
+        Architecture::Bert(config) => config.tokens_max(),
+        Architecture::Bag(_) => usize::MAX,
+    };
+    let tokens_max = tokens_max(dir, &modules, most)?;
+    let model = Model { architecture, params, tokens_max };
     Ok(Import { model, tokenizer_folder: modules.folder, unused })
 }
 
@@ -119,7 +124,7 @@ struct Limit {
 }
 
 /// Where texts are cut: the first file that says so, and never behind the last position.
-fn text_len(dir: &Path, modules: &Modules, most: usize) -> Result<Option<usize>> {
+fn tokens_max(dir: &Path, modules: &Modules, most: usize) -> Result<usize> {
     let files = [dir.join("sentence_bert_config.json"), modules.folder.join("tokenizer_config.json")];
     for path in files {
         let limit = json::read_if_there::<Limit>(&path)?.and_then(|file| file.max_seq_length);
@@ -127,9 +132,9 @@ fn text_len(dir: &Path, modules: &Modules, most: usize) -> Result<Option<usize>>
             Some(tokens) if tokens < 2.0 => {
                 return Err(Error::input(format!("a maximum length of {tokens} tokens")).at(&path));
             }
-            Some(tokens) if tokens < 1e6 => return Ok(Some((tokens as usize).min(most))),
+            Some(tokens) if tokens < 1e6 => return Ok((tokens as usize).min(most)),
             _ => {}
         }
     }
-    Ok(None)
+    Ok(if most == usize::MAX { STATIC_TOKENS } else { most })
 }

@@ -92,10 +92,10 @@ impl Tokenizer {
         Ok(found)
     }
     /// `tokenizer_config.json`. The class is the one that takes `tokenizer.json` as it stands.
-    pub(super) fn config(&self, architecture: &Architecture, text_len: usize) -> Result<Value> {
+    pub(super) fn config(&self, architecture: &Architecture, tokens_max: usize) -> Result<Value> {
         let mut config = Map::new();
         config.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
-        config.insert("model_max_length".into(), json!(text_len));
+        config.insert("model_max_length".into(), json!(tokens_max));
         let normaliser = self.json.get("normalizer").unwrap_or(&Value::Null);
         if let Some(lower) = normaliser.get("lowercase") {
             config.insert("do_lower_case".into(), lower.clone());

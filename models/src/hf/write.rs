@@ -19,7 +19,7 @@ pub struct Export<'a> {
     /// Its numbers; others may stand among them.
     pub params: &'a Params,
     /// The length at which texts are cut, special tokens included.
-    pub text_len: usize,
+    pub tokens_max: usize,
     /// The text of `tokenizer.json`.
     pub tokenizer_json: &'a [u8],
     /// What `README.md` says.
@@ -141,7 +141,7 @@ fn transformer(
     shared(export, &parts, dir)?;
     put_json(dir, "config.json", &config::write(config))?;
     put_json(dir, "tokenizer.json", &tokenizer.json(None))?;
-    put_json(dir, "tokenizer_config.json", &tokenizer.config(export.architecture, export.text_len)?)?;
+    put_json(dir, "tokenizer_config.json", &tokenizer.config(export.architecture, export.tokens_max)?)?;
     put_json(dir, "special_tokens_map.json", &Value::Object(tokenizer.special_tokens()?))?;
     if let Some(vocab) = tokenizer.vocab_txt() {
         put(dir, "vocab.txt", vocab.as_bytes())?;
@@ -163,7 +163,7 @@ fn bag(export: &Export<'_>, config: &crate::bag::Config, tokenizer: &Tokenizer, 
     create(&folder)?;
     // A static embedding makes no special tokens and follows the truncation of this file: the two that a bag leaves
     // out are not counted.
-    put_json(&folder, "tokenizer.json", &tokenizer.json(Some(export.text_len.saturating_sub(2).max(1))))?;
+    put_json(&folder, "tokenizer.json", &tokenizer.json(Some(export.tokens_max.saturating_sub(2).max(1))))?;
     put_weights(export, &folder)?;
     sync(&folder)
 }
@@ -171,7 +171,7 @@ fn bag(export: &Export<'_>, config: &crate::bag::Config, tokenizer: &Tokenizer, 
 /// What both kinds have.
 fn shared(export: &Export<'_>, parts: &[(&str, &str)], dir: &Path) -> Result<()> {
     let width = export.architecture.width();
-    put(dir, "README.md", export.card.text(width, export.text_len).as_bytes())?;
+    put(dir, "README.md", export.card.text(width, export.tokens_max).as_bytes())?;
     put_json(dir, "modules.json", &modules::write(parts))?;
     for (_, folder) in parts.iter().filter(|(class, _)| *class == "Normalize") {
         let folder = dir.join(folder);
@@ -179,7 +179,7 @@ fn shared(export: &Export<'_>, parts: &[(&str, &str)], dir: &Path) -> Result<()>
         put_json(&folder, "config.json", &json!({}))?;
         sync(&folder)?;
     }
-    let limit = json!({ "max_seq_length": export.text_len, "do_lower_case": false });
+    let limit = json!({ "max_seq_length": export.tokens_max, "do_lower_case": false });
     put_json(dir, "sentence_bert_config.json", &limit)?;
     let marked = json!({
         // The release whose files these are like; the second key is how an export knows an earlier one.

@@ -29,7 +29,7 @@ pub struct Terms {
     /// β: added to the logits, `[n, m]`; none is 0.
     pub shift: Option<Tensor>,
     /// ρ ≥ 0: what a row weighs in the mean, `[n]`; none is 1.
-    pub row_weight: Option<Tensor>,
+    pub row_weight: Option<Vec<f32>>,
 }
 
 impl Terms {
@@ -40,9 +40,10 @@ impl Terms {
     /// (1/Σρ) Σ ρ_i ℓ_i of row losses `[n]`; 0 where no row weighs anything.
     fn mean<'t>(&self, rows: Var<'t>) -> Var<'t> {
         let Some(weights) = &self.row_weight else { return rows.mean() };
-        let total: f64 = weights.to_f64().iter().sum();
+        let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
         let factor = if total > 0.0 { 1.0 / total } else { 0.0 };
-        (rows * rows.tape().constant(weights.clone())).sum().scale(factor)
+        let weights = Tensor::from_buf([weights.len()], rows.tape().engine().copied(weights));
+        (rows * rows.tape().constant(weights)).sum().scale(factor)
     }
     #[track_caller]
     fn check(&self, scores: Var<'_>) {
