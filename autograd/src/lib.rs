@@ -18,14 +18,20 @@
 //! operation: write its file in `ops/` and one line in `ops/mod.rs`; the gradient checker takes it from there.
 #![forbid(unsafe_code)]
 
+pub mod clip;
 pub mod grad;
 pub mod gradcheck;
 pub mod ops;
+pub mod optim;
 pub mod param;
 pub mod recompute;
+pub mod schedule;
 pub mod tape;
 
+pub use clip::clip;
 pub use grad::{Grad, Grads, RowGrad};
+pub use optim::{AdagradRows, AdamW, AdamWOptions, LazyAdamW, Optimizer, Sgd, TableOptimizer};
 pub use param::{ParamGrads, ParamId, Params};
 pub use recompute::Segment;
+pub use schedule::{Schedule, ScheduleKind};
 pub use tape::{Anomaly, Backward, Forward, Keep, Op, Tape, Var};

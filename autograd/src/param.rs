@@ -129,3 +129,17 @@ impl ParamGrads {
         }
     }
 }
+
+impl FromIterator<(ParamId, Grad)> for ParamGrads {
+    /// Gradients that come from elsewhere than a tape. Of two for one parameter the later stays.
+    fn from_iter<I: IntoIterator<Item = (ParamId, Grad)>>(grads: I) -> ParamGrads {
+        let mut by_param = Vec::new();
+        for (id, grad) in grads {
+            if by_param.len() <= id.index() {
+                by_param.resize_with(id.index() + 1, || None);
+            }
+            by_param[id.index()] = Some(grad);
+        }
+        ParamGrads { by_param }
+    }
+}

@@ -1,8 +1,9 @@
 //! The field's measures of a ranking, exactly, in f64, summed in the order of the queries.
 //!
 //! ```text
-//! r_1 … r_k  the ranking of a query, filtered;  Y  its relevant labels;  h_j = 1 if r_j ∈ Y, else 0;  d_j = log2(j+1)
-//! q_l        inverse propensity of label l (see [`Propensities`]); q_(1) ≥ q_(2) ≥ … those of Y, sorted
+//! r_1 … r_k  the ranking of a query, filtered;  Y  its relevant labels
+//! h_j = 1 if r_j ∈ Y, else 0;  d_j = log2(j + 1)
+//! q_l        inverse propensity of label l (see `Propensities`); q_(1) ≥ q_(2) ≥ … those of Y, sorted
 //! I = Σ_{j ≤ min(k,|Y|)} 1/d_j
 //!
 //! P@k      mean of  Σ_{j≤k} h_j / k                  (k even where the list is shorter)

@@ -152,6 +152,15 @@ impl DataSet {
     pub fn positives(&self, split: Split, query: usize) -> &[u32] {
         self.of(split).positives.row(query)
     }
+    /// All lists of [`DataSet::positives`] at once: where each starts `[queries + 1]`, and the label ids.
+    pub fn positive_rows(&self, split: Split) -> (&[u64], &[u32]) {
+        let lists = &self.of(split).positives;
+        (&lists.starts, &lists.ids)
+    }
+    /// All lists of [`DataSet::filtered`] at once; `None` when nothing is filtered.
+    pub fn filtered_rows(&self, split: Split) -> Option<(&[u64], &[u32])> {
+        self.of(split).filtered.as_ref().map(|lists| (&*lists.starts, &*lists.ids))
+    }
     /// How relevant each of [`DataSet::positives`] is; `None` when all of the split are 1.
     pub fn relevance(&self, split: Split, query: usize) -> Option<&[f32]> {
         let relevance = self.of(split);

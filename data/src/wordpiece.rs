@@ -2,10 +2,10 @@
 //! process.
 //!
 //! ```text
-//! words    normalise, split at space and punctuation, count            newest ×6  widest ×3  low ×5  lower ×2
-//! start    each word is its characters, all but the first with ##      n ##e ##w ##e ##s ##t
-//! repeat   (a, b) = the pair of neighbours that occurs most often;     (##e, ##s) ×9, ties: bytes of a, then of b
-//!          its occurrences become one piece, which joins the list      n ##e ##w ##es ##t
+//! words    normalise, split at space and punctuation, count      newest ×6  widest ×3  low ×5  lower ×2
+//! start    each word is its characters, all but the first with ##    n ##e ##w ##e ##s ##t
+//! repeat   (a, b) = the pair of neighbours that occurs most often;   (##e, ##s) ×9, ties: bytes of a, b
+//!          its occurrences become one piece, which joins the list    n ##e ##w ##es ##t
 //! ```
 //! Word pieces are due to Schuster and Nakajima ("Japanese and Korean voice search", ICASSP 2012), who choose
 //! the merge that most raises the likelihood of a language model of the pieces. Here the merge is the most

@@ -171,6 +171,32 @@ impl Engine {
         let pairs = (a.par_chunks_mut(size_a.max(1)), b.par_chunks_mut(size_b.max(1)));
         self.0.team.install(|| pairs.into_par_iter().enumerate().for_each(run));
     }
+    /// As [`Engine::chunks`] over three outputs of one length, cut at the same places.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn chunks3<A: Send, B: Send, C: Send>(
+        &self,
+        (a, b, c): (&mut [A], &mut [B], &mut [C]),
+        size: usize,
+        f: impl Fn(usize, &mut [A], &mut [B], &mut [C]) + Sync,
+    ) {
+        assert!(a.len() == b.len() && b.len() == c.len(), "chunks3: the outputs have different lengths");
+        let size = size.max(1);
+        let run = |(i, ((a, b), c)): (usize, ((&mut [A], &mut [B]), &mut [C]))| {
+            self.vectorised(|| f(i, a, b, c));
+        };
+        if a.len() <= size {
+            return a
+                .chunks_mut(size)
+                .zip(b.chunks_mut(size))
+                .zip(c.chunks_mut(size))
+                .enumerate()
+                .for_each(run);
+        }
+        let all = a.par_chunks_mut(size).zip(b.par_chunks_mut(size)).zip(c.par_chunks_mut(size));
+        self.0.team.install(|| all.enumerate().for_each(run));
+    }
     /// `f(i)` for `i` in `0..n`, in parallel; the results in order.
     pub fn map<R: Send>(&self, n: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
         if n <= 1 {
@@ -211,6 +237,19 @@ mod tests {
             b.fill(i);
         });
         assert_eq!((a, b), (vec![0, 0, 0, 0, 1, 1, 1, 1, 2, 2], vec![0, 0, 1, 1, 2]));
+    }
+
+    #[test]
+    fn chunks_of_three_outputs_are_cut_at_the_same_places() {
+        for n in [0, 3, 4, 10] {
+            let (mut a, mut b, mut c) = (vec![0; n], vec![0u8; n], vec![0i64; n]);
+            Engine::new(2).chunks3((&mut a, &mut b, &mut c), 4, |i, a, b, c| {
+                a.fill(i);
+                b.fill(i as u8);
+                c.fill(i as i64);
+            });
+            assert!((0..n).all(|j| (a[j], b[j], c[j]) == (j / 4, (j / 4) as u8, (j / 4) as i64)));
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod pool;
 pub mod random;
 pub mod real;
 pub mod shape;
+pub mod table;
 pub mod tensor;
 
 pub use engine::{Engine, KernelClass};
@@ -24,4 +25,5 @@ pub use pool::{Buf, PoolStats};
 pub use random::Stream;
 pub use real::{Element, Real};
 pub use shape::{Shape, ShapeError};
+pub use table::{Scratch, Table};
 pub use tensor::{DType, Storage, Tensor};

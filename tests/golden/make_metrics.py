@@ -76,7 +76,8 @@ def second_opinion():
     qrel = {str(i): {str(label): 1 for label in y} for i, y in enumerate(truths) if y}
     for k in KS:
         # Ranks as scores: no ties, and the cut before MRR.
-        run = {str(i): {str(label): float(DEPTH - j) for j, label in enumerate(r[:k])} for i, r in enumerate(rankings)}
+        by_rank = [{str(label): float(DEPTH - j) for j, label in enumerate(r[:k])} for r in rankings]
+        run = {str(i): row for i, row in enumerate(by_rank)}
         run = {i: r for i, r in run.items() if i in qrel and r}
         names = {"P": f"P_{k}", "nDCG": f"ndcg_cut_{k}", "R": f"recall_{k}", "MRR": "recip_rank"}
         measures = {f"P.{k}", f"ndcg_cut.{k}", f"recall.{k}", "recip_rank"}

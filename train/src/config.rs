@@ -179,6 +179,13 @@ impl Default for SaveConfig {
     }
 }
 
+impl TrainConfig {
+    /// The largest global norm of the gradient; infinite where nothing is clipped.
+    pub fn norm_max(&self) -> f64 {
+        if self.clip > 0.0 { self.clip } else { f64::INFINITY }
+    }
+}
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {

@@ -3,10 +3,10 @@
 //! Texts are packed into chunks of about [`CHUNK_TOKENS`] tokens, so the memory is bounded whatever the number of
 //! texts; a text's embedding does not depend on its neighbours.
 
+use crate::network::Network;
 use crate::observer::{Event, Observer};
 use autograd::Tape;
 use engine::{Engine, Packed};
-use models::{Model, Scope};
 
 /// Tokens that are encoded at once. Large enough for the matrix products, small against the memory of a step.
 pub const CHUNK_TOKENS: usize = 4096;
@@ -14,13 +14,13 @@ pub const CHUNK_TOKENS: usize = 4096;
 /// The embeddings `[n, width]` of `n` texts; `push(i, packed)` appends the tokens of text `i`.
 pub fn embed(
     engine: &Engine,
-    model: &Model,
+    network: &Network,
     n: usize,
     push: impl Fn(usize, &mut Packed),
     what: &str,
     observer: &mut dyn Observer,
 ) -> Vec<f32> {
-    let mut all = Vec::with_capacity(n * model.width());
+    let mut all = Vec::with_capacity(n * network.width());
     let (mut packed, mut done) = (Packed::default(), 0);
     while done < n {
         packed.clear();
@@ -29,8 +29,7 @@ pub fn embed(
             done += 1;
         }
         let tape = Tape::inference(engine);
-        let scope = Scope { tape: &tape, params: &model.params, dropout: None, recompute: false };
-        all.extend_from_slice(model.encode(&scope, &packed, 0).value().data());
+        all.extend_from_slice(network.encode(&tape, &packed, 0, None).value().data());
         observer.event(&Event::Embedding { what, done, total: n });
     }
     all

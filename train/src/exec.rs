@@ -8,9 +8,9 @@
 //! The second needs the activations of one chunk only and one more forward. Both give the same gradient, with dropout
 //! too: a mask depends on the slot of a text in the whole batch, not on where the batch is cut.
 
+use crate::network::Network;
 use autograd::{Grad, ParamGrads, Tape, Var};
 use engine::{Engine, Packed, Stream, Tensor};
-use models::{Model, Scope};
 use std::ops::Range;
 
 /// How a batch is encoded.
@@ -24,7 +24,7 @@ pub enum Exec {
 
 /// The embeddings of a batch, and the way back.
 pub(crate) struct Encoded<'a> {
-    model: &'a Model,
+    network: &'a Network,
     texts: &'a Packed,
     stream: Stream,
     kind: Kind<'a>,
@@ -39,7 +39,7 @@ impl<'a> Encoded<'a> {
     /// Encodes `texts` with dropout keyed by `stream`: `[texts, width]`.
     pub(crate) fn new(
         tape: &'a Tape,
-        model: &'a Model,
+        network: &'a Network,
         texts: &'a Packed,
         stream: Stream,
         exec: Exec,
@@ -47,17 +47,17 @@ impl<'a> Encoded<'a> {
         let kind = match exec {
             Exec::Chunked(chunk) if chunk < texts.len() => {
                 let engine = tape.engine();
-                let mut all = engine.buffer::<f32>(texts.len() * model.width());
+                let mut all = engine.buffer::<f32>(texts.len() * network.width());
                 for range in chunks(texts.len(), chunk) {
                     let tape = Tape::inference(engine);
-                    let part = encode(&tape, model, texts, range.clone(), stream).value();
-                    all[range.start * model.width()..][..part.len()].copy_from_slice(part.data());
+                    let part = encode(&tape, network, texts, range.clone(), stream).value();
+                    all[range.start * network.width()..][..part.len()].copy_from_slice(part.data());
                 }
-                Kind::Chunked { embeddings: Tensor::from_buf([texts.len(), model.width()], all), chunk }
+                Kind::Chunked { embeddings: Tensor::from_buf([texts.len(), network.width()], all), chunk }
             }
-            _ => Kind::Whole(encode(tape, model, texts, 0..texts.len(), stream)),
+            _ => Kind::Whole(encode(tape, network, texts, 0..texts.len(), stream)),
         };
-        Encoded { model, texts, stream, kind }
+        Encoded { network, texts, stream, kind }
     }
     /// One row a text: `[texts, width]`.
     pub(crate) fn embeddings(&self) -> Tensor {
@@ -76,7 +76,7 @@ impl<'a> Encoded<'a> {
                 let mut total = ParamGrads::default();
                 for range in chunks(self.texts.len(), chunk) {
                     let tape = Tape::new(engine);
-                    let part = encode(&tape, self.model, self.texts, range.clone(), self.stream);
+                    let part = encode(&tape, self.network, self.texts, range.clone(), self.stream);
                     total.add(engine, tape.backward(vec![(part, grad.rows(range))]).into_params());
                 }
                 total
@@ -89,8 +89,13 @@ fn chunks(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n.div_ceil(size)).map(move |i| i * size..((i + 1) * size).min(n))
 }
 
-fn encode<'t>(tape: &'t Tape, model: &Model, texts: &Packed, range: Range<usize>, stream: Stream) -> Var<'t> {
-    let part = texts.slice(range.clone());
-    let scope = Scope { tape, params: &model.params, dropout: Some(stream), recompute: model.recompute };
-    model.encode(&scope, &part, range.start as u32)
+fn encode<'t>(
+    tape: &'t Tape,
+    network: &'t Network,
+    texts: &Packed,
+    range: Range<usize>,
+    stream: Stream,
+) -> Var<'t> {
+    let first_slot = range.start as u32;
+    network.encode(tape, &texts.slice(range), first_slot, Some(stream))
 }

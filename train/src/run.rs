@@ -33,10 +33,10 @@ pub struct Outcome {
 pub fn begin(engine: &Engine, settings: &Settings, out: &Path) -> Result<(Trainer, RunDir)> {
     let config = settings.config()?;
     let data = DataSet::open(&config.data.path, Verify::Header)?;
-    let model = load::source(engine, &config, &data)?;
-    let trainer = Trainer::new(engine, data, model, config)?;
+    let network = load::source(&config, &data)?;
+    let trainer = Trainer::new(engine, data, network, config)?;
     let dir = RunDir::create(out)?;
-    load::write_model(&trainer.model, trainer.data(), &dir.model(), &[])?;
+    load::write_model(&trainer.network, trainer.data(), &dir.model(), &[])?;
     RunDir::write_text(&dir.config(), &settings.to_string())?;
     Ok((trainer, dir))
 }
@@ -49,8 +49,8 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
     let (dir, settings) = load::run_settings(run)?;
     let config = settings.config()?;
     let data = DataSet::open(&config.data.path, Verify::Header)?;
-    let model = load::model_dir(&dir.model())?;
-    let mut trainer = Trainer::new(engine, data, model, config)?;
+    let network = load::network(&dir.model())?;
+    let mut trainer = Trainer::new(engine, data, network, config)?;
     if crate::checkpoint::list(&dir.checkpoints()).is_empty() {
         observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
         return Ok((trainer, dir));
@@ -157,7 +157,7 @@ impl Loop<'_> {
             false => measure(trainer, "P@1,P@3,P@5,nDCG@5,R@10", observer)?,
         };
         let facts: Vec<(String, f64)> = validation.iter().map(|(m, v)| (format!("validation {m}"), *v)).collect();
-        load::write_model(&trainer.model, trainer.data(), &self.dir.model(), &facts)?;
+        load::write_model(&trainer.network, trainer.data(), &self.dir.model(), &facts)?;
         let metrics: Map<String, Value> = validation.iter().map(|(m, v)| (m.to_string(), json!(v))).collect();
         self.dir.append_log(&json!({
             "final": true,
@@ -184,6 +184,6 @@ fn validate(trainer: &Trainer, observer: &mut dyn Observer, report: &StepReport)
 fn measure(trainer: &Trainer, metrics: &str, observer: &mut dyn Observer) -> Result<Vec<(Metric, f64)>> {
     let options = Options { metrics: Metric::list(metrics)?, ..Options::default() };
     let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
-    let found = evaluate::evaluate(&trainer.engine, &trainer.model, trainer.data(), queries, &options, observer)?;
+    let found = evaluate::evaluate(&trainer.engine, &trainer.network, trainer.data(), queries, &options, observer)?;
     Ok(found.metrics)
 }

@@ -5,13 +5,14 @@ use crate::checkpoint::{Checkpoint, Progress};
 use crate::config::Config;
 use crate::embed::embed;
 use crate::exec::Exec;
+use crate::network::Network;
 use crate::observer::{Event, Observer};
+use crate::step::StepReport;
 use crate::recipes::Parts;
-use autograd::optim::{AdamW, Optimizer};
-use autograd::schedule::{Kind as Shape, Schedule};
-use data::{DataSet, Split};
+use autograd::optim::{AdamW, AdamWOptions, Optimizer};
+use autograd::{Schedule, ScheduleKind};
+use data::{DataSet, Holdout, Split};
 use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
-use models::Model;
 use samplers::bank::Bank;
 use samplers::composer::Plan;
 use samplers::Snapshot;
@@ -28,7 +29,7 @@ pub struct Trainer {
     pub(crate) data: DataSet,
     pub(crate) config: Config,
     /// The model; its parameters change with every step.
-    pub model: Model,
+    pub network: Network,
     pub(crate) parts: Parts,
     pub(crate) optimizer: AdamW,
     pub(crate) schedule: Schedule,
@@ -50,14 +51,14 @@ impl Trainer {
     /// # Errors
     /// If the configuration and the data do not fit: no training query, a model whose vocabulary is not that of the
     /// data set, an unknown composer.
-    pub fn new(engine: &Engine, data: DataSet, mut model: Model, config: Config) -> Result<Trainer> {
-        check_vocabulary(&data, &model)?;
+    pub fn new(engine: &Engine, data: DataSet, mut network: Network, config: Config) -> Result<Trainer> {
+        check_vocabulary(&data, &network.model)?;
         if config.model.dropout >= 0.0 {
-            model.set_dropout(config.model.dropout);
+            network.set_dropout(config.model.dropout);
         }
-        model.recompute = config.model.recompute;
+        network.recompute = config.model.recompute;
         let holdout = Stream::new(config.train.seed, tags::HOLDOUT);
-        let (mut train_rows, validation_rows) = data::holdout(&data, config.data.validation_per_mille, holdout);
+        let (mut train_rows, validation_rows) = data::holdout(&data, Holdout::PerMille(config.data.validation_per_mille), holdout);
         if train_rows.len() < 2 {
             return Err(Error::input(format!("there are {} queries to train on, at least 2 are needed", train_rows.len()))
                 .help("look at what `lode prepare` kept: queries without labels are not trained on"));
@@ -69,22 +70,24 @@ impl Trainer {
         let steps_per_epoch = steps_per_epoch(&config, train_rows.len());
         let total = total_steps(&config, steps_per_epoch);
         let kind = match &*config.train.schedule {
-            "cosine" => Shape::Cosine,
-            "constant" => Shape::Constant,
-            _ => Shape::Linear,
+            "cosine" => ScheduleKind::Cosine,
+            "constant" => ScheduleKind::Constant,
+            _ => ScheduleKind::Linear,
         };
         let queries = data.queries(Split::Train).len();
-        let bank = parts.wants_bank().then(|| Bank::new(queries, model.width()));
+        let bank = parts.wants_bank().then(|| Bank::new(queries, network.width()));
         let t = &config.train;
-        let optimizer = AdamW::new(t.weight_decay as f32).decay_all(t.decay_all);
+        let schedule = Schedule { kind, warmup_steps: t.warmup_steps.min(total / 2), total_steps: total + 1 };
+        let options = AdamWOptions { weight_decay: t.weight_decay, decay_all: t.decay_all, ..AdamWOptions::default() };
+        let optimizer = AdamW::new(options);
         Ok(Trainer {
             engine: engine.clone(),
             text_ids: TextIds::of(&data),
             exec: if t.chunk == 0 { Exec::Whole } else { Exec::Chunked(t.chunk) },
-            schedule: Schedule::new(kind, t.warmup_steps.min(total / 2), total),
+            schedule,
             data,
             config,
-            model,
+            network,
             parts,
             optimizer,
             bank,
@@ -140,6 +143,14 @@ impl Trainer {
         let to = (from + self.config.train.accumulate as usize).min(plan.len());
         (from..to).map(|b| plan.batch(b).to_vec()).collect()
     }
+    /// Takes the next step of the run.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn next_step(&mut self, observer: &mut dyn Observer) -> Result<StepReport> {
+        let batches = self.next_batches(observer);
+        self.step(&batches)
+    }
     /// Counts an update from so many batches.
     pub(crate) fn advance(&mut self, batches: usize) {
         self.progress.step += 1;
@@ -161,7 +172,7 @@ impl Trainer {
             let queries = self.data.queries(Split::Train);
             let push = |i: usize, packed: &mut Packed| queries.push_to(self.train_rows[i] as usize, packed);
             let what = "training queries for clustering";
-            let rows = embed(&self.engine, &self.model, self.train_rows.len(), push, what, observer);
+            let rows = embed(&self.engine, &self.network, self.train_rows.len(), push, what, observer);
             bank.write(self.progress.step, &self.train_rows, &rows);
         }
         let made_at_step = bank.oldest().unwrap_or(self.progress.step);
@@ -175,7 +186,7 @@ impl Trainer {
 
     /// All that decides the bits of the next step.
     pub fn checkpoint(&self) -> Checkpoint {
-        let params = &self.model.params;
+        let params = &self.network.model.params;
         let value = |id| (params.name(id).to_owned(), params.value(id).clone());
         let bank = self.bank.as_ref().map(|b| (b.matrix().data.to_vec(), b.written_at().to_vec()));
         Checkpoint {
@@ -197,10 +208,10 @@ impl Trainer {
             return Err(Error::input("the data set is not the one that this run was trained on")
                 .help("prepare it again from the same source with the same options"));
         }
-        restore_params(&mut self.model, from.params)?;
-        self.optimizer.restore(&self.model.params, from.optimizer)?;
+        restore_params(&mut self.network.model, from.params)?;
+        self.optimizer.restore(&self.network.model.params, from.optimizer)?;
         if self.bank.is_some() {
-            self.bank = Some(Bank::from_parts(from.bank.0, self.model.width(), from.bank.1)?);
+            self.bank = Some(Bank::from_parts(from.bank.0, self.network.width(), from.bank.1)?);
         }
         self.parts.composer.restore(from.composer)?;
         self.progress = from.progress;
@@ -213,7 +224,7 @@ impl Trainer {
 ///
 /// # Errors
 /// If names or shapes differ.
-pub(crate) fn restore_params(model: &mut Model, params: Vec<(String, Tensor)>) -> Result<()> {
+pub(crate) fn restore_params(model: &mut models::Model, params: Vec<(String, Tensor)>) -> Result<()> {
     if params.len() != model.params.len() {
         let (here, there) = (model.params.len(), params.len());
         return Err(Error::new(Kind::Damaged, format!("the checkpoint has {there} tensors, the model has {here}")));
@@ -239,15 +250,18 @@ fn total_steps(config: &Config, steps_per_epoch: u64) -> u64 {
     }
 }
 
-fn check_vocabulary(data: &DataSet, model: &Model) -> Result<()> {
-    let (tokens, rows) = (data.vocab_size(), model.vocab_size());
+/// The token ids of a data set must be rows of the model, and its texts must fit.
+///
+/// # Errors
+/// If they do not: with what to do.
+pub(crate) fn check_vocabulary(data: &DataSet, model: &models::Model) -> Result<()> {
+    let (tokens, rows) = (data.vocab_size(), model.architecture.vocab());
     if tokens > rows {
         return Err(Error::input(format!("the data set has token ids up to {tokens}, the model knows {rows}"))
             .help("prepare the data with the tokenizer of this model: `lode prepare … --tokenizer MODEL`"));
     }
-    let (longest, limit) = (data.max_len(), model.max_len());
-    if limit.is_some_and(|limit| longest > limit) {
-        let limit = limit.unwrap_or(0);
+    let (longest, limit) = (data.max_len(), model.encoder().tokens_max());
+    if longest > limit {
         return Err(Error::input(format!("texts of up to {longest} tokens do not fit the model's {limit} positions"))
             .help(format!("prepare the data with `--max-len {limit}`")));
     }

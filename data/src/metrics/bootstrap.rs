@@ -2,7 +2,8 @@
 //! tests for machine translation evaluation", EMNLP 2004; Efron's percentile interval.)
 //!
 //! ```text
-//! d_i = a_i − b_i,   resample r: mean of d at n indices drawn with replacement,   interval: 2.5 % … 97.5 % of them
+//! d_i = a_i − b_i
+//! resample r: the mean of d at n indices drawn with replacement;  interval: 2.5 % … 97.5 % of these means
 //! ```
 
 use engine::Stream;

@@ -15,7 +15,10 @@ macro_rules! for_real {
     };
 }
 
+pub mod adagrad;
+pub mod adamw;
 pub mod broadcast;
+pub mod given;
 pub mod lanes;
 pub mod linear;
 pub mod logsumexp;
@@ -23,6 +26,8 @@ pub mod map;
 pub mod matmul;
 pub mod mean;
 pub mod rows;
+pub mod sgd;
 pub mod slice;
 pub mod softmax;
+pub mod squares;
 pub mod top_k;

@@ -7,7 +7,7 @@
 use crate::batch::Batch;
 use crate::config::{Config, Settings};
 use engine::{Error, Result, Tensor};
-use models::{InfoNce, Objective, Triplet, Weighting};
+use models::{InfoNce, Objective, Terms, Triplet, Weighting};
 use samplers::composer::Composer;
 use samplers::miner::{Miner, in_batch::InBatch};
 use samplers::shaper::{Edits, Scores, Shaper, k_hardest::KHardest};
@@ -93,13 +93,20 @@ impl Parts {
     pub(crate) fn wants_bank(&self) -> bool {
         self.composer.need(u32::MAX) != Need::NOTHING
     }
-    /// The mask of a batch after the shapers have seen its scores, which carry no gradient here.
-    pub(crate) fn shape(&self, scores: &Tensor, batch: &Batch) -> Edits {
+    /// The terms of the loss after the shapers have seen the scores, which carry no gradient here.
+    pub(crate) fn shape(&self, scores: &Tensor, batch: &Batch) -> Terms {
         let mut edits = Edits::masked(batch.keep.clone());
         let values = Matrix::new(scores.data(), scores.shape().last());
         for shaper in &self.shapers {
             shaper.shape(&Scores { values, target: &batch.targets }, &mut edits);
         }
-        edits
+        let matrix = |values: Option<Vec<f32>>| values.map(|v| Tensor::from_vec(scores.shape(), v));
+        Terms {
+            targets: batch.targets.clone(),
+            keep: edits.keep.iter().map(|&k| k > 0.0).collect(),
+            weight: matrix(edits.weight),
+            shift: matrix(edits.shift),
+            row_weight: edits.row_weight.map(|w| Tensor::from_vec([w.len()], w)),
+        }
     }
 }

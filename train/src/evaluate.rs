@@ -1,0 +1,223 @@
+//! Measures a model on the queries of a data set.
+
+use crate::embed::embed;
+use crate::index::{Index, Ranking};
+use crate::network::Network;
+use crate::observer::Observer;
+use data::metrics::{Bin, Evaluator, FrequencyBins, Metric, Propensities};
+use data::{DataSet, Split};
+use engine::{Engine, Error, Result};
+use samplers::{Csr, Matrix};
+
+/// Queries that are ranked at once.
+const BLOCK: usize = 4096;
+
+/// Which labels may be ranked, and count as truth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LabelSet {
+    /// All.
+    #[default]
+    All,
+    /// Those with at least one training query.
+    Seen,
+    /// Those without one: only their text speaks for them.
+    Unseen,
+}
+
+/// How to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What.
+    pub metrics: Vec<Metric>,
+    /// Training titles that vote; 0 for none.
+    pub knn: usize,
+    /// Which labels.
+    pub labels: LabelSet,
+    /// The constants A and B of the propensity model.
+    pub propensity: (f64, f64),
+    /// Labels that are kept of each ranking, where the metrics want fewer.
+    pub depth: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        let metrics = Metric::list("P@1,P@3,P@5").expect("these metrics exist");
+        Options { metrics, knn: 0, labels: LabelSet::All, propensity: (0.55, 1.5), depth: 5 }
+    }
+}
+
+/// The queries to measure on.
+#[derive(Clone, Copy, Debug)]
+pub struct Queries<'a> {
+    /// Their split.
+    pub split: Split,
+    /// Which of them; `None` for all.
+    pub rows: Option<&'a [u32]>,
+}
+
+/// A query and what was found for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranked {
+    /// The query's row in its split.
+    pub query: u32,
+    /// Labels and scores, best first.
+    pub labels: Vec<(u32, f32)>,
+    /// How far the best wrong label stands above the best right one, by label text alone; negative if it does not.
+    pub confusion: f32,
+}
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// Fractions, in the order asked for.
+    pub metrics: Vec<(Metric, f64)>,
+    /// The same with the truth restricted to frequent, middling and rare labels; the share of queries that have one.
+    pub by_frequency: Vec<(Bin, Vec<(Metric, f64)>, usize)>,
+    /// Every query's ranking.
+    pub rankings: Vec<Ranked>,
+    /// P@1 of every query, for paired comparisons.
+    pub hits: Vec<f64>,
+}
+
+/// Measures a network.
+///
+/// # Errors
+/// If the split has no query, or no label is left to rank.
+pub fn evaluate(
+    engine: &Engine,
+    network: &Network,
+    data: &DataSet,
+    queries: Queries<'_>,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<Evaluation> {
+    let index = Index::build(engine, network, data, options.knn > 0, observer);
+    evaluate_with(engine, network, &index, data, queries, options, observer)
+}
+
+/// Measures a network whose index exists.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_with(
+    engine: &Engine,
+    network: &Network,
+    index: &Index,
+    data: &DataSet,
+    queries: Queries<'_>,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<Evaluation> {
+    let texts = data.queries(queries.split);
+    let rows: Vec<u32> = queries.rows.map_or_else(|| (0..texts.len() as u32).collect(), <[u32]>::to_vec);
+    if rows.is_empty() {
+        return Err(Error::input(format!("the {:?} split has no query", queries.split).to_lowercase()).at(data.path()));
+    }
+    let truth = Truth::new(data, queries.split, options)?;
+    let push = |i: usize, packed: &mut engine::Packed| texts.push_to(rows[i] as usize, packed);
+    let embeddings = embed(engine, network, rows.len(), push, "queries", observer);
+    let mut sums = Sums::new(data, options);
+    let mut rankings = Vec::with_capacity(rows.len());
+    let width = network.width();
+    for (rows, embeddings) in rows.chunks(BLOCK).zip(embeddings.chunks(BLOCK * width)) {
+        let matrix = Matrix::new(embeddings, width);
+        let found = truth.rank(engine, index, matrix, rows, options);
+        for ((&query, labels), x) in rows.iter().zip(found).zip(embeddings.chunks(width)) {
+            let relevant = truth.relevant(query);
+            sums.add(&labels, &relevant);
+            let confusion = confusion(index, x, &labels, &relevant);
+            rankings.push(Ranked { query, labels, confusion });
+        }
+    }
+    Ok(sums.finish(rankings))
+}
+
+/// What is right and what may be ranked.
+struct Truth<'a> {
+    data: &'a DataSet,
+    split: Split,
+    only: Option<Vec<u32>>,
+}
+
+impl<'a> Truth<'a> {
+    fn new(data: &'a DataSet, split: Split, options: &Options) -> Result<Truth<'a>> {
+        let frequency = data.label_frequency();
+        let wanted = |&(_, &n): &(usize, &u32)| (n > 0) == (options.labels == LabelSet::Seen);
+        let only = (options.labels != LabelSet::All)
+            .then(|| frequency.iter().enumerate().filter(wanted).map(|(label, _)| label as u32).collect::<Vec<u32>>());
+        if only.as_ref().is_some_and(Vec::is_empty) {
+            let which = if options.labels == LabelSet::Seen { "with" } else { "without" };
+            return Err(Error::input(format!("there is no label {which} a training query")).at(data.path()));
+        }
+        Ok(Truth { data, split, only })
+    }
+    fn relevant(&self, query: u32) -> Vec<u32> {
+        let all = self.data.positives(self.split, query as usize);
+        let here = |l: &&u32| self.only.as_ref().is_none_or(|only| only.binary_search(l).is_ok());
+        let filtered = self.data.filtered(self.split, query as usize);
+        all.iter().filter(here).filter(|l| filtered.binary_search(l).is_err()).copied().collect()
+    }
+    fn rank(
+        &self,
+        engine: &Engine,
+        index: &Index,
+        queries: Matrix<'_>,
+        rows: &[u32],
+        options: &Options,
+    ) -> Vec<Vec<(u32, f32)>> {
+        let mut starts = vec![0u64];
+        let mut items = vec![];
+        for &row in rows {
+            items.extend_from_slice(self.data.filtered(self.split, row as usize));
+            starts.push(items.len() as u64);
+        }
+        // A training query must not vote for itself.
+        let own: Vec<u64> = (0..=rows.len() as u64).collect();
+        let ranking = Ranking {
+            k: options.metrics.iter().map(|m| m.k).max().unwrap_or(1).max(options.depth),
+            knn: options.knn,
+            exclude: (!items.is_empty()).then_some(Csr { starts: &starts, items: &items }),
+            exclude_titles: (self.split == Split::Train).then_some(Csr { starts: &own, items: rows }),
+            only: self.only.as_deref(),
+        };
+        index.rank(engine, self.data, queries, &ranking)
+    }
+}
+
+/// The sums over all queries, over all labels and by frequency.
+struct Sums {
+    all: Evaluator,
+    bins: FrequencyBins,
+    by_bin: Vec<(Bin, Evaluator)>,
+    hits: Vec<f64>,
+}
+
+impl Sums {
+    fn new(data: &DataSet, options: &Options) -> Sums {
+        let frequency = data.label_frequency();
+        let (a, b) = options.propensity;
+        let propensities = Propensities::with(&frequency, data.queries(Split::Train).len(), a, b);
+        let evaluator = || Evaluator::new(&options.metrics, propensities.clone());
+        let by_bin = [Bin::Head, Bin::Torso, Bin::Tail].map(|bin| (bin, evaluator().skip_empty()));
+        Sums { all: evaluator(), bins: FrequencyBins::new(&frequency), by_bin: by_bin.into(), hits: vec![] }
+    }
+    fn add(&mut self, labels: &[(u32, f32)], relevant: &[u32]) {
+        let ranked: Vec<u32> = labels.iter().map(|&(l, _)| l).collect();
+        self.all.add(&ranked, relevant);
+        for (bin, evaluator) in &mut self.by_bin {
+            evaluator.add(&ranked, &self.bins.only(*bin, relevant));
+        }
+        self.hits.push(f64::from(u8::from(ranked.first().is_some_and(|l| relevant.contains(l)))));
+    }
+    fn finish(self, rankings: Vec<Ranked>) -> Evaluation {
+        let by_frequency = self.by_bin.iter().map(|(bin, e)| (*bin, e.finish(), e.queries())).collect();
+        Evaluation { metrics: self.all.finish(), by_frequency, rankings, hits: self.hits }
+    }
+}
+
+fn confusion(index: &Index, query: &[f32], labels: &[(u32, f32)], relevant: &[u32]) -> f32 {
+    let cosine = |label: u32| query.iter().zip(index.labels().row(label as usize)).map(|(a, b)| a * b).sum::<f32>();
+    let best = |mut labels: Box<dyn Iterator<Item = u32> + '_>| labels.by_ref().map(cosine).fold(f32::NEG_INFINITY, f32::max);
+    let wrong = best(Box::new(labels.iter().map(|&(l, _)| l).filter(|l| !relevant.contains(l))));
+    wrong - best(Box::new(relevant.iter().copied()))
+}

@@ -1,0 +1,146 @@
+//! Ranking labels for queries: inner products with all label embeddings, and, if wished, votes of near training titles.
+//!
+//! ```text
+//! score(x, l) = cos(x, z_l)  +  Σ over the k nearest training titles t with label l of max(cos(x, t), 0)⁴
+//! ```
+//! Search is exact. The embeddings are kept in a mapped file beside a run, under the fingerprints of the model and of
+//! the data, so that the next start is a matter of milliseconds.
+
+use crate::batch::csr;
+use crate::embed::embed;
+use crate::network::Network;
+use crate::observer::Observer;
+use data::{DataSet, Split};
+use engine::container::{Container, Verify, View, Writer};
+use engine::{Engine, Result};
+use samplers::knn::{Titles, Voting, search_with_votes};
+use samplers::search::{Limits, search};
+use samplers::{Csr, Matrix};
+use std::path::Path;
+
+const KIND: &str = "index";
+
+/// Embeddings of all labels, and of the training titles where they vote.
+pub struct Index {
+    labels: Rows,
+    titles: Option<Rows>,
+    width: usize,
+}
+
+/// On the heap, or mapped.
+enum Rows {
+    Heap(Vec<f32>),
+    Mapped(View<f32>),
+}
+
+impl Rows {
+    fn matrix(&self, width: usize) -> Matrix<'_> {
+        match self {
+            Rows::Heap(values) => Matrix::new(values, width),
+            Rows::Mapped(view) => Matrix::new(view, width),
+        }
+    }
+}
+
+/// How labels are ranked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ranking<'a> {
+    /// Labels wanted.
+    pub k: usize,
+    /// Training titles that vote; 0 for none.
+    pub knn: usize,
+    /// Row `i`: labels that query `i` must not get.
+    pub exclude: Option<Csr<'a>>,
+    /// Row `i`: training titles that must not vote for query `i`.
+    pub exclude_titles: Option<Csr<'a>>,
+    /// Ascending ids of the labels that may be ranked; `None` for all.
+    pub only: Option<&'a [u32]>,
+}
+
+impl Index {
+    /// Embeds the labels of a data set, and its training titles if they are to vote.
+    pub fn build(
+        engine: &Engine,
+        network: &Network,
+        data: &DataSet,
+        with_titles: bool,
+        observer: &mut dyn Observer,
+    ) -> Index {
+        let mut rows = |texts: data::Texts<'_>, what: &str| {
+            Rows::Heap(embed(engine, network, texts.len(), |i, packed| texts.push_to(i, packed), what, observer))
+        };
+        let labels = rows(data.labels(), "labels");
+        let titles = with_titles.then(|| rows(data.queries(Split::Train), "training titles"));
+        Index { labels, titles, width: network.width() }
+    }
+    /// The index of a file if it is there and belongs to this model and data; otherwise a new one, written there. That
+    /// the file cannot be written is no error: the index is then in memory alone.
+    pub fn load_or_build(
+        path: &Path,
+        engine: &Engine,
+        network: &Network,
+        data: &DataSet,
+        with_titles: bool,
+        observer: &mut dyn Observer,
+    ) -> Index {
+        let fingerprints = [network.fingerprint(), data.fingerprint()];
+        if let Ok(index) = Index::open(path, fingerprints, network.width(), with_titles) {
+            return index;
+        }
+        let index = Index::build(engine, network, data, with_titles, observer);
+        if let Err(error) = index.write(path, fingerprints) {
+            observer.event(&crate::observer::Event::Warning(&format!("the index is not kept: {error}")));
+        }
+        index
+    }
+    fn open(path: &Path, fingerprints: [u64; 2], width: usize, with_titles: bool) -> Result<Index> {
+        let file = Container::open(path, KIND, Verify::Full)?;
+        let fits = file.slice::<u64>("fingerprints")? == fingerprints && (!with_titles || file.has("titles"));
+        if !fits {
+            return Err(engine::Error::damaged(path, "fingerprints", "the index is of another model or data set"));
+        }
+        let titles = if with_titles { Some(Rows::Mapped(file.view("titles")?)) } else { None };
+        Ok(Index { labels: Rows::Mapped(file.view("labels")?), titles, width })
+    }
+    fn write(&self, path: &Path, fingerprints: [u64; 2]) -> Result<()> {
+        let mut writer = Writer::create(path, KIND)?;
+        writer.section("fingerprints", &fingerprints)?;
+        writer.section("labels", self.labels.matrix(self.width).data)?;
+        if let Some(titles) = &self.titles {
+            writer.section("titles", titles.matrix(self.width).data)?;
+        }
+        writer.commit()
+    }
+    /// The embedding of each label, `[L, width]`.
+    pub fn labels(&self) -> Matrix<'_> {
+        self.labels.matrix(self.width)
+    }
+    /// The best labels of each query, best first, ties by label id.
+    ///
+    /// # Panics
+    /// If titles are to vote and the index holds none.
+    pub fn rank(
+        &self,
+        engine: &Engine,
+        data: &DataSet,
+        queries: Matrix<'_>,
+        ranking: &Ranking<'_>,
+    ) -> Vec<Vec<(u32, f32)>> {
+        let limits = Limits { exclude: ranking.exclude, only: ranking.only };
+        let hits = match (ranking.knn, &self.titles) {
+            (0, _) => search(engine, queries, self.labels(), ranking.k, limits),
+            (_, None) => panic!("titles are to vote, but the index was built without them"),
+            (nearest, Some(titles)) => {
+                let titles = Titles {
+                    embeddings: titles.matrix(self.width),
+                    labels: csr(data.positive_rows(Split::Train)),
+                    exclude: ranking.exclude_titles,
+                };
+                let voting = Voting { nearest, ..Voting::EMBEDDINGS };
+                search_with_votes(engine, queries, self.labels(), titles, voting, ranking.k, limits)
+            }
+        };
+        let pairs = |(ids, scores): (&[u32], &[f32])| ids.iter().copied().zip(scores.iter().copied()).collect();
+        (0..queries.rows()).map(|i| pairs(hits.row(i))).collect()
+    }
+}

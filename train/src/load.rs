@@ -1,0 +1,151 @@
+//! From a path to a network: model directories, runs, fresh shapes; and back to a directory.
+
+use crate::checkpoint::{self, Checkpoint};
+use crate::config::{Config, Settings};
+use crate::network::Network;
+use crate::run_dir::RunDir;
+use crate::trainer::restore_params;
+use data::DataSet;
+use engine::{Error, Result};
+use models::hf::{self, Card, Export};
+use models::{Architecture, Model, bag, bert, init_from_bag};
+use std::path::{Path, PathBuf};
+
+/// Fresh shapes by name.
+const SHAPES: [&str; 3] = ["bag", "tiny", "small"];
+/// Width of a fresh bag.
+const BAG_WIDTH: usize = 256;
+
+/// The network that a run trains: a model directory, a run, or a fresh shape over the vocabulary of the data set.
+///
+/// # Errors
+/// If the source is neither, or a bag whose embeddings are asked for does not fit.
+pub fn source(config: &Config, data: &DataSet) -> Result<Network> {
+    let source = &config.model.source;
+    if !SHAPES.contains(&&**source) || Path::new(source).is_dir() {
+        if source.is_empty() {
+            return Err(Error::input("no model is named").help("--model DIR, or one of bag, tiny, small"));
+        }
+        return network(Path::new(source)).map_err(|e| {
+            if Path::new(source).exists() { e } else { e.help("--model takes a directory, or one of bag, tiny, small") }
+        });
+    }
+    let start = match config.model.embeddings.is_empty() {
+        true => None,
+        false => Some(bag_table(Path::new(&config.model.embeddings))?),
+    };
+    let width = match (&start, config.model.width) {
+        (Some(table), 0) => table.shape().last(),
+        (_, width) => width,
+    };
+    let tokens_max = data.max_len().max(2);
+    let architecture = fresh(source, data.vocab_size(), width, tokens_max)?;
+    let mut model = Model::fresh(architecture, tokens_max, config.train.seed);
+    if let Some(table) = start {
+        let id = model.architecture.token_table(&model.params);
+        let (want, got) = (model.params.value(id).shape(), table.shape());
+        if want != got {
+            return Err(Error::input(format!("the bag's embeddings are {got:?}, this model needs {want:?}"))
+                .help("train the bag on the same data set, and leave model.width at 0"));
+        }
+        init_from_bag(&mut model.params, id, &table);
+    }
+    Ok(Network::new(model))
+}
+
+fn fresh(name: &str, vocab: usize, width: usize, tokens_max: usize) -> Result<Architecture> {
+    let size = match name {
+        "bag" => {
+            let width = if width == 0 { BAG_WIDTH } else { width };
+            return Ok(Architecture::Bag(bag::Config { vocab, width, normalise: true }));
+        }
+        "tiny" => bert::Size::TINY,
+        _ => bert::Size::SMALL,
+    };
+    let size = match width {
+        0 => size,
+        width if width % size.heads == 0 => bert::Size { width, ffn: 4 * width, ..size },
+        width => {
+            return Err(Error::input(format!("model.width is {width}, `{name}` needs a multiple of {}", size.heads)));
+        }
+    };
+    Ok(Architecture::Bert(bert::Config::from_size(size, vocab, tokens_max)))
+}
+
+fn bag_table(path: &Path) -> Result<engine::Tensor> {
+    let model = network(path)?.model;
+    match &model.architecture {
+        Architecture::Bag(_) => Ok(model.params.value(model.architecture.token_table(&model.params)).clone()),
+        Architecture::Bert(_) => Err(Error::input("model.embeddings must name a trained bag").at(path)),
+    }
+}
+
+/// The network of a model directory or of a run; a run gives its newest whole checkpoint.
+///
+/// # Errors
+/// If there is none, or it is damaged.
+pub fn network(path: &Path) -> Result<Network> {
+    if !RunDir::is_run(path) {
+        return Ok(Network::of_import(hf::read(path)?));
+    }
+    let run = RunDir::at(path);
+    let mut import = hf::read(&run.model())?;
+    if !checkpoint::list(&run.checkpoints()).is_empty() {
+        let (newest, _, _) = Checkpoint::newest(&run.checkpoints())?;
+        restore_params(&mut import.model, newest.params)?;
+    }
+    Ok(Network::of_import(import))
+}
+
+/// A run's directory and its settings.
+///
+/// # Errors
+/// If it is no run, or its configuration cannot be read.
+pub fn run_settings(path: &Path) -> Result<(RunDir, Settings)> {
+    if !RunDir::is_run(path) {
+        return Err(Error::input("this is not the directory of a run").at(path).help("`lode train … --out RUN` makes one"));
+    }
+    let dir = RunDir::at(path);
+    let mut settings = Settings::default();
+    settings.file(&dir.config())?;
+    Ok((dir, settings))
+}
+
+/// The data set that a run was trained on.
+///
+/// # Errors
+/// If `path` is no run.
+pub fn data_of(path: &Path) -> Result<PathBuf> {
+    Ok(run_settings(path)?.1.config()?.data.path)
+}
+
+/// Writes a network as a sentence-transformers directory, with the tokenizer of its data set.
+///
+/// # Errors
+/// If the directory holds something else, or the system refuses.
+pub fn write_model(network: &Network, data: &DataSet, dir: &Path, metrics: &[(String, f64)]) -> Result<()> {
+    let card = Card {
+        title: data.source().to_owned(),
+        metrics: metrics.to_vec(),
+        facts: vec![("data".into(), format!("{} ({:016x})", data.source(), data.fingerprint()))],
+        ..Card::default()
+    };
+    export(network, data.tokenizer_json()?, data.max_len(), card, dir)
+}
+
+/// Writes a network as a sentence-transformers directory.
+///
+/// # Errors
+/// If the directory holds something else, or the system refuses.
+pub fn export(network: &Network, tokenizer: &[u8], tokens_max: usize, card: Card, dir: &Path) -> Result<()> {
+    let model = &network.model;
+    let tokens_max = tokens_max.min(network.encoder.tokens_max());
+    let export = Export {
+        architecture: &model.architecture,
+        params: &model.params,
+        tokens_max,
+        tokenizer_json: tokenizer,
+        card: &card,
+    };
+    hf::write(&export, dir)
+}

@@ -1,0 +1,68 @@
+//! A model ready to run: its numbers and its encoder.
+
+use autograd::{Tape, Var};
+use data::Tokenizer;
+use engine::container::checksum;
+use engine::{Error, Packed, Result, Stream};
+use models::hf::Import;
+use models::{Architecture, Encoder, Model, Scope};
+use std::path::PathBuf;
+
+/// A model and its encoder.
+pub struct Network {
+    /// Architecture and numbers.
+    pub model: Model,
+    /// The encoder over those numbers.
+    pub encoder: Box<dyn Encoder>,
+    /// Forget the inside of each layer after forward and compute it again in backward.
+    pub recompute: bool,
+    /// Where the model's own tokenizer lies, if it came from a directory.
+    tokenizer_folder: Option<PathBuf>,
+}
+
+impl Network {
+    /// The network of a model.
+    pub fn new(model: Model) -> Network {
+        let encoder = model.encoder();
+        Network { model, encoder, recompute: false, tokenizer_folder: None }
+    }
+    /// The network of a model directory.
+    pub fn of_import(import: Import) -> Network {
+        Network { tokenizer_folder: Some(import.tokenizer_folder), ..Network::new(import.model) }
+    }
+    /// The model's own tokenizer.
+    ///
+    /// # Errors
+    /// If it cannot be read, or the model is fresh and has none.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        match &self.tokenizer_folder {
+            Some(folder) => Tokenizer::from_dir(folder),
+            None => Err(Error::input("a fresh model has no tokenizer: its data set has one")),
+        }
+    }
+    /// Sets the dropout of the encoder in training.
+    pub fn set_dropout(&mut self, rate: f32) {
+        if let Architecture::Bert(config) = &mut self.model.architecture {
+            (config.hidden_dropout, config.attention_dropout) = (rate, rate);
+            self.encoder = self.model.encoder();
+        }
+    }
+    /// The length of an embedding.
+    pub fn width(&self) -> usize {
+        self.encoder.width()
+    }
+    /// Embeds texts on a tape: `[B, width]`. Text `i` has dropout slot `first_slot + i`.
+    pub fn encode<'t>(&'t self, tape: &'t Tape, text: &Packed, first_slot: u32, dropout: Option<Stream>) -> Var<'t> {
+        let scope = Scope { tape, params: &self.model.params, dropout, recompute: self.recompute };
+        self.encoder.encode(&scope, text, first_slot)
+    }
+    /// A hash of all numbers: equal for equal models.
+    pub fn fingerprint(&self) -> u64 {
+        let params = &self.model.params;
+        let sums = params.ids().flat_map(|id| {
+            let bytes: Vec<u8> = params.value(id).data::<f32>().iter().flat_map(|x| x.to_le_bytes()).collect();
+            checksum(&bytes).to_le_bytes()
+        });
+        checksum(&sums.collect::<Vec<u8>>())
+    }
+}

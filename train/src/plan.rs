@@ -1,0 +1,141 @@
+//! The memory plan: what a run will hold at its peak, known before it starts.
+//!
+//! ```text
+//! parameters 4·P   gradients 4·P'   AdamW 8·P   activations of the largest batch (or chunk)   working buffers
+//! memory bank 4·N·d   text numbers 4·(N + L)   program
+//! ```
+//! P' leaves out the token table, whose gradient has only the rows of a batch. The largest batch is found by composing
+//! some: titles differ in length, and clusters bring long ones together. A mapped data set is not counted: its pages
+//! belong to the system, which takes them back when it must.
+
+use crate::batch::Batch;
+use crate::exec::Exec;
+use crate::trainer::Trainer;
+use autograd::optim::Optimizer;
+use engine::{Error, Kind, Packed, Result, Stream};
+use std::fmt;
+
+/// Batches that are composed to find a large one.
+const TRIALS: u64 = 24;
+/// Bytes of the program itself: code, stacks, allocator, panels of matrix products.
+const PROGRAM: usize = 24 << 20;
+/// What clusters add to the tokens of the largest of some random batches.
+const CLUSTER_SLACK: f64 = 1.05;
+
+/// What a run will hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemoryPlan {
+    /// Bytes by purpose, in the order of the table.
+    pub parts: Vec<(&'static str, usize)>,
+    /// Tokens in a large batch.
+    pub tokens: usize,
+    /// Distinct texts in it.
+    pub texts: usize,
+    /// Updates in the run.
+    pub steps: u64,
+}
+
+impl MemoryPlan {
+    /// The plan of a run.
+    pub fn new(trainer: &Trainer) -> MemoryPlan {
+        let texts = largest_batch(trainer);
+        let (network, engine) = (&trainer.network, &trainer.engine);
+        let params = &network.model.params;
+        let live = match trainer.exec {
+            Exec::Chunked(chunk) if chunk < texts.len() => largest_chunk(&texts, chunk),
+            _ => texts.clone(),
+        };
+        let table = params.value(network.model.architecture.token_table(params)).len();
+        let slack = |bytes: usize| (bytes as f64 * CLUSTER_SLACK) as usize;
+        let bank = trainer.bank.as_ref().map_or(0, |b| b.matrix().data.len() * 4 + b.written_at().len() * 8);
+        let scores = texts.len().pow(2);
+        let parts = vec![
+            ("parameters", 4 * params.count()),
+            ("gradients", 4 * (params.count() - table) + slack(4 * texts.tokens.len() * network.width())),
+            ("AdamW", trainer.optimizer.bytes(params)),
+            ("activations", slack(network.encoder.activation_bytes(&live, network.recompute))),
+            ("working buffers", slack(network.encoder.working_bytes(&live)) + 4 * scores),
+            ("memory bank", bank),
+            ("text numbers", 4 * (trainer.text_ids.queries.len() + trainer.text_ids.labels.len())),
+            ("program", PROGRAM + engine.threads() * (4 << 20)),
+        ];
+        MemoryPlan { parts, tokens: texts.tokens.len(), texts: texts.len(), steps: trainer.total_steps() }
+    }
+    /// All bytes.
+    pub fn total(&self) -> usize {
+        self.parts.iter().map(|(_, bytes)| bytes).sum()
+    }
+    /// Refuses a run that would not fit.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] with the table and what would help.
+    pub fn demand(&self, limit: usize) -> Result<()> {
+        if self.total() <= limit {
+            return Ok(());
+        }
+        let what = format!("this run needs {}, the limit is {}; nothing was started", bytes(self.total()), bytes(limit));
+        let error = Error::new(Kind::Refused, what);
+        let error = self.parts.iter().fold(error, |e, (name, b)| e.note(format!("{name:<16} {:>10}", bytes(*b))));
+        Err(error.help("--chunk 64 encodes 64 texts at a time with the same gradient; --recompute and a smaller --batch help too"))
+    }
+}
+
+impl fmt::Display for MemoryPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = format!("{} steps of about {} tokens in {} distinct texts", self.steps, self.tokens, self.texts);
+        writeln!(f, "{head}")?;
+        for (name, part) in &self.parts {
+            writeln!(f, "  {name:<16} {:>10}", bytes(*part))?;
+        }
+        write!(f, "  {:<16} {:>10}", "memory at peak", bytes(self.total()))
+    }
+}
+
+/// A count of bytes for people.
+pub fn bytes(count: usize) -> String {
+    let (mut value, mut unit) = (count as f64, "B");
+    for next in ["kB", "MB", "GB", "TB"] {
+        if value < 1000.0 {
+            break;
+        }
+        (value, unit) = (value / 1000.0, next);
+    }
+    if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
+}
+
+/// The texts of the largest of some random batches.
+fn largest_batch(trainer: &Trainer) -> Packed {
+    let (rows, size) = (&trainer.train_rows, trainer.config.train.batch.min(trainer.train_rows.len()));
+    let trial = |i| {
+        let stream = Stream::new(trainer.config.train.seed, u64::from_be_bytes(*b"t.plan  ")).at_step(i);
+        let mut order = rows.clone();
+        stream.shuffle(&mut order);
+        Batch::compose(&trainer.data, &trainer.text_ids, &*trainer.parts.miner, &order[..size], stream).texts
+    };
+    (0..TRIALS).map(trial).max_by_key(|t| t.tokens.len()).unwrap_or_default()
+}
+
+/// The chunk with the most tokens.
+fn largest_chunk(texts: &Packed, chunk: usize) -> Packed {
+    let chunks = (0..texts.len()).step_by(chunk).map(|i| texts.slice(i..(i + chunk).min(texts.len())));
+    chunks.max_by_key(|t| t.tokens.len()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_written_for_people() {
+        assert_eq!([0, 999, 1000, 1_500_000, 21_700_000_000].map(bytes), ["0 B", "999 B", "1.0 kB", "1.5 MB", "21.7 GB"]);
+    }
+
+    #[test]
+    fn a_run_beyond_the_limit_is_refused_with_the_table() {
+        let plan = MemoryPlan { parts: vec![("parameters", 4_000_000), ("AdamW", 8_000_000)], tokens: 1, texts: 1, steps: 1 };
+        assert!(plan.demand(12_000_000).is_ok());
+        let error = plan.demand(11_999_999).expect_err("too large");
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.to_string().contains("AdamW                8.0 MB"), "{error}");
+    }
+}
