@@ -38,6 +38,8 @@ pub struct Titles<'a> {
     pub embeddings: Matrix<'a>,
     /// Row `t`: the labels of title `t`.
     pub labels: Csr<'a>,
+    /// Row `q`: titles that must not vote for query `q` of a search, itself among them when it is a training title.
+    pub exclude: Option<Csr<'a>>,
 }
 
 /// The votes of some titles with their cosines (nearest first): (label, v), by rising label, each label once.
@@ -91,7 +93,8 @@ pub fn search_with_votes(
     limits: Limits<'_>,
 ) -> Hits {
     let hits = search(engine, queries, labels, k, limits);
-    let near = search(engine, queries, titles.embeddings, voting.nearest, Limits::default());
+    let own = Limits { exclude: titles.exclude, only: None };
+    let near = search(engine, queries, titles.embeddings, voting.nearest, own);
     let rows = engine.map(queries.rows(), |q| {
         let excluded = |label: u32| limits.exclude.is_some_and(|e| e.row(q).contains(&label));
         let searched = |label: u32| limits.only.is_none_or(|only| only.binary_search(&label).is_ok());
@@ -130,6 +133,18 @@ mod tests {
     }
 
     #[test]
+    fn an_excluded_title_does_not_vote() {
+        let (unit, labels) = ([1.0f32, 0.0], [0.0f32, 1.0, 0.0, 1.0]);
+        let csr = Csr { starts: &[0, 1], items: &[1] };
+        let first = |exclude| {
+            let titles = Titles { embeddings: Matrix::new(&unit, 2), labels: csr, exclude };
+            let (q, z) = (Matrix::new(&unit, 2), Matrix::new(&labels, 2));
+            search_with_votes(&Engine::new(1), q, z, titles, Voting::EMBEDDINGS, 1, Limits::default()).row(0).0[0]
+        };
+        assert_eq!((first(None), first(Some(Csr { starts: &[0, 1], items: &[0] }))), (1, 0));
+    }
+
+    #[test]
     fn fused_search_equals_adding_all_votes_to_all_scores() {
         let stream = Stream::new(1, 1);
         let numbers = |n: usize, tag| {
@@ -143,7 +158,7 @@ mod tests {
         let only: Vec<u32> = (5..50).collect();
         let exclude = Csr { starts: &[0, 1, 2, 3, 4, 5, 6], items: &[10, 11, 12, 13, 14, 15] };
         let limits = Limits { exclude: Some(exclude), only: Some(&only) };
-        let titles = Titles { embeddings: t, labels: csr };
+        let titles = Titles { embeddings: t, labels: csr, exclude: None };
         let voting = Voting { nearest: 9, power: 4, weight: 2.0 };
         let got = search_with_votes(&Engine::new(2), q, z, titles, voting, 8, limits);
         for i in 0..6 {
