@@ -26,6 +26,7 @@ pub mod recompute;
 pub mod tape;
 
 pub use grad::{Grad, Grads, RowGrad};
+pub use ops::{Dropout, Pairwise, Pool, SoftmaxLoss, Target, Triplet, Weighting};
 pub use param::{ParamGrads, ParamId, Params};
 pub use recompute::Segment;
 pub use tape::{Anomaly, Backward, Forward, Keep, Op, Tape, Var};

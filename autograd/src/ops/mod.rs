@@ -4,8 +4,22 @@
 use crate::gradcheck::Case;
 
 mod add;
+mod attention;
+mod dropout;
+mod layer_norm;
 mod mul;
+mod normalise;
+mod pairwise;
+mod pool;
+mod softmax_loss;
 mod sum;
+mod triplet;
+
+pub use dropout::Dropout;
+pub use pairwise::Pairwise;
+pub use pool::Pool;
+pub use softmax_loss::{SoftmaxLoss, Target};
+pub use triplet::{Triplet, Weighting};
 
 /// An operation in the list.
 pub struct Entry {
@@ -18,6 +32,14 @@ pub struct Entry {
 /// All operations.
 pub const OPS: &[Entry] = &[
     add::ENTRY, //
+    attention::ENTRY,
+    dropout::ENTRY,
+    layer_norm::ENTRY,
     mul::ENTRY,
+    normalise::ENTRY,
+    pairwise::ENTRY,
+    pool::ENTRY,
+    softmax_loss::ENTRY,
     sum::ENTRY,
+    triplet::ENTRY,
 ];

@@ -15,6 +15,14 @@ macro_rules! for_real {
     };
 }
 
+pub mod attention;
 pub mod broadcast;
+pub mod dropout;
+pub mod lanes;
+pub mod layer_norm;
 pub mod map;
+pub mod normalise;
+pub mod pool;
 pub mod rows;
+pub mod softmax_loss;
+pub mod triplet;
