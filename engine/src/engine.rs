@@ -197,6 +197,38 @@ impl Engine {
         let all = a.par_chunks_mut(size).zip(b.par_chunks_mut(size)).zip(c.par_chunks_mut(size));
         self.0.team.install(|| all.enumerate().for_each(run));
     }
+    /// `f(i, parts)` over parts of unequal size, in parallel, vectorised: part `i` of every output is its numbers
+    /// `cuts[i]..cuts[i + 1]`. Texts are ragged, so their rows are cut this way.
+    ///
+    /// # Panics
+    /// If the cuts do not run from 0 to the length of every output without falling.
+    pub fn ragged<T: Send, const N: usize>(
+        &self,
+        outputs: [&mut [T]; N],
+        cuts: &[usize],
+        f: impl Fn(usize, [&mut [T]; N]) + Sync,
+    ) {
+        let (first, last) = (cuts.first().copied().unwrap_or(0), cuts.last().copied().unwrap_or(0));
+        assert!(
+            first == 0 && outputs.iter().all(|out| out.len() == last),
+            "ragged: the cuts run from {first} to {last}, the outputs do not"
+        );
+        let mut rest = outputs;
+        let mut parts = Vec::with_capacity(cuts.len().saturating_sub(1));
+        for cut in cuts.windows(2) {
+            assert!(cut[0] <= cut[1], "ragged: the cuts fall from {} to {}", cut[0], cut[1]);
+            parts.push(rest.each_mut().map(|rest| {
+                let (part, behind) = std::mem::take(rest).split_at_mut(cut[1] - cut[0]);
+                *rest = behind;
+                part
+            }));
+        }
+        let run = |(i, parts)| self.vectorised(|| f(i, parts));
+        if parts.len() <= 1 {
+            return parts.into_iter().enumerate().for_each(run);
+        }
+        self.0.team.install(|| parts.into_par_iter().with_max_len(1).enumerate().for_each(run));
+    }
     /// `f(i)` for `i` in `0..n`, in parallel; the results in order.
     pub fn map<R: Send>(&self, n: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
         if n <= 1 {
@@ -251,10 +283,25 @@ mod tests {
             assert!((0..n).all(|j| (a[j], b[j], c[j]) == (j / 4, (j / 4) as u8, (j / 4) as i64)));
         }
     }
+    fn ragged_parts_cover_every_output_once() {
+        let (mut a, mut b) = (vec![0; 6], vec![0; 6]);
+        Engine::new(3).ragged([&mut a, &mut b], &[0, 3, 3, 4, 6], |i, [a, b]| {
+            a.iter_mut().for_each(|a| *a += 1 + i);
+            b.iter_mut().for_each(|b| *b += 10 + i);
+        });
+        assert_eq!((a, b), (vec![1, 1, 1, 3, 4, 4], vec![10, 10, 10, 12, 13, 13]));
+    }
+
+    #[test]
+    #[should_panic(expected = "the cuts run from 0 to 3, the outputs do not")]
+    fn ragged_cuts_must_reach_the_end() {
+        Engine::new(1).ragged([&mut [0; 4]], &[0, 3], |_, _| ());
+    }
 
     #[test]
     fn nothing_to_do_is_not_an_error() {
         let engine = Engine::new(2);
+        engine.ragged([&mut [] as &mut [f32]], &[0], |_, _| unreachable!());
         engine.chunks(&mut [] as &mut [f32], 0, |_, _| unreachable!());
         assert!(engine.map(0, |i| i).is_empty());
     }
