@@ -149,7 +149,12 @@ impl Engine {
     }
     /// `f(i, chunk)` over chunks of `size` numbers of `out`, in parallel, vectorised. The last may be shorter.
     pub fn chunks<T: Send>(&self, out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
-        let run = |(i, chunk): (usize, &mut [T])| self.vectorised(|| f(i, chunk));
+        let run = |(i, chunk): (usize, &mut [T])| {
+            self.vectorised(
+                #[inline(always)]
+                || f(i, chunk),
+            )
+        };
         if out.len() <= size {
             return out.chunks_mut(size.max(1)).enumerate().for_each(run);
         }
@@ -167,7 +172,12 @@ impl Engine {
     ) {
         let counts = (a.len().div_ceil(size_a.max(1)), b.len().div_ceil(size_b.max(1)));
         assert_eq!(counts.0, counts.1, "chunks2: the outputs have different numbers of chunks");
-        let run = |(i, (a, b)): (usize, (&mut [A], &mut [B]))| self.vectorised(|| f(i, a, b));
+        let run = |(i, (a, b)): (usize, (&mut [A], &mut [B]))| {
+            self.vectorised(
+                #[inline(always)]
+                || f(i, a, b),
+            )
+        };
         let pairs = (a.par_chunks_mut(size_a.max(1)), b.par_chunks_mut(size_b.max(1)));
         self.0.team.install(|| pairs.into_par_iter().enumerate().for_each(run));
     }
@@ -223,7 +233,12 @@ impl Engine {
                 part
             }));
         }
-        let run = |(i, parts)| self.vectorised(|| f(i, parts));
+        let run = |(i, parts)| {
+            self.vectorised(
+                #[inline(always)]
+                || f(i, parts),
+            )
+        };
         if parts.len() <= 1 {
             return parts.into_iter().enumerate().for_each(run);
         }

@@ -51,9 +51,16 @@ pub fn gradients(engine: &Engine, qkv: [&Tensor; 3], g: &Tensor, layout: Layout<
 fn forward<T: Real>(engine: &Engine, qkv: [&Tensor; 3], layout: Layout<'_>) -> Tensor {
     let (shape, data) = (qkv[0].shape(), qkv.map(|x| x.data::<T>()));
     let mut y = engine.buffer::<T>(shape.len());
-    layout.each_head(engine, shape.last(), [&mut y], Size::forward, |head, [y], scratch| {
-        forward_head(&head, data.map(|x| head.rows(x)), y, scratch);
-    });
+    layout.each_head(
+        engine,
+        shape.last(),
+        [&mut y],
+        Size::forward,
+        #[inline(always)]
+        |head, [y], scratch| {
+            forward_head(&head, data.map(|x| head.rows(x)), y, scratch);
+        },
+    );
     Tensor::from_buf(shape, y)
 }
 
@@ -65,6 +72,7 @@ fn backward<T: Real>(engine: &Engine, qkv: [&Tensor; 3], g: &Tensor, layout: Lay
         shape.last(),
         [&mut dq, &mut dk, &mut dv],
         Size::backward,
+        #[inline(always)]
         |head, out, scratch| {
             backward_head(&head, data.map(|x| head.rows(x)), head.rows(g), out, scratch);
         },
@@ -134,21 +142,26 @@ impl Layout<'_> {
         let (starts, d) = (self.starts, width / self.heads);
         let tasks = groups(starts, TOKENS);
         let cuts: Vec<usize> = tasks.iter().map(|&text| starts[text] as usize * width).collect();
-        engine.ragged(outputs, &cuts, |task, mut out| {
-            let texts = &starts[tasks[task]..=tasks[task + 1]];
-            let longest = texts.windows(2).map(|w| (w[1] - w[0]) as usize).max().unwrap_or(0);
-            let mut scratch = engine.buffer::<T>(sizes(Size::new(longest, d)).iter().sum());
-            for text in texts.windows(2).filter(|w| w[0] < w[1]) {
-                let (start, end) = (text[0] as usize, text[1] as usize);
-                let size = Size::new(end - start, d);
-                let inside = (start - texts[0] as usize) * width..(end - texts[0] as usize) * width;
-                for head in 0..self.heads {
-                    let head = Head { size, start, width, head, dropout: self.dropout };
-                    let rows = out.each_mut().map(|out| &mut out[inside.clone()]);
-                    f(head, rows, split(&mut scratch, sizes(size)));
+        engine.ragged(
+            outputs,
+            &cuts,
+            #[inline(always)]
+            |task, mut out| {
+                let texts = &starts[tasks[task]..=tasks[task + 1]];
+                let longest = texts.windows(2).map(|w| (w[1] - w[0]) as usize).max().unwrap_or(0);
+                let mut scratch = engine.buffer::<T>(sizes(Size::new(longest, d)).iter().sum());
+                for text in texts.windows(2).filter(|w| w[0] < w[1]) {
+                    let (start, end) = (text[0] as usize, text[1] as usize);
+                    let size = Size::new(end - start, d);
+                    let inside = (start - texts[0] as usize) * width..(end - texts[0] as usize) * width;
+                    for head in 0..self.heads {
+                        let head = Head { size, start, width, head, dropout: self.dropout };
+                        let rows = out.each_mut().map(|out| &mut out[inside.clone()]);
+                        f(head, rows, split(&mut scratch, sizes(size)));
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 }
 
@@ -241,13 +254,17 @@ fn softmax<T: Real>(row: &mut [T], n: usize) {
 #[inline(always)]
 fn product<T: Real>(a: &[T], (down, right): (usize, usize), b: &[T], c: &mut [T], w: usize) {
     for (i, c) in c.chunks_exact_mut(TILE * w).enumerate() {
+        let a = &a[i * TILE * down..];
         for j in (0..w).step_by(LANES) {
             let mut sum = [[T::ZERO; LANES]; TILE];
             for (x, b) in b.chunks_exact(w).enumerate() {
-                let b = &b[j..j + LANES];
-                for (r, sum) in sum.iter_mut().enumerate() {
-                    let a = a[(i * TILE + r) * down + x * right];
-                    (0..LANES).for_each(|l| sum[l] += a * b[l]);
+                let (b, at) = (&b[j..j + LANES], x * right);
+                let a: [T; TILE] = [a[at], a[down + at], a[2 * down + at], a[3 * down + at]];
+                // Lanes outside, rows inside: written the other way round it does not become vector code.
+                for l in 0..LANES {
+                    for r in 0..TILE {
+                        sum[r][l] += a[r] * b[l];
+                    }
                 }
             }
             for (c, sum) in c.chunks_exact_mut(w).zip(&sum) {

@@ -72,13 +72,18 @@ fn run<T: Real>(engine: &Engine, x: &Tensor, dropout: &Dropout) -> Tensor {
     let (width, data, places) = (x.shape().last(), x.data::<T>(), &*dropout.places);
     assert_eq!(x.shape().rows(), places.slots.len(), "dropout: one place for every row");
     let mut y = engine.buffer::<T>(x.len());
-    engine.chunks(&mut y, ROWS * width, |chunk, y| {
-        y.copy_from_slice(&data[chunk * ROWS * width..][..y.len()]);
-        for (i, y) in y.chunks_mut(width).enumerate() {
-            let row = chunk * ROWS + i;
-            let (slot, position) = (places.slots[row], places.positions[row]);
-            dropout.apply(y, |c| [c as u32, position, slot, 0]);
-        }
-    });
+    engine.chunks(
+        &mut y,
+        ROWS * width,
+        #[inline(always)]
+        |chunk, y| {
+            y.copy_from_slice(&data[chunk * ROWS * width..][..y.len()]);
+            for (i, y) in y.chunks_mut(width).enumerate() {
+                let row = chunk * ROWS + i;
+                let (slot, position) = (places.slots[row], places.positions[row]);
+                dropout.apply(y, |c| [c as u32, position, slot, 0]);
+            }
+        },
+    );
     Tensor::from_buf(x.shape(), y)
 }

@@ -23,18 +23,23 @@ fn forward<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, eps: f6
     let (data, w, b) = (x.data::<T>(), &w.data::<T>()[..d], &b.data::<T>()[..d]);
     let (mut y, mut moments) = (engine.buffer::<T>(n * d), engine.buffer::<T>(n * 2));
     let per = T::of(1.0 / d as f64);
-    engine.chunks2((&mut y, ROWS * d), (&mut moments, ROWS * 2), |chunk, y, moments| {
-        let rows = data[chunk * ROWS * d..].chunks(d);
-        for ((y, moments), x) in y.chunks_mut(d).zip(moments.chunks_mut(2)).zip(rows) {
-            let mean = lanes::sum([x], |[x]| x) * per;
-            let variance = lanes::sum([x], |[x]| (x - mean) * (x - mean)) * per;
-            let r = T::ONE / (variance + T::of(eps)).sqrt();
-            moments.copy_from_slice(&[mean, r]);
-            for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
-                *y = (x - mean) * r * w + b;
+    engine.chunks2(
+        (&mut y, ROWS * d),
+        (&mut moments, ROWS * 2),
+        #[inline(always)]
+        |chunk, y, moments| {
+            let rows = data[chunk * ROWS * d..].chunks(d);
+            for ((y, moments), x) in y.chunks_mut(d).zip(moments.chunks_mut(2)).zip(rows) {
+                let mean = lanes::sum([x], |[x]| x) * per;
+                let variance = lanes::sum([x], |[x]| (x - mean) * (x - mean)) * per;
+                let r = T::ONE / (variance + T::of(eps)).sqrt();
+                moments.copy_from_slice(&[mean, r]);
+                for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
+                    *y = (x - mean) * r * w + b;
+                }
             }
-        }
-    });
+        },
+    );
     (Tensor::from_buf(x.shape(), y), Tensor::from_buf([n, 2], moments))
 }
 
@@ -54,23 +59,28 @@ fn backward<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, moments: &Tensor, 
     let mut dx = engine.buffer::<T>(n * d);
     let mut partial = engine.buffer::<T>(n.div_ceil(ROWS) * 2 * d);
     let per = T::of(1.0 / d as f64);
-    engine.chunks2((&mut dx, ROWS * d), (&mut partial, 2 * d), |chunk, dx, partial| {
-        partial.fill(T::ZERO);
-        let (dw, db) = partial.split_at_mut(d);
-        let rows = data[chunk * ROWS * d..].chunks(d).zip(g[chunk * ROWS * d..].chunks(d));
-        for ((dx, m), (x, g)) in dx.chunks_mut(d).zip(moments[chunk * ROWS * 2..].chunks(2)).zip(rows) {
-            let (mean, r) = (m[0], m[1]);
-            let a = r * per * lanes::sum([g, w], |[g, w]| g * w);
-            let c = r * r * r * per * lanes::sum([g, w, x], |[g, w, x]| g * w * (x - mean));
-            for (((dx, &x), &g), &w) in dx.iter_mut().zip(x).zip(g).zip(w) {
-                *dx = r * (g * w) - a - c * (x - mean);
+    engine.chunks2(
+        (&mut dx, ROWS * d),
+        (&mut partial, 2 * d),
+        #[inline(always)]
+        |chunk, dx, partial| {
+            partial.fill(T::ZERO);
+            let (dw, db) = partial.split_at_mut(d);
+            let rows = data[chunk * ROWS * d..].chunks(d).zip(g[chunk * ROWS * d..].chunks(d));
+            for ((dx, m), (x, g)) in dx.chunks_mut(d).zip(moments[chunk * ROWS * 2..].chunks(2)).zip(rows) {
+                let (mean, r) = (m[0], m[1]);
+                let a = r * per * lanes::sum([g, w], |[g, w]| g * w);
+                let c = r * r * r * per * lanes::sum([g, w, x], |[g, w, x]| g * w * (x - mean));
+                for (((dx, &x), &g), &w) in dx.iter_mut().zip(x).zip(g).zip(w) {
+                    *dx = r * (g * w) - a - c * (x - mean);
+                }
+                for (((dw, db), &x), &g) in dw.iter_mut().zip(db.iter_mut()).zip(x).zip(g) {
+                    *dw += g * (x - mean) * r;
+                    *db += g;
+                }
             }
-            for (((dw, db), &x), &g) in dw.iter_mut().zip(db.iter_mut()).zip(x).zip(g) {
-                *dw += g * (x - mean) * r;
-                *db += g;
-            }
-        }
-    });
+        },
+    );
     let (mut dw, mut db) = (engine.zeros::<T>(d), engine.zeros::<T>(d));
     for part in partial.chunks(2 * d) {
         dw.iter_mut().zip(&part[..d]).for_each(|(t, &p)| *t += p);

@@ -22,15 +22,20 @@ pub fn normalise(engine: &Engine, y: &Tensor) -> (Tensor, Tensor) {
 fn forward<T: Real>(engine: &Engine, y: &Tensor) -> (Tensor, Tensor) {
     let (n, d, data) = (y.shape().rows(), y.shape().last(), y.data::<T>());
     let (mut e, mut lengths) = (engine.buffer::<T>(n * d), engine.buffer::<T>(n));
-    engine.chunks2((&mut e, ROWS * d), (&mut lengths, ROWS), |chunk, e, lengths| {
-        let rows = data[chunk * ROWS * d..].chunks(d);
-        for ((e, length), y) in e.chunks_mut(d).zip(lengths).zip(rows) {
-            // The floor goes second: the maximum with a NaN is its second number, and a NaN must stay one.
-            *length = T::of(FLOOR).max(lanes::sum([y], |[y]| y * y).sqrt());
-            let scale = T::ONE / *length;
-            e.iter_mut().zip(y).for_each(|(e, &y)| *e = y * scale);
-        }
-    });
+    engine.chunks2(
+        (&mut e, ROWS * d),
+        (&mut lengths, ROWS),
+        #[inline(always)]
+        |chunk, e, lengths| {
+            let rows = data[chunk * ROWS * d..].chunks(d);
+            for ((e, length), y) in e.chunks_mut(d).zip(lengths).zip(rows) {
+                // The floor goes second: the maximum with a NaN is its second number, and a NaN must stay one.
+                *length = T::of(FLOOR).max(lanes::sum([y], |[y]| y * y).sqrt());
+                let scale = T::ONE / *length;
+                e.iter_mut().zip(y).for_each(|(e, &y)| *e = y * scale);
+            }
+        },
+    );
     (Tensor::from_buf(y.shape(), e), Tensor::from_buf([n], lengths))
 }
 
@@ -47,15 +52,20 @@ fn backward<T: Real>(engine: &Engine, e: &Tensor, lengths: &Tensor, g: &Tensor) 
     let (shape, d) = (e.shape(), e.shape().last());
     let (e, lengths, g) = (e.data::<T>(), lengths.data::<T>(), g.data::<T>());
     let mut dy = engine.buffer::<T>(e.len());
-    engine.chunks(&mut dy, ROWS * d, |chunk, dy| {
-        let rows = e[chunk * ROWS * d..].chunks(d).zip(g[chunk * ROWS * d..].chunks(d));
-        for ((dy, &length), (e, g)) in dy.chunks_mut(d).zip(&lengths[chunk * ROWS..]).zip(rows) {
-            let along = lanes::sum([e, g], |[e, g]| e * g);
-            let scale = if length > T::of(FLOOR) { T::ONE / length } else { T::ZERO };
-            for ((dy, &e), &g) in dy.iter_mut().zip(e).zip(g) {
-                *dy = (g - e * along) * scale;
+    engine.chunks(
+        &mut dy,
+        ROWS * d,
+        #[inline(always)]
+        |chunk, dy| {
+            let rows = e[chunk * ROWS * d..].chunks(d).zip(g[chunk * ROWS * d..].chunks(d));
+            for ((dy, &length), (e, g)) in dy.chunks_mut(d).zip(&lengths[chunk * ROWS..]).zip(rows) {
+                let along = lanes::sum([e, g], |[e, g]| e * g);
+                let scale = if length > T::of(FLOOR) { T::ONE / length } else { T::ZERO };
+                for ((dy, &e), &g) in dy.iter_mut().zip(e).zip(g) {
+                    *dy = (g - e * along) * scale;
+                }
             }
-        }
-    });
+        },
+    );
     Tensor::from_buf(shape, dy)
 }

@@ -52,29 +52,39 @@ fn forward<T: Real>(engine: &Engine, x: &Tensor, starts: &[u32], pool: Pool) -> 
     let mut y = engine.buffer::<T>(texts * d);
     if pool == Pool::Max {
         let mut from = engine.buffer::<u32>(texts * d);
-        engine.chunks2((&mut y, TEXTS * d), (&mut from, TEXTS * d), |chunk, y, from| {
-            for (i, (y, from)) in y.chunks_mut(d).zip(from.chunks_mut(d)).enumerate() {
-                let text = chunk * TEXTS + i;
-                largest(rows(text), starts[text], y, from);
-            }
-        });
+        engine.chunks2(
+            (&mut y, TEXTS * d),
+            (&mut from, TEXTS * d),
+            #[inline(always)]
+            |chunk, y, from| {
+                for (i, (y, from)) in y.chunks_mut(d).zip(from.chunks_mut(d)).enumerate() {
+                    let text = chunk * TEXTS + i;
+                    largest(rows(text), starts[text], y, from);
+                }
+            },
+        );
         return (Tensor::from_buf([texts, d], y), Some(Tensor::from_buf([texts, d], from)));
     }
-    engine.chunks(&mut y, TEXTS * d, |chunk, y| {
-        for (i, y) in y.chunks_mut(d).enumerate() {
-            let rows = rows(chunk * TEXTS + i);
-            y.fill(T::ZERO);
-            if pool == Pool::First {
-                y.iter_mut().zip(rows).for_each(|(y, &x)| *y = x);
-                continue;
+    engine.chunks(
+        &mut y,
+        TEXTS * d,
+        #[inline(always)]
+        |chunk, y| {
+            for (i, y) in y.chunks_mut(d).enumerate() {
+                let rows = rows(chunk * TEXTS + i);
+                y.fill(T::ZERO);
+                if pool == Pool::First {
+                    y.iter_mut().zip(rows).for_each(|(y, &x)| *y = x);
+                    continue;
+                }
+                for row in rows.chunks(d) {
+                    y.iter_mut().zip(row).for_each(|(y, &x)| *y += x);
+                }
+                let share = share::<T>(rows.len() / d);
+                y.iter_mut().for_each(|y| *y *= share);
             }
-            for row in rows.chunks(d) {
-                y.iter_mut().zip(row).for_each(|(y, &x)| *y += x);
-            }
-            let share = share::<T>(rows.len() / d);
-            y.iter_mut().for_each(|y| *y *= share);
-        }
-    });
+        },
+    );
     (Tensor::from_buf([texts, d], y), None)
 }
 
@@ -121,32 +131,37 @@ fn backward<T: Real>(
     let (mut dx, from) = (engine.buffer::<T>(tokens * d), from.map(|from| from.data::<u32>()));
     let tasks = groups(starts, TOKENS);
     let cuts: Vec<usize> = tasks.iter().map(|&text| starts[text] as usize * d).collect();
-    engine.ragged([&mut dx], &cuts, |task, [mut dx]| {
-        for text in tasks[task]..tasks[task + 1] {
-            let n = (starts[text + 1] - starts[text]) as usize;
-            let (rows, rest) = std::mem::take(&mut dx).split_at_mut(n * d);
-            dx = rest;
-            let g = &g[text * d..][..d];
-            match (pool, from) {
-                (Pool::Mean, _) => {
-                    let share = share::<T>(n);
-                    for row in rows.chunks_mut(d) {
-                        row.iter_mut().zip(g).for_each(|(dx, &g)| *dx = g * share);
-                    }
-                }
-                (Pool::Max, Some(from)) => {
-                    for (row, index) in rows.chunks_mut(d).zip(starts[text]..) {
-                        for ((dx, &g), &from) in row.iter_mut().zip(g).zip(&from[text * d..]) {
-                            *dx = if from == index { g } else { T::ZERO };
+    engine.ragged(
+        [&mut dx],
+        &cuts,
+        #[inline(always)]
+        |task, [mut dx]| {
+            for text in tasks[task]..tasks[task + 1] {
+                let n = (starts[text + 1] - starts[text]) as usize;
+                let (rows, rest) = std::mem::take(&mut dx).split_at_mut(n * d);
+                dx = rest;
+                let g = &g[text * d..][..d];
+                match (pool, from) {
+                    (Pool::Mean, _) => {
+                        let share = share::<T>(n);
+                        for row in rows.chunks_mut(d) {
+                            row.iter_mut().zip(g).for_each(|(dx, &g)| *dx = g * share);
                         }
                     }
-                }
-                _ => {
-                    rows.fill(T::ZERO);
-                    rows.iter_mut().zip(g).for_each(|(dx, &g)| *dx = g);
+                    (Pool::Max, Some(from)) => {
+                        for (row, index) in rows.chunks_mut(d).zip(starts[text]..) {
+                            for ((dx, &g), &from) in row.iter_mut().zip(g).zip(&from[text * d..]) {
+                                *dx = if from == index { g } else { T::ZERO };
+                            }
+                        }
+                    }
+                    _ => {
+                        rows.fill(T::ZERO);
+                        rows.iter_mut().zip(g).for_each(|(dx, &g)| *dx = g);
+                    }
                 }
             }
-        }
-    });
+        },
+    );
     Tensor::from_buf([tokens, d], dx)
 }

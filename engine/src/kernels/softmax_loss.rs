@@ -166,12 +166,17 @@ fn forward<T: Real>(engine: &Engine, s: &Tensor, loss: &SoftmaxLoss) -> (Tensor,
     let (n, m) = (s.shape().rows(), s.shape().last());
     let (mut losses, mut log_z) = (engine.buffer::<T>(n), engine.buffer::<T>(n));
     let rows = rows_of_a_chunk(m);
-    engine.chunks2((&mut losses, rows), (&mut log_z, rows), |chunk, losses, log_z| {
-        let mut z = engine.buffer::<T>(m);
-        for (i, (to_loss, to_log_z)) in losses.iter_mut().zip(log_z).enumerate() {
-            (*to_loss, *to_log_z) = loss.row(s, chunk * rows + i).loss(&mut z);
-        }
-    });
+    engine.chunks2(
+        (&mut losses, rows),
+        (&mut log_z, rows),
+        #[inline(always)]
+        |chunk, losses, log_z| {
+            let mut z = engine.buffer::<T>(m);
+            for (i, (to_loss, to_log_z)) in losses.iter_mut().zip(log_z).enumerate() {
+                (*to_loss, *to_log_z) = loss.row(s, chunk * rows + i).loss(&mut z);
+            }
+        },
+    );
     (Tensor::from_buf([n], losses), Tensor::from_buf([n], log_z))
 }
 
@@ -179,12 +184,17 @@ fn backward<T: Real>(engine: &Engine, s: &Tensor, log_z: &Tensor, g: &Tensor, lo
     let (m, log_z, g) = (s.shape().last(), log_z.data::<T>(), g.data::<T>());
     let mut ds = engine.buffer::<T>(s.len());
     let rows = rows_of_a_chunk(m);
-    engine.chunks(&mut ds, rows * m, |chunk, ds| {
-        for (i, ds) in ds.chunks_mut(m).enumerate() {
-            let i = chunk * rows + i;
-            loss.row(s, i).gradient(ds, log_z[i], g[i]);
-        }
-    });
+    engine.chunks(
+        &mut ds,
+        rows * m,
+        #[inline(always)]
+        |chunk, ds| {
+            for (i, ds) in ds.chunks_mut(m).enumerate() {
+                let i = chunk * rows + i;
+                loss.row(s, i).gradient(ds, log_z[i], g[i]);
+            }
+        },
+    );
     Tensor::from_buf(s.shape(), ds)
 }
 

@@ -131,16 +131,21 @@ fn forward<T: Real>(engine: &Engine, s: &Tensor, loss: &Triplet) -> (Tensor, Ten
     let (n, m, data, k) = (s.shape().rows(), s.shape().last(), s.data::<T>(), loss.k);
     let (mut losses, mut columns) = (engine.buffer::<T>(n), engine.buffer::<u32>(n * k));
     let per = T::of(1.0 / k as f64);
-    engine.chunks2((&mut losses, ROWS), (&mut columns, ROWS * k), |chunk, losses, columns| {
-        let (mut hardest, mut row) = (Vec::with_capacity(k), Vec::with_capacity(k));
-        for (r, (to, columns)) in losses.iter_mut().zip(columns.chunks_mut(k)).enumerate() {
-            let i = chunk * ROWS + r;
-            let scores = &data[i * m..][..m];
-            loss.choose(i, scores, &mut hardest, columns);
-            loss.weigh(i, scores, columns, &mut row);
-            *to = total(&row) * per;
-        }
-    });
+    engine.chunks2(
+        (&mut losses, ROWS),
+        (&mut columns, ROWS * k),
+        #[inline(always)]
+        |chunk, losses, columns| {
+            let (mut hardest, mut row) = (Vec::with_capacity(k), Vec::with_capacity(k));
+            for (r, (to, columns)) in losses.iter_mut().zip(columns.chunks_mut(k)).enumerate() {
+                let i = chunk * ROWS + r;
+                let scores = &data[i * m..][..m];
+                loss.choose(i, scores, &mut hardest, columns);
+                loss.weigh(i, scores, columns, &mut row);
+                *to = total(&row) * per;
+            }
+        },
+    );
     (Tensor::from_buf([n], losses), Tensor::from_buf([n, k], columns))
 }
 
@@ -150,19 +155,24 @@ fn backward<T: Real>(engine: &Engine, s: &Tensor, columns: &Tensor, g: &Tensor, 
     // The weights move with the scores only where they are a softmax.
     let sharpness = if loss.weighting == Weighting::None { 0.0 } else { 1.0 / loss.temperature };
     let mut ds = engine.buffer::<T>(s.len());
-    engine.chunks(&mut ds, ROWS * m, |chunk, ds| {
-        let mut row = Vec::with_capacity(k);
-        for (r, ds) in ds.chunks_mut(m).enumerate() {
-            let i = chunk * ROWS + r;
-            loss.weigh(i, &data[i * m..][..m], &columns[i * k..][..k], &mut row);
-            let (mean, scale) = (total(&row), g[i] * T::of(1.0 / k as f64));
-            ds.fill(T::ZERO);
-            for n in row.iter().filter(|n| n.hinge > T::ZERO) {
-                let push = n.weight * scale;
-                ds[n.column as usize] = push + push * T::of(sharpness) * (n.hinge - mean);
-                ds[loss.target[i] as usize] -= push;
+    engine.chunks(
+        &mut ds,
+        ROWS * m,
+        #[inline(always)]
+        |chunk, ds| {
+            let mut row = Vec::with_capacity(k);
+            for (r, ds) in ds.chunks_mut(m).enumerate() {
+                let i = chunk * ROWS + r;
+                loss.weigh(i, &data[i * m..][..m], &columns[i * k..][..k], &mut row);
+                let (mean, scale) = (total(&row), g[i] * T::of(1.0 / k as f64));
+                ds.fill(T::ZERO);
+                for n in row.iter().filter(|n| n.hinge > T::ZERO) {
+                    let push = n.weight * scale;
+                    ds[n.column as usize] = push + push * T::of(sharpness) * (n.hinge - mean);
+                    ds[loss.target[i] as usize] -= push;
+                }
             }
-        }
-    });
+        },
+    );
     Tensor::from_buf(s.shape(), ds)
 }
