@@ -156,27 +156,36 @@ mod tests {
         let items: Vec<u32> = (0..80).flat_map(|i| [i % 20, 20 + i % 30]).collect();
         let csr = Csr { starts: &starts, items: &items };
         let only: Vec<u32> = (5..50).collect();
-        let exclude = Csr { starts: &[0, 1, 2, 3, 4, 5, 6], items: &[10, 11, 12, 13, 14, 15] };
-        let limits = Limits { exclude: Some(exclude), only: Some(&only) };
-        let titles = Titles { embeddings: t, labels: csr, exclude: None };
         let voting = Voting { nearest: 9, power: 4, weight: 2.0 };
-        let got = search_with_votes(&Engine::new(2), q, z, titles, voting, 8, limits);
-        for i in 0..6 {
+        // Every vote added to every score, for query i.
+        let fused = |i: usize| -> Vec<f32> {
             let product =
-                |m: Matrix<'_>, j: usize| -> f32 { m.row(j).iter().zip(q.row(i)).map(|(a, b)| a * b).sum() };
+                |m: Matrix<'_>, j: usize| m.row(j).iter().zip(q.row(i)).map(|(a, b)| a * b).sum::<f32>();
             let mut near: Vec<usize> = (0..80).collect();
             near.sort_by(|&a, &b| product(t, b).total_cmp(&product(t, a)));
             let mut f: Vec<f32> = (0..50).map(|l| product(z, l)).collect();
             for &title in &near[..9] {
-                for &label in csr.row(title) {
-                    f[label as usize] += 2.0 * product(t, title).max(0.0).powi(4);
-                }
+                let vote = 2.0 * product(t, title).max(0.0).powi(4);
+                csr.row(title).iter().for_each(|&label| f[label as usize] += vote);
             }
-            let mut want: Vec<u32> = only.iter().copied().filter(|&l| l as usize != 10 + i).collect();
-            want.sort_by(|&a, &b| f[b as usize].total_cmp(&f[a as usize]));
-            assert_eq!(got.row(i).0, &want[..8]);
-            let close = |(l, s): (&u32, &f32)| (f[*l as usize] - s).abs() < 1e-5;
-            assert!(got.row(i).0.iter().zip(got.row(i).1).all(close));
+            f
+        };
+        let ranked = |f: &[f32]| {
+            let mut labels = only.clone();
+            labels.sort_by(|&a, &b| f[b as usize].total_cmp(&f[a as usize]));
+            labels
+        };
+        // Each query is forbidden its best label.
+        let forbidden: Vec<u32> = (0..6).map(|i| ranked(&fused(i))[0]).collect();
+        let exclude = Csr { starts: &[0, 1, 2, 3, 4, 5, 6], items: &forbidden };
+        let limits = Limits { exclude: Some(exclude), only: Some(&only) };
+        let titles = Titles { embeddings: t, labels: csr, exclude: None };
+        let got = search_with_votes(&Engine::new(2), q, z, titles, voting, 8, limits);
+        for i in 0..6 {
+            let f = fused(i);
+            let (labels, scores) = got.row(i);
+            assert_eq!(labels, &ranked(&f)[1..9]);
+            assert!(labels.iter().zip(scores).all(|(&l, s)| (f[l as usize] - s).abs() < 1e-5));
         }
     }
 }

@@ -12,6 +12,27 @@
 //!
 //! Before the first clustering every query is a cluster of its own: plain shuffling. The published code installs new
 //! clusters one epoch late (it rewrites the order at the end of an epoch); here they take effect at once.
+//!
+//! ```
+//! use engine::{Engine, Stream};
+//! use samplers::composer::schedule::Schedule;
+//! use samplers::{Cluster, Composer, Cut, Last, Matrix, Snapshot};
+//!
+//! // Six queries around the circle, three pairs of neighbours; two random epochs, then clusters of three.
+//! let angle = [0.0f32, 2.1, 4.2, 0.1, 2.2, 4.3];
+//! let stored: Vec<f32> = angle.iter().flat_map(|a| [a.cos(), a.sin()]).collect();
+//! let cut = Cut { batch: 3, last: Last::Keep };
+//! let mut composer = Cluster::new((0..6).collect(), cut, Schedule::fixed(3, 2, 5)?);
+//! assert!(composer.need(1).is_nothing());
+//! assert!(composer.need(2).queries);
+//!
+//! let told = Snapshot { made_at_step: 40, queries: Some(Matrix::new(&stored, 2)), labels: None };
+//! composer.refresh(&Engine::new(1), 2, &told, Stream::new(1, 0));
+//! assert!(composer.need(2).is_nothing() && composer.need(6).is_nothing() && composer.need(7).queries);
+//! assert_eq!(composer.clusters().1, [3, 6]); // two clusters of three
+//! assert_eq!(composer.plan(2, Stream::new(1, 0)).len(), 2);
+//! # Ok::<(), engine::Error>(())
+//! ```
 
 use engine::{Engine, Error, Kind, Result, Stream};
 
