@@ -104,9 +104,6 @@ mod tests {
         bank.write(1, &[1], &[1.0, 2.0]);
         let (values, dates) = (bank.matrix().data.to_vec(), bank.written_at().to_vec());
         assert_eq!(Bank::from_parts(values.clone(), 2, dates.clone()).unwrap(), bank);
-        assert!(
-            Bank::from_parts(values.clone(), 1, dates).is_err()
-                && Bank::from_parts(values, 0, vec![]).is_err()
-        );
+        assert!(Bank::from_parts(values, 1, dates).is_err() && Bank::from_parts(vec![], 0, vec![]).is_err());
     }
 }
