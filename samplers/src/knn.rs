@@ -139,7 +139,9 @@ mod tests {
         let first = |exclude| {
             let titles = Titles { embeddings: Matrix::new(&unit, 2), labels: csr, exclude };
             let (q, z) = (Matrix::new(&unit, 2), Matrix::new(&labels, 2));
-            search_with_votes(&Engine::new(1), q, z, titles, Voting::EMBEDDINGS, 1, Limits::default()).row(0).0[0]
+            search_with_votes(&Engine::new(1), q, z, titles, Voting::EMBEDDINGS, 1, Limits::default())
+                .row(0)
+                .0[0]
         };
         assert_eq!((first(None), first(Some(Csr { starts: &[0, 1], items: &[0] }))), (1, 0));
     }
