@@ -4,7 +4,8 @@
 //! v_l = Σ_{t ∈ nearest(q)} max(q·t, 0)^power · 1[l ∈ Y_t]            f_l = q·z_l + weight · v_l
 //! ```
 //! An encoder that compares a title with label texts and the memory of what similar titles were given err in
-//! different places. Defaults: the 20 nearest, power 4 for embeddings (2 for TF-IDF, whose cosines are smaller).
+//! different places. Defaults: the 20 nearest, power 4 for embeddings (2 for TF-IDF, whose cosines are
+//! smaller).
 
 use engine::Engine;
 
@@ -38,7 +39,8 @@ pub struct Titles<'a> {
     pub embeddings: Matrix<'a>,
     /// Row `t`: the labels of title `t`.
     pub labels: Csr<'a>,
-    /// Row `q`: titles that must not vote for query `q` of a search, itself among them when it is a training title.
+    /// Row `q`: titles that must not vote for query `q` of a search, itself among them when it is a training
+    /// title.
     pub exclude: Option<Csr<'a>>,
 }
 
@@ -61,8 +63,9 @@ pub fn votes(titles: &[u32], cosines: &[f32], labels: Csr<'_>, power: i32) -> Ve
     ballots
 }
 
-/// The `k` best (label, f) by falling f, ties by label. `hits` are the k labels with the best scores, `score` gives
-/// the score of a label that was voted for and is not among them. A label outside both cannot be among the k best.
+/// The `k` best (label, f) by falling f, ties by label. `hits` are the k labels with the best scores, `score`
+/// gives the score of a label that was voted for and is not among them. A label outside both cannot be among
+/// the k best.
 pub fn fuse(
     hits: (&[u32], &[f32]),
     votes: &[(u32, f32)],
