@@ -49,7 +49,9 @@ pub fn prepare(
     }
     let parts = Parts::new(build)?;
     if parts.labels.len() == 0 {
-        return Err(Error::input("the source has no labels").help("rows without labels cannot be learnt from"));
+        return Err(
+            Error::input("the source has no labels").help("rows without labels cannot be learnt from")
+        );
     }
     let tokenizer = match (given, &options.tokenizer) {
         (Some(tokenizer), _) => tokenizer,

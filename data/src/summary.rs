@@ -102,7 +102,10 @@ impl Summary {
         let all = [
             (self.duplicate_titles_train, "training titles stand there more than once"),
             (self.test_titles_in_train, "test titles stand in training too"),
-            (self.test_pairs_reversed_in_train, "test pairs have their reverse in training (can be looked up)"),
+            (
+                self.test_pairs_reversed_in_train,
+                "test pairs have their reverse in training (can be looked up)",
+            ),
             (self.filtered_pairs[0], "filter pairs in training"),
             (self.filtered_pairs[1], "filter pairs in test"),
             (self.truncated, "texts were cut at the maximum length"),
