@@ -1,7 +1,7 @@
 //! What the readers fill: texts, ids and relevance, spooled to disk as they come.
 //!
-//! A row is checked whole before a byte of it is kept, so that a bad line can be left out without a trace. In memory
-//! stay 24 bytes a uid (to find duplicates), the filter pairs, and nothing of the texts.
+//! A row is checked whole before a byte of it is kept, so that a bad line can be left out without a trace.
+//! In memory stay 24 bytes a uid (to find duplicates), the filter pairs, and nothing of the texts.
 
 use crate::lines::Line;
 use crate::reject::Rejected;
@@ -231,8 +231,8 @@ impl<'a> Build<'a> {
 
     /// Adds a row of `split` with its (label, relevance) pairs; labels are below the number of labels by now.
     ///
-    /// Zero relevance is dropped; a label that stands twice counts once, with the larger value; a training row that
-    /// has no label is left out.
+    /// Zero relevance is dropped; a label that stands twice counts once, with the larger value; a training
+    /// row that has no label is left out.
     pub(crate) fn query(
         &mut self,
         split: Split,

@@ -93,8 +93,8 @@ impl DataSet {
     /// Opens the data set at `path`. With [`Verify::Full`] every byte of it is checked.
     ///
     /// # Errors
-    /// `Kind::Damaged` with the section, when the file is not what was written; `Kind::Input` when it is missing or
-    /// of another kind or version.
+    /// `Kind::Damaged` with the section, when the file is not what was written; `Kind::Input` when it is
+    /// missing or of another kind or version.
     ///
     /// # Panics
     /// Not here; but a file whose damage only [`Verify::Full`] would have found can panic in the accessors.

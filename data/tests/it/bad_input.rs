@@ -2,7 +2,7 @@
 
 use crate::world::{World, gzip, names_in};
 use data::{CsvSource, OnBadLine, PrepareOptions, Source, TokenizerChoice};
-use engine::Kind;
+use engine::{Kind, Stream};
 
 const TRAIN: &[u8] = b"{\"uid\": \"a\", \"title\": \"red\", \"target_ind\": [0]}\n";
 const TEST: &[u8] = b"{\"uid\": \"t\", \"title\": \"blue\", \"target_ind\": [1]}\n";
@@ -69,7 +69,7 @@ fn bad_lines_are_refused() {
         ("{\"uid\": \"b\" \"title\"}", ":13: ", "invalid JSON: expected `,` or `}`"),
         ("[]", ": ", "a JSON array, an object was expected"),
         ("3", ":1: ", "expected a JSON object"),
-        ("{\"uid\": \"b\", \"title\": 3}", ":24: ", "expected a string"),
+        ("{\"uid\": \"b\", \"title\": 3}", ":23: ", "expected a string"),
         ("{\"title\": \"red\"}", ": ", "no `uid`"),
         ("{\"uid\": [1], \"title\": \"red\"}", ": ", "`uid` must be text or a number"),
         ("{\"uid\": \"b\", \"target_ind\": [0]}", ": ", "neither `title` nor `text`"),
@@ -82,7 +82,7 @@ fn bad_lines_are_refused() {
         (
             "{\"uid\": \"b\", \"title\": \"\", \"target_ind\": [0], \"target_rel\": [-1]}",
             ": ",
-            "relevance is negative (-1) for label index 0",
+            "relevance is negative (-1) for label 0",
         ),
         (
             "{\"uid\": \"b\", \"title\": \"\", \"target_ind\": [0], \"target_rel\": [NaN]}",
@@ -254,4 +254,74 @@ fn targets_and_tokenizers_are_looked_at_before_anything_is_read() {
     let no_model = TokenizerChoice::Directory(world.path("no"));
     assert!(fails(PrepareOptions { tokenizer: no_model, ..good.clone() }).contains("no"));
     assert!(fails(PrepareOptions { max_len: 1, ..good }).contains("too short"));
+}
+
+/// Up to three edits: a random byte, a byte that matters, a cut, a doubled end.
+fn mangle(bytes: &mut Vec<u8>, stream: Stream) {
+    const MATTERS: &[u8] = b"\"{}[]:,.-9\n\t \\e\x1f";
+    for edit in 0..1 + stream.below(1, 3) {
+        let Some(n) = std::num::NonZero::new(bytes.len() as u64) else { return };
+        let at = stream.below(10 + edit, n.get()) as usize;
+        match stream.below(20 + edit, 4) {
+            0 => bytes[at] = stream.word(200 + edit) as u8,
+            1 => bytes[at] = MATTERS[stream.below(30 + edit, MATTERS.len() as u64) as usize],
+            2 => bytes.truncate(at),
+            _ => bytes.extend_from_within(at..),
+        }
+    }
+}
+
+/// Whatever comes of `cases` mangled copies of `files`, nothing panics, what is accepted can be opened, and a refusal
+/// leaves nothing behind.
+#[track_caller]
+fn check_mangled(files: &[(&str, &[u8])], source: fn(&World) -> Source) {
+    let (mut good, mut bad) = (0, 0);
+    for case in 0..120 {
+        let stream = Stream::new(case, 1);
+        let victim = stream.below(0, files.len() as u64) as usize;
+        let mut bytes = files[victim].1.to_vec();
+        mangle(&mut bytes, stream);
+        let mut files = files.to_vec();
+        files[victim].1 = &bytes;
+        let world = World::new(&files);
+        match world.prepare(&source(&world)) {
+            Ok(_) => {
+                world.open();
+                good += 1;
+            }
+            Err(e) => {
+                assert_eq!(e.kind(), Kind::Input, "{e}");
+                assert_eq!(names_in(world.out().parent().unwrap()), ["model", "src"], "{e}");
+                bad += 1;
+            }
+        }
+    }
+    assert!(good > 3 && bad > 20, "{good} accepted, {bad} refused");
+}
+
+#[test]
+fn mangled_sources_are_read_or_refused() {
+    check_mangled(&[("trn.jsonl", TRAIN), ("tst.jsonl", TEST), ("lbl.jsonl", LABELS)], |w| {
+        Source::Jsonl(w.src())
+    });
+    let matrix: [(&str, &[u8]); 6] = [
+        ("trn_X_Y.txt", b"2 3\n0:1 2:0.5\n1:1\n"),
+        ("tst_X_Y.txt", b"1 3\n2:1\n"),
+        ("trn_X.txt", b"red shoe\nblue\n"),
+        ("tst_X.txt", b"old\n"),
+        ("Y.txt", b"red\nblue\nold\n"),
+        ("filter_labels_train.txt", b"0 1\n1 2\n"),
+    ];
+    check_mangled(&matrix, |w| Source::Xc(w.src()));
+    let judged: [(&str, &[u8]); 3] = [
+        ("corpus.jsonl", b"{\"_id\": \"d\", \"text\": \"red\"}\n"),
+        ("queries.jsonl", b"{\"_id\": \"q\", \"text\": \"red\"}\n"),
+        ("qrels/test.tsv", b"h\th\tscore\nq\td\t1\n"),
+    ];
+    check_mangled(&judged, |w| Source::Beir(w.src()));
+    let table: &[u8] = b"title,kind\n\"red, shoe\",a;b\nblue,a\n\"old \"\"x\"\"\",b\n";
+    check_mangled(&[("t.csv", table)], |w| {
+        let table = CsvSource::new(w.src().join("t.csv"), "title", "kind");
+        Source::Csv(CsvSource { label_separator: Some(";".into()), ..table })
+    });
 }

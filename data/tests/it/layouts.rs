@@ -3,13 +3,27 @@
 use crate::world::{World, gzip};
 use data::{CsvSource, DataSet, Source, Split, Texts};
 
-const LABELS: &str = "{\"uid\": \"l0\", \"title\": \"red\"}\n{\"uid\": \"l1\", \"title\": \"blue boots\"}\n{\"uid\": \"l2\"}\n";
+const LABELS: &str = concat!(
+    "{\"uid\": \"l0\", \"title\": \"red\"}\n",
+    "{\"uid\": \"l1\", \"title\": \"blue boots\"}\n",
+    "{\"uid\": \"l2\"}\n",
+);
 const TRAIN: &str = concat!(
     "{\"uid\": \"a\", \"title\": \"Red shoes\", \"target_ind\": [1, 0], \"target_rel\": [1.0, 1.0]}\n",
     "{\"uid\": \"b\", \"title\": \"old\", \"target_ind\": []}\n",
     "{\"uid\": \"c\", \"title\": \" blue boot \", \"content\": \"a shoe\", \"target_ind\": [1, 1]}\n",
 );
-const TEST: &str = "{\"uid\": \"a\", \"title\": \"\", \"target_ind\": []}\n{\"uid\": \"t\", \"title\": \"boots\", \"target_ind\": [2]}";
+const TEST: &str = concat!(
+    "{\"uid\": \"a\", \"title\": \"\", \"target_ind\": []}\n",
+    "{\"uid\": \"t\", \"title\": \"boots\", \"target_ind\": [2]}",
+);
+
+const TABLE: &str = concat!(
+    "\u{feff}sku,title,category\r\n",
+    "s1,\"red, old shoe\",shoes; red\r\n",
+    "s2,boot,\r\n",
+    "s3,boots,red\r\n",
+);
 
 fn rows(texts: Texts) -> Vec<(String, String, Vec<u32>)> {
     let row = |i| (texts.uid(i).to_owned(), texts.title(i).to_owned(), texts.tokens(i).collect());
@@ -138,10 +152,8 @@ fn documents_of_a_retrieval_set_are_the_labels() {
 
 #[test]
 fn a_table_gives_labels_in_the_order_in_which_they_appear() {
-    let world = World::new(&[
-        ("shop.csv", b"\xef\xbb\xbfsku,title,category\r\ns1,\"red, old shoe\",shoes; red\r\ns2,boot,\r\ns3,boots,red\r\n"),
-        ("labels.csv", b"id,text\nred,a red\nshoes,shoes\n"),
-    ]);
+    let world =
+        World::new(&[("shop.csv", TABLE.as_bytes()), ("labels.csv", b"id,text\nred,a red\nshoes,shoes\n")]);
     let mut table = CsvSource::new(world.src().join("shop.csv"), "title", "category");
     table.label_separator = Some(";".into());
     table.id = Some("sku".into());

@@ -128,3 +128,9 @@ fn no_damage_goes_unnoticed() {
     let e = DataSet::open(&path, Verify::Header).unwrap_err().to_string();
     assert!(e.contains("`lode prepare` makes a data set"), "{e}");
 }
+
+#[test]
+fn a_data_set_is_shared_between_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&small_world().data_set(Source::Jsonl));
+}
