@@ -185,27 +185,22 @@ impl Engine {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn chunks3<A: Send, B: Send, C: Send>(
+    pub fn chunks3<T: Send>(
         &self,
-        (a, b, c): (&mut [A], &mut [B], &mut [C]),
+        [a, b, c]: [&mut [T]; 3],
         size: usize,
-        f: impl Fn(usize, &mut [A], &mut [B], &mut [C]) + Sync,
+        f: impl Fn(usize, [&mut [T]; 3]) + Sync,
     ) {
         assert!(a.len() == b.len() && b.len() == c.len(), "chunks3: the outputs have different lengths");
-        let size = size.max(1);
-        let run = |(i, ((a, b), c)): (usize, ((&mut [A], &mut [B]), &mut [C]))| {
-            self.vectorised(|| f(i, a, b, c));
-        };
+        let run = |i, a, b, c| self.vectorised(|| f(i, [a, b, c]));
         if a.len() <= size {
-            return a
-                .chunks_mut(size)
-                .zip(b.chunks_mut(size))
-                .zip(c.chunks_mut(size))
-                .enumerate()
-                .for_each(run);
+            if !a.is_empty() {
+                run(0, a, b, c);
+            }
+            return;
         }
-        let all = a.par_chunks_mut(size).zip(b.par_chunks_mut(size)).zip(c.par_chunks_mut(size));
-        self.0.team.install(|| all.enumerate().for_each(run));
+        let all = a.par_chunks_mut(size).zip(b.par_chunks_mut(size)).zip(c.par_chunks_mut(size)).enumerate();
+        self.0.team.install(|| all.for_each(|(i, ((a, b), c))| run(i, a, b, c)));
     }
     /// `f(i, parts)` over parts of unequal size, in parallel, vectorised: part `i` of every output is its numbers
     /// `cuts[i]..cuts[i + 1]`. Texts are ragged, so their rows are cut this way.
@@ -289,13 +284,15 @@ mod tests {
     #[test]
     fn chunks_of_three_outputs_are_cut_at_the_same_places() {
         for n in [0, 3, 4, 10] {
-            let (mut a, mut b, mut c) = (vec![0; n], vec![0u8; n], vec![0i64; n]);
-            Engine::new(2).chunks3((&mut a, &mut b, &mut c), 4, |i, a, b, c| {
-                a.fill(i);
-                b.fill(i as u8);
-                c.fill(i as i64);
+            let mut all = [vec![0; n], vec![0; n], vec![0; n]];
+            Engine::new(2).chunks3(all.each_mut().map(|x| &mut x[..]), 4, |i, chunks| {
+                for (k, chunk) in chunks.into_iter().enumerate() {
+                    chunk.iter_mut().for_each(|x| *x += 100 * k + i + 1);
+                }
             });
-            assert!((0..n).all(|j| (a[j], b[j], c[j]) == (j / 4, (j / 4) as u8, (j / 4) as i64)));
+            for (k, x) in all.iter().enumerate() {
+                assert!((0..n).all(|j| x[j] == 100 * k + j / 4 + 1), "{x:?}");
+            }
         }
     }
     fn ragged_parts_cover_every_output_once() {
