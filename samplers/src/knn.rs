@@ -4,7 +4,8 @@
 //! v_l = Σ_{t ∈ nearest(q)} max(q·t, 0)^power · 1[l ∈ Y_t]            f_l = q·z_l + weight · v_l
 //! ```
 //! An encoder that compares a title with label texts and the memory of what similar titles were given err in
-//! different places. Defaults: the 20 nearest, power 4 for embeddings (2 for TF-IDF, whose cosines are smaller).
+//! different places. Defaults: the 20 nearest, power 4 for embeddings (2 for TF-IDF, whose cosines are
+//! smaller).
 
 use engine::Engine;
 
@@ -38,7 +39,8 @@ pub struct Titles<'a> {
     pub embeddings: Matrix<'a>,
     /// Row `t`: the labels of title `t`.
     pub labels: Csr<'a>,
-    /// Row `q`: titles that must not vote for query `q` of a search, itself among them when it is a training title.
+    /// Row `q`: titles that must not vote for query `q` of a search, itself among them when it is a training
+    /// title.
     pub exclude: Option<Csr<'a>>,
 }
 
@@ -61,8 +63,9 @@ pub fn votes(titles: &[u32], cosines: &[f32], labels: Csr<'_>, power: i32) -> Ve
     ballots
 }
 
-/// The `k` best (label, f) by falling f, ties by label. `hits` are the k labels with the best scores, `score` gives
-/// the score of a label that was voted for and is not among them. A label outside both cannot be among the k best.
+/// The `k` best (label, f) by falling f, ties by label. `hits` are the k labels with the best scores, `score`
+/// gives the score of a label that was voted for and is not among them. A label outside both cannot be among
+/// the k best.
 pub fn fuse(
     hits: (&[u32], &[f32]),
     votes: &[(u32, f32)],
@@ -139,7 +142,9 @@ mod tests {
         let first = |exclude| {
             let titles = Titles { embeddings: Matrix::new(&unit, 2), labels: csr, exclude };
             let (q, z) = (Matrix::new(&unit, 2), Matrix::new(&labels, 2));
-            search_with_votes(&Engine::new(1), q, z, titles, Voting::EMBEDDINGS, 1, Limits::default()).row(0).0[0]
+            search_with_votes(&Engine::new(1), q, z, titles, Voting::EMBEDDINGS, 1, Limits::default())
+                .row(0)
+                .0[0]
         };
         assert_eq!((first(None), first(Some(Csr { starts: &[0, 1], items: &[0] }))), (1, 0));
     }
@@ -156,27 +161,36 @@ mod tests {
         let items: Vec<u32> = (0..80).flat_map(|i| [i % 20, 20 + i % 30]).collect();
         let csr = Csr { starts: &starts, items: &items };
         let only: Vec<u32> = (5..50).collect();
-        let exclude = Csr { starts: &[0, 1, 2, 3, 4, 5, 6], items: &[10, 11, 12, 13, 14, 15] };
-        let limits = Limits { exclude: Some(exclude), only: Some(&only) };
-        let titles = Titles { embeddings: t, labels: csr, exclude: None };
         let voting = Voting { nearest: 9, power: 4, weight: 2.0 };
-        let got = search_with_votes(&Engine::new(2), q, z, titles, voting, 8, limits);
-        for i in 0..6 {
+        // Every vote added to every score, for query i.
+        let fused = |i: usize| -> Vec<f32> {
             let product =
-                |m: Matrix<'_>, j: usize| -> f32 { m.row(j).iter().zip(q.row(i)).map(|(a, b)| a * b).sum() };
+                |m: Matrix<'_>, j: usize| m.row(j).iter().zip(q.row(i)).map(|(a, b)| a * b).sum::<f32>();
             let mut near: Vec<usize> = (0..80).collect();
             near.sort_by(|&a, &b| product(t, b).total_cmp(&product(t, a)));
             let mut f: Vec<f32> = (0..50).map(|l| product(z, l)).collect();
             for &title in &near[..9] {
-                for &label in csr.row(title) {
-                    f[label as usize] += 2.0 * product(t, title).max(0.0).powi(4);
-                }
+                let vote = 2.0 * product(t, title).max(0.0).powi(4);
+                csr.row(title).iter().for_each(|&label| f[label as usize] += vote);
             }
-            let mut want: Vec<u32> = only.iter().copied().filter(|&l| l as usize != 10 + i).collect();
-            want.sort_by(|&a, &b| f[b as usize].total_cmp(&f[a as usize]));
-            assert_eq!(got.row(i).0, &want[..8]);
-            let close = |(l, s): (&u32, &f32)| (f[*l as usize] - s).abs() < 1e-5;
-            assert!(got.row(i).0.iter().zip(got.row(i).1).all(close));
+            f
+        };
+        let ranked = |f: &[f32]| {
+            let mut labels = only.clone();
+            labels.sort_by(|&a, &b| f[b as usize].total_cmp(&f[a as usize]));
+            labels
+        };
+        // Each query is forbidden its best label.
+        let forbidden: Vec<u32> = (0..6).map(|i| ranked(&fused(i))[0]).collect();
+        let exclude = Csr { starts: &[0, 1, 2, 3, 4, 5, 6], items: &forbidden };
+        let limits = Limits { exclude: Some(exclude), only: Some(&only) };
+        let titles = Titles { embeddings: t, labels: csr, exclude: None };
+        let got = search_with_votes(&Engine::new(2), q, z, titles, voting, 8, limits);
+        for i in 0..6 {
+            let f = fused(i);
+            let (labels, scores) = got.row(i);
+            assert_eq!(labels, &ranked(&f)[1..9]);
+            assert!(labels.iter().zip(scores).all(|(&l, s)| (f[l as usize] - s).abs() < 1e-5));
         }
     }
 }

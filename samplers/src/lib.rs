@@ -1,8 +1,8 @@
 //! Layer 2: who shares a batch, against which labels it is scored, and which of the scores count.
 //!
-//! Plain data in, plain data out: ids are `u32`, embeddings and scores are rows of `f32` ([`Matrix`]), relations are
-//! rows of ids ([`Csr`]). Nothing here sees a gradient, a model, a file or a clock. All chance comes from a
-//! [`Stream`](engine::Stream), and no result depends on the number of threads.
+//! Plain data in, plain data out: ids are `u32`, embeddings and scores are rows of `f32` ([`Matrix`]),
+//! relations are rows of ids ([`Csr`]). Nothing here sees a gradient, a model, a file or a clock. All chance
+//! comes from a [`Stream`](engine::Stream), and no result depends on the number of threads.
 //!
 //! # The path of a batch
 //!
@@ -22,12 +22,12 @@
 //! | [`mask`] | which columns are no negatives | known positives, copies of their text |
 //! | [`Shaper`] | which terms count, how much | [`KHardest`] |
 //!
-//! A part that wants embeddings says so ([`Need`]) and is told ([`Snapshot`]); the trainer decides whether they come
-//! from the [`bank`] or from a new pass. For evaluation: [`search`](mod@search) (exact top k), [`knn`] (votes of
-//! training titles), [`tfidf`] (baselines that need no training).
+//! A part that wants embeddings says so ([`Need`]) and is told ([`Snapshot`]); the trainer decides whether
+//! they come from the [`bank`] or from a new pass. For evaluation: [`search`](mod@search) (exact top k),
+//! [`knn`] (votes of training titles), [`tfidf`] (baselines that need no training).
 //!
-//! Read in this order: [`composer`], [`composer::split`], [`composer::tree`], [`composer::cluster`], [`miner`],
-//! [`mask`], [`shaper`].
+//! Read in this order: [`composer`], [`composer::split`], [`composer::tree`], [`composer::cluster`],
+//! [`miner`], [`mask`], [`shaper`].
 //!
 //! # A batch, made by hand
 //!
@@ -39,9 +39,10 @@
 //! use samplers::shaper::{Edits, Scores};
 //! use samplers::*;
 //!
-//! // Eight queries in two topics: even ids point right, odd ids point up. Query q has label q and label q + 8.
+//! // Eight queries in two topics: even ids point right, odd ids up. Query q has the labels q and q + 8.
 //! let engine = Engine::new(1);
-//! let stored: Vec<f32> = (0..8).flat_map(|q| if q % 2 == 0 { [1.0, 0.01 * q as f32] } else { [0.0, 1.0] }).collect();
+//! let direction = |q: u32| if q % 2 == 0 { [1.0, 0.01 * q as f32] } else { [0.0, 1.0] };
+//! let stored: Vec<f32> = (0..8).flat_map(direction).collect();
 //! let starts: Vec<u64> = (0..=8).map(|q| 2 * q).collect();
 //! let items: Vec<u32> = (0..8).flat_map(|q| [q, q + 8]).collect();
 //! let positives = Csr { starts: &starts, items: &items };

@@ -5,8 +5,9 @@
 //! label cosine      s_l = x·z_l
 //! with neighbours   s_l = x·z_l + weight · Σ_{20 nearest titles t} (x·t)² · 1[l ∈ Y_t]
 //! ```
-//! Words are runs of at least two letters, digits or underscores, in lower case; n counts the training titles and the
-//! label texts together. These are the definitions of scikit-learn's `TfidfVectorizer(sublinear_tf=True)`.
+//! Words are runs of at least two letters, digits or underscores, in lower case; n counts the training titles
+//! and the label texts together. These are the definitions of scikit-learn's
+//! `TfidfVectorizer(sublinear_tf=True)`.
 
 use std::collections::HashMap;
 
@@ -24,7 +25,8 @@ fn words(text: &str, mut each: impl FnMut(&str)) {
 /// A text as weighted words: (word, weight) by rising word.
 pub type Sparse = Vec<(u32, f32)>;
 
-/// Words and how rare they are. Words are numbered as they first occur; the map is only looked up, never walked.
+/// Words and how rare they are. Words are numbered as they first occur; the map is only looked up, never
+/// walked.
 #[derive(Clone, Debug, Default)]
 pub struct Vocabulary {
     words: HashMap<String, u32>,

@@ -60,7 +60,8 @@ fn baselines_on_library_titles_equal_another_programs() {
     }
     near("label cosine P@1", precision(1, &|t| baselines.label_cosines(t)), 22.85, 0.1);
     near("label cosine P@5", precision(5, &|t| baselines.label_cosines(t)), 8.45, 0.1);
-    // The reference gives the votes half the weight of the label cosine; the plain sum, our default, is stronger.
+    // The reference gives the votes half the weight of the label cosine; the plain sum, our default, is
+    // stronger.
     let half = Voting { weight: 0.5, ..Voting::TFIDF };
     near("half votes + label P@1", precision(1, &|t| baselines.with_neighbours(t, half)), 25.67, 0.5);
     near("half votes + label P@5", precision(5, &|t| baselines.with_neighbours(t, half)), 10.74, 0.3);

@@ -6,9 +6,9 @@
 //!   …
 //! level D    2^D leaves, the clusters, each of ⌊N/2^D⌋ or ⌈N/2^D⌉ rows
 //! ```
-//! Cost: D levels × some five passes × 4·N·d flops. The random start of a split is keyed by (seed, epoch, level,
-//! cluster), so no split waits for another: large ones are done one by one by all threads together, small ones, with
-//! all their descendants, side by side.
+//! Cost: D levels × some five passes × 4·N·d flops. The random start of a split is keyed by (seed, epoch,
+//! level, cluster), so no split waits for another: large ones are done one by one by all threads together,
+//! small ones, with all their descendants, side by side.
 
 use engine::{Engine, Stream};
 
