@@ -14,8 +14,9 @@ More:
   doctor       Say what this machine offers, and test the arithmetic
   completions  Print the completions of a shell
 
-Exit codes: 0 done, 1 failure, 2 usage, 3 bad input, 4 damaged file, 5 refused (memory, disk), 6 NaN,
-7 threshold missed, 74 input/output, 130 and 143 interrupted after saving.";
+Exit codes:
+  0 done  1 failure  2 usage  3 bad input  4 damaged file  5 refused (memory, something in the way)
+  6 not a number  7 threshold missed  74 input or output  130, 143 interrupted after saving";
 
 /// Trains text encoders and label classifiers on mined hard negatives. One binary, no network.
 #[derive(Parser)]

@@ -21,7 +21,8 @@ pub(crate) fn run(context: &Context) -> Done {
     let failed: Vec<&str> = tests.iter().filter(|(_, r)| r.is_err()).map(|(name, _)| *name).collect();
     if context.json {
         let told = |r: &Result<()>| r.as_ref().map_or_else(|e| Value::from(e.to_string()), |()| "ok".into());
-        let tests: serde_json::Map<String, Value> = tests.iter().map(|(n, r)| ((*n).to_owned(), told(r))).collect();
+        let tests: serde_json::Map<String, Value> =
+            tests.iter().map(|(n, r)| ((*n).to_owned(), told(r))).collect();
         context.print_json(&json!({
             "version": env!("CARGO_PKG_VERSION"),
             "kernels": engine.kernel_class().name(),
@@ -31,7 +32,7 @@ pub(crate) fn run(context: &Context) -> Done {
             "memory_bytes": total,
             "memory_available_bytes": available,
             "disk_free_bytes": free,
-            "cuda": Value::Null,
+            "cuda": "no CUDA device",
             "self_test": tests,
         }))?;
     } else {
@@ -70,7 +71,10 @@ fn check_gemm(engine: &Engine) -> Result<()> {
         let (i, j) = (at / n, at % n);
         let want: f64 = (0..k).map(|x| f64::from(a[i * k + x]) * f64::from(b[x * n + j])).sum();
         if (want - f64::from(got)).abs() > 1e-4 {
-            return Err(Error::new(Kind::Numeric, format!("element ({i}, {j}) is {got}, it should be {want}")));
+            return Err(Error::new(
+                Kind::Numeric,
+                format!("element ({i}, {j}) is {got}, it should be {want}"),
+            ));
         }
     }
     Ok(())

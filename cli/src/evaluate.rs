@@ -119,7 +119,10 @@ fn check(found: &Evaluation, demands: &[(Metric, f64)]) -> Result<()> {
     for (metric, wanted) in demands {
         let value = found.metrics.iter().find(|(m, _)| m == metric).map_or(0.0, |(_, v)| *v);
         if value < *wanted {
-            return Err(Error::new(Kind::Threshold, format!("{metric} is {value:.4}, at least {wanted} is required")));
+            return Err(Error::new(
+                Kind::Threshold,
+                format!("{metric} is {value:.4}, at least {wanted} is required"),
+            ));
         }
     }
     Ok(())

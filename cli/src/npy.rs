@@ -37,7 +37,8 @@ impl Writer {
         name.push(format!(".{}.tmp", std::process::id()));
         let temporary = path.with_file_name(name);
         let out = File::create(&temporary).map_err(|e| Error::io(path, e))?;
-        let mut writer = Writer { path: path.to_owned(), temporary, out: BufWriter::new(out), width, values: 0 };
+        let mut writer =
+            Writer { path: path.to_owned(), temporary, out: BufWriter::new(out), width, values: 0 };
         writer.put(&[0; HEADER])?;
         Ok(writer)
     }
@@ -104,7 +105,9 @@ mod tests {
         assert_eq!(w.commit().unwrap(), 3);
         let bytes = fs::read(&path).unwrap();
         // The first bytes of numpy.save(…, numpy.zeros((3, 2), 'f4')), and its alignment.
-        assert!(bytes.starts_with(b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }"));
+        assert!(bytes.starts_with(
+            b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }"
+        ));
         assert_eq!((bytes[127], bytes.len()), (b'\n', 128 + 24));
         assert_eq!(bytes[128..136], [0, 0, 128, 63, 0, 0, 0, 192]);
     }

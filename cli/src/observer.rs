@@ -78,7 +78,9 @@ impl Terminal {
         self.meter.clear();
         if self.verbose {
             let took = span(self.started.elapsed().as_secs_f64());
-            let peak = self.anonymous_peak().map_or_else(String::new, |p| format!(", memory at most {}", bytes(p as usize)));
+            let peak = self
+                .anonymous_peak()
+                .map_or_else(String::new, |p| format!(", memory at most {}", bytes(p as usize)));
             self.meter.line(&format!("took {took}{peak}"));
         }
     }
@@ -92,7 +94,11 @@ impl Terminal {
             let measured = validation.map_or_else(String::new, |p| format!("  P@1 {}", percent(p)));
             let (step, speed) = (count(report.step), count(speed as u64));
             let loss = report.loss;
-            format!("step {step} of {}  loss {loss:.4}{measured}  {speed} tokens/s  {} left", count(steps), span(left))
+            format!(
+                "step {step} of {}  loss {loss:.4}{measured}  {speed} tokens/s  {} left",
+                count(steps),
+                span(left)
+            )
         });
     }
     fn more(&self, text: &str) {

@@ -195,7 +195,9 @@ fn guess(path: &Path) -> Result<Format> {
     if found.is_file() && [".csv", ".tsv", ".tab"].iter().any(|end| name.ends_with(end)) {
         return Ok(Format::Csv);
     }
-    Err(Error::input("what this is cannot be told from its name").at(path).help("say --format csv, xc, jsonl or beir"))
+    Err(Error::input("what this is cannot be told from its name")
+        .at(path)
+        .help("say --format csv, xc, jsonl or beir"))
 }
 
 fn table(path: PathBuf, args: &TableArgs) -> Result<CsvSource> {

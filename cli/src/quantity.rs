@@ -17,7 +17,8 @@ impl FromStr for Bytes {
             _ => (bare, 0),
         };
         let number = number.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
-        let number = number.ok_or_else(|| "a size is a number and a unit, for example 16G or 512M".to_owned())?;
+        let number =
+            number.ok_or_else(|| "a size is a number and a unit, for example 16G or 512M".to_owned())?;
         Ok(Bytes((number * base.powi(power)) as usize))
     }
 }
@@ -37,7 +38,8 @@ impl FromStr for Seconds {
             _ => (text, 1.0),
         };
         let number = number.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
-        let number = number.ok_or_else(|| "a time is a number and a unit, for example 30s, 5m or 1.5h".to_owned())?;
+        let number =
+            number.ok_or_else(|| "a time is a number and a unit, for example 30s, 5m or 1.5h".to_owned())?;
         Ok(Seconds(number * unit))
     }
 }
@@ -73,10 +75,16 @@ mod tests {
     #[test]
     fn sizes_and_times_are_read() {
         let size = |t: &str| t.parse::<Bytes>().ok().map(|b| b.0);
-        assert_eq!((size("16G"), size("512 MiB"), size("4096")), (Some(16_000_000_000), Some(512 << 20), Some(4096)));
+        assert_eq!(
+            (size("16G"), size("512 MiB"), size("4096")),
+            (Some(16_000_000_000), Some(512 << 20), Some(4096))
+        );
         assert_eq!((size("1.5kb"), size("G"), size("-1G"), size("nan")), (Some(1500), None, None, None));
         let time = |t: &str| t.parse::<Seconds>().ok().map(|s| s.0);
-        assert_eq!((time("30s"), time("5m"), time("1.5h"), time("45")), (Some(30.0), Some(300.0), Some(5400.0), Some(45.0)));
+        assert_eq!(
+            (time("30s"), time("5m"), time("1.5h"), time("45")),
+            (Some(30.0), Some(300.0), Some(5400.0), Some(45.0))
+        );
         assert_eq!((time("s"), time("-3s"), time("3 days")), (None, None, None));
     }
 

@@ -18,7 +18,9 @@ pub(crate) fn check_memory(plan: &MemoryPlan, limit: Option<usize>, context: &Co
         (None, Some((_, available))) if plan.total() as u64 > available => {
             let (needs, has) = (bytes(plan.total()), bytes(available as usize));
             let warning = context.style.warning("warning:");
-            eprintln!("{warning} this run needs about {needs}, this machine has {has} to give (see --dry-run)");
+            eprintln!(
+                "{warning} this run needs about {needs}, this machine has {has} to give (see --dry-run)"
+            );
             Ok(())
         }
         _ => Ok(()),

@@ -26,7 +26,8 @@ impl Stop {
     pub(crate) fn watch(exit: fn(i32)) -> Result<Stop> {
         use signal_hook::consts::{SIGBUS, SIGINT, SIGTERM};
         let stop = Stop::default();
-        let failed = |e: std::io::Error| Error::new(Kind::Other, "signals cannot be listened to").caused_by(e);
+        let failed =
+            |e: std::io::Error| Error::new(Kind::Other, "signals cannot be listened to").caused_by(e);
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGBUS]).map_err(failed)?;
         let state = stop.0.clone();
         let watch = move || {

@@ -91,7 +91,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     // Training reads every byte many times; reading it once more finds the damage before it does harm.
     let data = &settings.config()?.data.path;
     if data.as_os_str().is_empty() {
-        return Err(Error::input("no data set is named").help("lode train DATA …; `lode prepare` makes one").into());
+        return Err(Error::input("no data set is named")
+            .help("lode train DATA …; `lode prepare` makes one")
+            .into());
     }
     DataSet::open(data, Verify::Full)?;
     let engine = context.engine();

@@ -17,10 +17,15 @@ const PROBES: usize = 64;
 pub(crate) fn demand_same(network: &Network, model: &Path, data: &DataSet) -> Result<()> {
     match difference(&network.tokenizer()?, &data.tokenizer()?, data)? {
         None => Ok(()),
-        Some(how) => Err(Error::input(format!("the data set was not prepared for the model {}", model.display()))
-            .at(data.path())
-            .note(how)
-            .help(format!("prepare it with the model's tokenizer: lode prepare … --tokenizer {}", folder(model)))),
+        Some(how) => {
+            Err(Error::input(format!("the data set was not prepared for the model {}", model.display()))
+                .at(data.path())
+                .note(how)
+                .help(format!(
+                    "prepare it with the model's tokenizer: lode prepare … --tokenizer {}",
+                    folder(model)
+                )))
+        }
     }
 }
 

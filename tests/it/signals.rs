@@ -1,0 +1,111 @@
+//! What signals get: a saved run, a whole checkpoint, nothing half-written.
+#![cfg(unix)]
+
+use crate::products;
+use crate::run::World;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// Begins a run that would take long, and waits until it steps.
+fn begin(world: &World) -> (Child, BufReader<std::process::ChildStderr>) {
+    let words =
+        ["train", "shop.data", "--out", "run", "--model", "bag", "--batch", "16", "--steps", "4000000"];
+    let mut child = world.start(&words, Stdio::null());
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("train:") {
+        line.clear();
+        assert_ne!(told.read_line(&mut line).unwrap(), 0, "it ended before it trained");
+    }
+    (child, told)
+}
+
+#[test]
+fn an_interrupted_run_is_saved_and_says_how_to_go_on() {
+    let world = World::new();
+    world.write("products.csv", products::csv(100));
+    world.lode(&products::PREPARE).ok();
+    let mut steps = vec![];
+    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+        let _ = std::fs::remove_dir_all(world.path("run"));
+        let (mut child, mut told) = begin(&world);
+        signal(&child, name);
+        let mut rest = String::new();
+        told.read_to_string(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{rest}");
+        assert!(
+            rest.contains("interrupted: step") && rest.contains("resume with: lode resume run"),
+            "{rest}"
+        );
+        let saved = std::fs::read_dir(world.path("run/checkpoints")).unwrap().count();
+        steps.push(saved);
+    }
+    assert_eq!(steps, [1, 1]);
+    let mut child = world.start(&["resume", "run"], Stdio::null());
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("train:") {
+        line.clear();
+        assert_ne!(told.read_line(&mut line).unwrap(), 0, "it ended before it trained");
+    }
+    assert!(line.contains("done before"), "{line}");
+    world.lode(&["resume", "run"]).fails(5, &["another process"]);
+    signal(&child, "-INT");
+    signal(&child, "-INT");
+    drop(told);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn a_service_whose_reader_has_gone_ends_quietly() {
+    let world = World::new();
+    world.write("products.csv", products::csv(100));
+    world.lode(&products::PREPARE).ok();
+    world
+        .lode(&[
+            "train",
+            "shop.data",
+            "--out",
+            "run",
+            "--model",
+            "bag",
+            "--steps",
+            "1",
+            "--batch",
+            "16",
+            "-q",
+        ])
+        .ok();
+    let mut child = world.start(&["predict", "run", "-", "--json", "-q"], Stdio::piped());
+    let mut input = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    // A line in, a line out, before the next is asked for.
+    for text in ["an oak chair", "a steel pan"] {
+        writeln!(input, "{text}").unwrap();
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert!(line.contains(text), "{line}");
+    }
+    drop(output);
+    writeln!(input, "nobody reads this").unwrap();
+    drop(input);
+    let out = child.wait_with_output().unwrap();
+    assert_eq!((out.status.code(), String::from_utf8(out.stderr).unwrap()), (Some(0), String::new()));
+}
+
+#[test]
+fn preparing_that_is_interrupted_leaves_nothing() {
+    let world = World::new();
+    // Large enough that it is still being read when the signal comes.
+    world.write("products.csv", products::csv(300_000));
+    let mut child = world.start(&products::PREPARE, Stdio::null());
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(world.listing(), [world.path("products.csv")]);
+}

@@ -1,0 +1,101 @@
+//! What is typed wrongly, and what is typed rightly and answered by the command line itself.
+
+use crate::run::World;
+
+#[test]
+fn help_shows_the_verbs_and_the_rest_under_more() {
+    let help = World::new().lode(&["--help"]).ok().stdout;
+    let (verbs, more) = help.split_once("More:").unwrap();
+    for verb in ["prepare", "train", "resume", "evaluate", "predict", "export"] {
+        assert!(verbs.contains(&format!("\n  {verb} ")), "{help}");
+    }
+    for verb in ["encode", "strategies", "doctor", "completions"] {
+        assert!(more.contains(&format!("\n  {verb} ")) && !verbs.contains(&format!("\n  {verb} ")), "{help}");
+    }
+}
+
+#[test]
+fn what_is_typed_wrongly_exits_with_two_and_says_what_was_meant() {
+    let world = World::new();
+    world.lode(&["trian", "x"]).fails(2, &["trian", "'train'"]);
+    world.lode(&["train", "d", "--out", "r", "--epoch", "3"]).fails(2, &["--epochs"]);
+    world.lode(&["prepare", "x.csv", "--out", "d"]).fails(2, &["--tokenizer", "--train-vocab"]);
+    world.lode(&["evaluate", "m", "d", "--require", "P@1"]).fails(2, &["P@1=0.60"]);
+    world.lode(&["train", "d", "--model", "bag"]).fails(2, &["--out"]);
+    assert!(world.listing().is_empty());
+}
+
+#[test]
+fn wrong_names_in_the_configuration_are_answered_with_the_right_ones() {
+    let world = World::new();
+    let train = |more: &[&str]| world.lode(&[&["train", "d", "--out", "r"], more].concat());
+    train(&["--set", "train.lrr=1"]).fails(3, &["train.lrr", "did you mean `train.lr`"]);
+    train(&["--composer", "ngam"]).fails(3, &["ngame", "shuffled"]);
+    world.write("run.toml", "[train]\nepochs = 2\nbatches = 4\n");
+    train(&["--config", "run.toml"]).fails(3, &["run.toml:3", "batches = 4", "train.batch"]);
+    train(&["--model", "bag"]).fails(3, &["d: no such file"]);
+    assert!(!world.path("r").exists());
+}
+
+#[test]
+fn the_configuration_is_printed_with_the_origin_of_each_value() {
+    let world = World::new();
+    world.write("run.toml", "[train]\nbatch = 64\n[loss]\nname = \"triplet\"\n");
+    let words =
+        ["train", "--config", "run.toml", "--set", "train.clip=0.5", "--lr", "0.002", "--print-config"];
+    let shown = world.lode(&words).ok().stdout;
+    let line =
+        |name: &str| shown.lines().find(|l| l.starts_with(name)).unwrap_or_else(|| panic!("{name}: {shown}"));
+    assert!(line("batch = 64").ends_with("# run.toml"));
+    assert!(line("clip = 0.5").ends_with("# --set"));
+    assert!(line("lr = 0.002").ends_with("# --lr"));
+    assert!(line("hardest = ").ends_with("# recipe triplet"));
+    assert!(line("epochs = ").ends_with("# default"));
+    let json = world.lode(&[&words[..], &["--json"]].concat()).ok().json();
+    assert_eq!((&json["train"]["batch"], &json["loss"]["name"]), (&64.into(), &"triplet".into()));
+}
+
+#[test]
+fn colours_are_shown_when_asked_for_and_never_in_a_file() {
+    let world = World::new();
+    let words = ["evaluate", "none", "none"];
+    assert!(world.lode(&words).fails(3, &["error: none"]).stderr.starts_with("error:"));
+    let painted = world.lode(&[&words[..], &["--color", "always"]].concat()).stderr;
+    assert!(painted.starts_with("\u{1b}[1;31merror:\u{1b}[0m"), "{painted}");
+}
+
+#[test]
+fn doctor_finds_the_arithmetic_sound() {
+    let world = World::new();
+    let found = world.lode(&["doctor", "--json"]).ok().json();
+    for test in ["gemm", "random", "files"] {
+        assert_eq!(found["self_test"][test], "ok");
+    }
+    assert!(found["threads"].as_u64().unwrap() >= 1);
+    assert!(world.lode(&["doctor"]).ok().stdout.contains("no CUDA device"));
+    let names = world.lode(&["strategies", "--json"]).ok().json();
+    assert!(names["strategies"].as_array().unwrap().iter().any(|s| s["name"] == "ngame"));
+}
+
+#[test]
+fn completions_know_the_verbs() {
+    let world = World::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = world.lode(&["completions", shell]).ok().stdout;
+        assert!(script.contains("evaluate") && script.contains("train-vocab"), "{shell}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_under_stdout_is_an_error_and_a_closed_pipe_is_not() {
+    let world = World::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status =
+        world.command(&["strategies"]).stdout(full).stderr(std::process::Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(74));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let out = world.command(&["strategies"]).stdout(writer).output().unwrap();
+    assert_eq!((out.status.code(), out.stderr), (Some(0), vec![]));
+}
