@@ -192,7 +192,12 @@ impl Engine {
         f: impl Fn(usize, [&mut [T]; 3]) + Sync,
     ) {
         assert!(a.len() == b.len() && b.len() == c.len(), "chunks3: the outputs have different lengths");
-        let run = |i, a, b, c| self.vectorised(|| f(i, [a, b, c]));
+        let run = |i, a, b, c| {
+            self.vectorised(
+                #[inline(always)]
+                || f(i, [a, b, c]),
+            )
+        };
         if a.len() <= size {
             if !a.is_empty() {
                 run(0, a, b, c);
