@@ -300,6 +300,8 @@ mod tests {
             }
         }
     }
+
+    #[test]
     fn ragged_parts_cover_every_output_once() {
         let (mut a, mut b) = (vec![0; 6], vec![0; 6]);
         Engine::new(3).ragged([&mut a, &mut b], &[0, 3, 3, 4, 6], |i, [a, b]| {
