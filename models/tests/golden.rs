@@ -3,7 +3,9 @@
 
 mod files;
 
-use autograd::{AdamW, AdamWOptions, Optimizer, ParamGrads, Params, Pool, Schedule, ScheduleKind, Tape, clip};
+use autograd::{
+    AdamW, AdamWOptions, Optimizer, ParamGrads, Params, Pool, Schedule, ScheduleKind, Tape, clip,
+};
 use engine::{Engine, Packed, Tensor};
 use files::{Golden, near, worst};
 use models::bert::{Activation, Bert, Config, Family, Size};

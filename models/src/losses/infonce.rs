@@ -97,8 +97,7 @@ mod tests {
         let row = |z: [f64; 3], c: usize| z.iter().map(|z| z.exp()).sum::<f64>().ln() - z[c];
         let (a, b) = (row([1.0, 0.2, -0.4], 0), row([0.6, 0.8, 0.0], 1));
         close(loss(PLAIN, &terms([true; 6])).0, (a + b) / 2.0);
-        let weighted =
-            Terms { row_weight: Some(vec![3.0, 1.0]), ..terms([true; 6]) };
+        let weighted = Terms { row_weight: Some(vec![3.0, 1.0]), ..terms([true; 6]) };
         close(loss(PLAIN, &weighted).0, (3.0 * a + b) / 4.0);
         let one = terms([true, false, true, true, true, true]);
         let masked = ((1.0f64).exp() + (-0.4f64).exp()).ln() - 1.0;
