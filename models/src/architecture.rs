@@ -6,7 +6,8 @@ use crate::encoder::Encoder;
 use crate::layout::Entry;
 use autograd::{ParamId, Params};
 
-/// All facts about an encoder but its numbers. Exchanged as the directory that [`crate::hf`] reads and writes.
+/// All facts about an encoder but its numbers. Exchanged as the directory that [`crate::hf`] reads and
+/// writes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Architecture {
     /// A transformer of the BERT family.
@@ -84,8 +85,8 @@ impl From<bag::Config> for Architecture {
     }
 }
 
-/// Copies the token embeddings of a trained bag into an encoder of the same width, scaled to the standard deviation
-/// of fresh weights so that the first layer norm sees tokens and positions in proportion.
+/// Copies the token embeddings of a trained bag into an encoder of the same width, scaled to the standard
+/// deviation of fresh weights so that the first layer norm sees tokens and positions in proportion.
 ///
 /// # Panics
 /// If the tables differ in shape.

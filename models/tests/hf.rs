@@ -1,4 +1,6 @@
-//! Model directories: what goes out comes back bit for bit, what is foreign is understood, what is wrong is named.
+//! Model directories: what goes out comes back bit for bit, what is foreign is understood, what is wrong is
+//! named.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use autograd::{Params, Pool};
 use engine::{Kind, Tensor};
@@ -11,7 +13,8 @@ use std::path::Path;
 use tempfile::TempDir;
 
 const TOKENIZER: &str = r###"{"version":"1.0","truncation":{"max_length":9},"padding":null,
-    "added_tokens":[{"id":0,"content":"[PAD]"},{"id":1,"content":"[UNK]"},{"id":2,"content":"[CLS]"},{"id":3,"content":"[SEP]"}],
+    "added_tokens":[{"id":0,"content":"[PAD]"},{"id":1,"content":"[UNK]"},
+        {"id":2,"content":"[CLS]"},{"id":3,"content":"[SEP]"}],
     "normalizer":{"type":"BertNormalizer","lowercase":true},
     "model":{"type":"WordPiece","vocab":{"[PAD]":0,"[UNK]":1,"[CLS]":2,"[SEP]":3,"a":4,"##b":5}}}"###;
 
@@ -142,8 +145,11 @@ fn a_bag_exports_as_a_static_embedding() {
     assert_eq!(json(dir.join("0_StaticEmbedding/tokenizer.json"))["truncation"]["max_length"], 10);
 }
 
+/// A tensor of a file: name, type, shape, bytes.
+type Raw = (String, &'static str, Vec<usize>, Vec<u8>);
+
 /// Writes tensors by hand, in the order given, so that a name can come twice.
-fn put(path: &Path, tensors: &[(String, &str, Vec<usize>, Vec<u8>)]) {
+fn put(path: &Path, tensors: &[Raw]) {
     let (mut entries, mut data) = (vec![r#""__metadata__":{"made":"by hand"}"#.to_owned()], vec![]);
     for (name, dtype, shape, bytes) in tensors {
         let (from, to) = (data.len(), data.len() + bytes.len());
@@ -158,7 +164,7 @@ fn put(path: &Path, tensors: &[(String, &str, Vec<usize>, Vec<u8>)]) {
 }
 
 /// The tensors of a model as bytes.
-fn tensors(model: &Model) -> Vec<(String, &'static str, Vec<usize>, Vec<u8>)> {
+fn tensors(model: &Model) -> Vec<Raw> {
     let one = |id| {
         let value = model.params.value(id);
         let bytes = value.data::<f32>().iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -233,7 +239,7 @@ fn check(damage: impl Fn(&Path), expected: &[&str]) {
 #[test]
 fn tensors_that_are_wrong_are_named() {
     let file = |dir: &Path| dir.join("model.safetensors");
-    let with = |change: fn(&mut Vec<(String, &str, Vec<usize>, Vec<u8>)>)| {
+    let with = |change: fn(&mut Vec<Raw>)| {
         move |dir: &Path| {
             let mut all = tensors(&fresh());
             change(&mut all);
@@ -318,7 +324,8 @@ fn configurations_that_are_hostile_or_unknown_are_refused() {
 fn modules_that_we_cannot_follow_are_refused() {
     let modules =
         |list: Value| move |dir: &Path| fs::write(dir.join("modules.json"), list.to_string()).unwrap();
-    let module = |class: &str, path: &str| json!({"type": format!("sentence_transformers.models.{class}"), "path": path});
+    let class = |name: &str| format!("sentence_transformers.models.{name}");
+    let module = |name: &str, path: &str| json!({"type": class(name), "path": path});
     let (first, pooling) = (module("Transformer", ""), module("Pooling", "1_Pooling"));
     check(
         modules(json!([first, pooling, module("Dense", "2_Dense")])),

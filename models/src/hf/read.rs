@@ -21,7 +21,8 @@ pub struct Import {
     pub model: Model,
     /// Where `tokenizer.json` or `vocab.txt` lies.
     pub tokenizer_folder: PathBuf,
-    /// Tensors of the file that the encoder has no use for: a pooler, heads, layers beyond those of `config.json`.
+    /// Tensors of the file that the encoder has no use for: a pooler, heads, layers beyond those of
+    /// `config.json`.
     pub unused: Vec<String>,
 }
 
@@ -85,8 +86,8 @@ fn static_config(weights: &Weights, modules: &Modules) -> Result<bag::Config> {
     Ok(bag::Config { vocab, width, normalise: modules.normalise })
 }
 
-/// The names under which files have had this parameter: with the prefix of a model with a head, with the names that
-/// layer norms had before 2018.
+/// The names under which files have had this parameter: with the prefix of a model with a head, with the
+/// names that layer norms had before 2018.
 fn names_of(entry: &Entry, architecture: &Architecture) -> Vec<String> {
     let mut names = vec![entry.name.clone()];
     if let Some((module, last)) = entry.name.rsplit_once('.')

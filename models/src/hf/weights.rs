@@ -1,5 +1,5 @@
-//! `model.safetensors`: named tensors. The file is bytes from outside: nothing in it is believed before it is checked,
-//! and nothing is allocated by its word.
+//! `model.safetensors`: named tensors. The file is bytes from outside: nothing in it is believed before it is
+//! checked, and nothing is allocated by its word.
 
 use autograd::Params;
 use engine::{Error, Result, Shape, Tensor};
@@ -72,7 +72,8 @@ impl Weights {
         }
         Ok((name.to_owned(), Tensor::from_vec(shape, values)))
     }
-    /// Checks that a tensor is there in the shape that the configuration implies, before anything is allocated.
+    /// Checks that a tensor is there in the shape that the configuration implies, before anything is
+    /// allocated.
     pub(super) fn find<'n>(&self, names: &'n [String], shape: Shape) -> Result<(&'n str, &TensorInfo)> {
         let mut found = names.iter().filter_map(|name| Some((name.as_str(), self.header.info(name)?)));
         let Some((name, info)) = found.next() else {

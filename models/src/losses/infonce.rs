@@ -1,11 +1,11 @@
-//! InfoNCE (van den Oord, Li, Vinyals, "Representation learning with contrastive predictive coding", 2018, eq. 4), with
-//! masked, weighted and shifted columns.
+//! InfoNCE (van den Oord, Li, Vinyals, "Representation learning with contrastive predictive coding", 2018,
+//! eq. 4), with masked, weighted and shifted columns.
 //!
 //! ```text
 //! ℓ_i = log Σ_j k_ij ω_ij exp(s_ij/τ + β_ij) − (s_ic/τ + β_ic)        c: the column of the positive of i
 //! ```
-//! Symmetric: half of it, and half of the same read the other way, in which the label of row i chooses among the
-//! queries, s_i'c for all rows i' that keep the pair (Radford et al., CLIP, 2021, figure 3).
+//! Symmetric: half of it, and half of the same read the other way, in which the label of row i chooses among
+//! the queries, s_i'c for all rows i' that keep the pair (Radford et al., CLIP, 2021, figure 3).
 
 use super::{Objective, Terms};
 use autograd::{SoftmaxLoss, Target, Var};
@@ -47,8 +47,8 @@ impl Objective for InfoNce {
     }
 }
 
-/// r_ii' = s_i'c, c the column of the positive of i: `[n, n]`. A product with rows of the identity: all other terms of
-/// its sums are exactly zero.
+/// r_ii' = s_i'c, c the column of the positive of i: `[n, n]`. A product with rows of the identity: all other
+/// terms of its sums are exactly zero.
 fn reversed<'t>(scores: Var<'t>, targets: &[u32]) -> Var<'t> {
     let (n, m) = (targets.len(), scores.shape().last());
     let engine = scores.tape().engine();

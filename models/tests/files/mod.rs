@@ -6,8 +6,8 @@ use engine::{Packed, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
 
-/// The folder of data that the repository does not hold, named by the environment variable `LODE_SHARED`. Without it
-/// the tests that need it say so and pass.
+/// The folder of data that the repository does not hold, named by the environment variable `LODE_SHARED`.
+/// Without it the tests that need it say so and pass.
 pub(crate) fn shared(test: &str) -> Option<PathBuf> {
     let root = std::env::var_os("LODE_SHARED").map(PathBuf::from);
     if root.is_none() {
@@ -57,7 +57,8 @@ pub(crate) fn worst(got: &Tensor, want: &Tensor) -> f64 {
     got.to_f64().into_iter().zip(want.to_f64()).map(off).fold(0.0, f64::max)
 }
 
-/// Compares with a tolerance relative to the largest number of the tensor that is wanted; gives the difference.
+/// Compares with a tolerance relative to the largest number of the tensor that is wanted; gives the
+/// difference.
 #[track_caller]
 pub(crate) fn near(what: &str, got: &Tensor, want: &Tensor, allowed: f64) -> f64 {
     let scale = want.to_f64().iter().fold(0.0f64, |s, w| s.max(w.abs()));
