@@ -138,9 +138,9 @@ mod tests {
         init_from_bag(
             &mut params,
             table,
-            &engine::Tensor::from_vec([3, 2], vec![1.0f32, -1.0, 2.0, 0.0, 0.0, 0.0]),
+            &engine::Tensor::from_vec([3, 2], vec![2.0f32, -2.0, 4.0, 0.0, 0.0, 0.0]),
         );
-        // The root mean square of the bag is 1; it becomes 0.02.
+        // The root mean square of the bag is 2; it becomes 0.02.
         let want = [0.02, -0.02, 0.04, 0.0, 0.0, 0.0];
         assert!(params.value(table).to_f64().iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-8));
     }

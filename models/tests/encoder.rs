@@ -120,9 +120,8 @@ fn nothing_is_padded() {
 
 /// The pool rounds buffers up, by a quarter at most; sizes here are powers of two, so that it does not.
 #[track_caller]
-fn check_memory(recompute: bool) {
-    let size = Size { layers: 6, width: 64, heads: 4, ffn: 256 };
-    let model = Model::fresh(Architecture::Bert(Config::from_size(size, 1000, 32)), 32, 1);
+fn check_memory(architecture: Architecture, recompute: bool) {
+    let model = Model::fresh(architecture, 32, 1);
     let (engine, text, encoder) = (Engine::new(2), texts(&[16; 128]), model.encoder());
     let before = engine.pool_stats().bytes_in_use;
     let tape = Tape::new(&engine);
@@ -145,14 +144,24 @@ fn check_memory(recompute: bool) {
     );
 }
 
+fn deep() -> Architecture {
+    let size = Size { layers: 6, width: 64, heads: 4, ffn: 256 };
+    Architecture::Bert(Config::from_size(size, 1000, 32))
+}
+
 #[test]
 fn memory_is_as_planned() {
-    check_memory(false);
+    check_memory(deep(), false);
 }
 
 #[test]
 fn memory_with_recompute_is_as_planned() {
-    check_memory(true);
+    check_memory(deep(), true);
+}
+
+#[test]
+fn memory_of_a_bag_is_as_planned() {
+    check_memory(Architecture::Bag(bag::Config { vocab: 1000, width: 64, normalise: true }), false);
 }
 
 #[test]
