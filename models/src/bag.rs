@@ -98,8 +98,9 @@ impl Encoder for Bag {
         text.len() * (self.config.width + 1) * size_of::<f32>()
     }
     fn working_bytes(&self, text: &Packed) -> usize {
-        // The gradient of each token's row, and the same rows sorted.
-        (text.len() + 2 * text.tokens.len()) * self.config.width * size_of::<f32>()
+        // The gradients of the means and of each inner token's row; the sums by row are gradients of parameters.
+        let inner = text.tokens.len().saturating_sub(2 * text.len());
+        (text.len() + inner) * self.config.width * size_of::<f32>()
     }
 }
 
