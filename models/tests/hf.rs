@@ -210,6 +210,17 @@ fn half_precision_is_widened() {
 }
 
 #[test]
+fn a_distilbert_that_also_has_berts_keys_goes_by_its_own() {
+    let root = TempDir::new().unwrap();
+    let dir = root.path().join("model");
+    let distilbert = Architecture::Bert(config(Family::DistilBert));
+    export(&Model::fresh(distilbert.clone(), 12, 3), &dir).unwrap();
+    edit(dir.join("config.json"), "hidden_size", json!(99));
+    edit(dir.join("config.json"), "hidden_dropout_prob", json!(0.5));
+    assert_eq!(hf::read(&dir).unwrap().model.architecture, distilbert);
+}
+
+#[test]
 fn a_directory_without_modules_is_a_plain_transformer() {
     let root = TempDir::new().unwrap();
     let dir = root.path().join("model");

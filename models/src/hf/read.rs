@@ -119,16 +119,17 @@ fn load(weights: &Weights, architecture: &Architecture) -> Result<(Params, Vec<S
 
 #[derive(Deserialize)]
 struct Limit {
-    /// A float, because "no limit" is written as 1e30.
-    #[serde(alias = "model_max_length")]
     max_seq_length: Option<f64>,
+    /// A float, because "no limit" is written as 1e30.
+    model_max_length: Option<f64>,
 }
 
 /// Where texts are cut: the first file that says so, and never behind the last position.
 fn tokens_max(dir: &Path, modules: &Modules, most: usize) -> Result<usize> {
     let files = [dir.join("sentence_bert_config.json"), modules.folder.join("tokenizer_config.json")];
     for path in files {
-        let limit = json::read_if_there::<Limit>(&path)?.and_then(|file| file.max_seq_length);
+        let limit = json::read_if_there::<Limit>(&path)?
+            .and_then(|file| file.max_seq_length.or(file.model_max_length));
         match limit {
             Some(tokens) if tokens < 2.0 => {
                 return Err(Error::input(format!("a maximum length of {tokens} tokens")).at(&path));
