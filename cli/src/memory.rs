@@ -7,7 +7,8 @@ use std::time::Duration;
 /// Short against a step, long against the fifty microseconds that a reading takes.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Samples the anonymous resident memory of this process (heap and stacks, not mapped files) until it is dropped.
+/// Samples the anonymous resident memory of this process (heap and stacks, not mapped files) until it is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     state: Arc<State>,

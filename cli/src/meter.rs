@@ -1,5 +1,5 @@
-//! Progress on stderr: a bar where a person looks, a plain line every ten seconds where a file listens, nothing with
-//! `-q`.
+//! Progress on stderr: a bar where a person looks, a plain line every ten seconds where a file listens,
+//! nothing with `-q`.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ impl Meter {
     /// A meter that is silent if `quiet`, and a bar on a terminal.
     pub(crate) fn new(quiet: bool, terminal: bool) -> Meter {
         let bar = (terminal && !quiet).then(|| {
-            let style = ProgressStyle::with_template("{prefix:<10} {wide_bar} {percent:>3} %  {msg}");
+            let style = ProgressStyle::with_template("{prefix} {bar:16} {percent:>3} %  {wide_msg}");
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(8)).with_style(style)
         });

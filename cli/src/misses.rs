@@ -9,7 +9,8 @@ use train::evaluate::{Evaluation, Ranked};
 /// Labels shown of each ranking.
 pub(crate) const SHOWN: usize = 5;
 
-/// The misses of `found`, at most `n`. A miss is worse the higher its best wrong label stands above its best right one.
+/// The misses of `found`, at most `n`. A miss is worse the higher its best wrong label stands above its best
+/// right one.
 fn worst<'a>(found: &'a Evaluation, data: &DataSet, split: Split, n: usize) -> Vec<&'a Ranked> {
     let missed = |r: &&Ranked| {
         let right = data.positives(split, r.query as usize);

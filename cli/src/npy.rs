@@ -1,7 +1,10 @@
-//! The `.npy` format, version 1.0 (NumPy enhancement proposal 1): a header that Python can read, then the numbers.
+//! The `.npy` format, version 1.0 (NumPy enhancement proposal 1): a header that Python can read, then the
+//! numbers.
 //!
 //! ```text
-//! \x93NUMPY 1 0, length u16, {'descr': '<f4', 'fortran_order': False, 'shape': (n, d), } padded to 64 bytes, n·d f32
+//! \x93NUMPY 1 0, length u16
+//! {'descr': '<f4', 'fortran_order': False, 'shape': (n, d), }   and spaces, together 128 bytes
+//! n·d f32, little-endian, row by row
 //! ```
 
 use engine::{Error, Result};

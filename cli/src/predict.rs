@@ -1,5 +1,5 @@
-//! `lode predict`: answers texts with labels. From stdin it is a service: a line in, a line out, for as long as lines
-//! come.
+//! `lode predict`: answers texts with labels. From stdin it is a service: a line in, a line out, for as long
+//! as lines come.
 
 use crate::context::Context;
 use crate::early::{Done, Early};
@@ -123,7 +123,8 @@ impl Service<'_> {
             self.answer(&line)?;
         }
     }
-    /// Answers one text. A line that is no text is answered with what is wrong with it; the next line is answered too.
+    /// Answers one text. A line that is no text is answered with what is wrong with it; the next line is
+    /// answered too.
     fn answer(&mut self, line: &[u8]) -> Done {
         let since = Instant::now();
         let text = match std::str::from_utf8(line) {

@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-/// A number of bytes: `16G` (powers of 1000), `16Gi` (powers of 1024), `512M`, `1.5g`, `4096`; a `B` may follow.
+/// A number of bytes: `16G` (powers of 1000), `16Gi` (powers of 1024), `512M`, `1.5g`, `4096`; a `B` may
+/// follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bytes(pub(crate) usize);
 

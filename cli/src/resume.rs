@@ -1,5 +1,5 @@
-//! `lode resume`: takes a run up where its newest whole checkpoint left it. Nothing of its configuration can change,
-//! so that the bits are those of a run that was never interrupted.
+//! `lode resume`: takes a run up where its newest whole checkpoint left it. Nothing of its configuration can
+//! change, so that the bits are those of a run that was never interrupted.
 
 use crate::context::Context;
 use crate::early::Done;

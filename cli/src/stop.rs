@@ -1,12 +1,16 @@
-//! Signals. The first Ctrl-C (or SIGTERM, as schedulers send it) lets a verb that saves finish its step and save; the
-//! second ends the process at once. Verbs with nothing to save end at once.
+//! Signals. The first Ctrl-C (or SIGTERM, as schedulers send it) lets a verb that saves finish its step and
+//! save; the second ends the process at once. Verbs with nothing to save end at once.
 //!
-//! A mapped file that is cut short under us raises SIGBUS in the thread that reads it. The handler only notes that; the
-//! reading instruction faults again and again until the watching thread has said what happened and ended the process.
+//! A mapped file that is cut short under us raises SIGBUS in the thread that reads it: the process ends at
+//! once with the exit code of a failed disk. No words: the runtime's own handler takes back what we would
+//! need to say them safely.
 
 use engine::{Error, Kind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+/// The exit code of input and output that failed.
+const DISK_FAILED: i32 = 74;
 
 /// Shared by the watching thread and the verbs.
 #[derive(Clone, Debug, Default)]
@@ -28,18 +32,17 @@ impl Stop {
         let stop = Stop::default();
         let failed =
             |e: std::io::Error| Error::new(Kind::Other, "signals cannot be listened to").caused_by(e);
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGBUS]).map_err(failed)?;
+        let always = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_shutdown(SIGBUS, DISK_FAILED, always).map_err(failed)?;
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
         let state = stop.0.clone();
         let watch = move || {
             for signal in signals.forever() {
-                if signal == SIGBUS {
-                    eprintln!("error: a mapped file was cut short, or its disk failed, while it was read");
-                    exit(74);
-                }
                 let again = state.signal.swap(signal, Ordering::SeqCst) != 0;
                 if again || !state.heard.load(Ordering::SeqCst) {
                     exit(128 + signal);
                 }
+                eprintln!("\nstopping as soon as the work at hand is done; again to end at once");
             }
         };
         std::thread::Builder::new().name("signals".into()).spawn(watch).map_err(failed)?;

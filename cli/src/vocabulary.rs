@@ -1,5 +1,5 @@
-//! Whether a model and a data set speak of the same tokens. Where they do not, every number would be wrong and none
-//! would look so.
+//! Whether a model and a data set speak of the same tokens. Where they do not, every number would be wrong
+//! and none would look so.
 
 use data::{DataSet, Split, Tokenizer};
 use engine::{Error, Result};
@@ -9,8 +9,8 @@ use train::{Network, RunDir};
 /// Texts of the data set on which the two tokenizers are compared.
 const PROBES: usize = 64;
 
-/// Demands that the tokenizer of the network, which came from the model (or run) at `model`, is that of the data set:
-/// the same token for every id, and the same ids for some of its texts.
+/// Demands that the tokenizer of the network, which came from the model (or run) at `model`, is that of the
+/// data set: the same token for every id, and the same ids for some of its texts.
 ///
 /// # Errors
 /// Says how they differ and what to do.

@@ -5,7 +5,10 @@ use crate::run::{Ran, World};
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
 
-const LABELS: &str = "{\"uid\":\"a\",\"title\":\"apple\"}\n{\"uid\":\"b\",\"title\":\"boat\"}\n";
+const LABELS: &str = "{\"uid\":\"a\",\"title\":\"apple\"}
+{\"uid\":\"b\",\"title\":\"boat\"}
+{\"uid\":\"c\",\"title\":\"\"}
+";
 const TEST: &str = "{\"uid\":\"t1\",\"title\":\"green apple\",\"target_ind\":[0]}\n";
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -40,8 +43,8 @@ fn a_bad_line_is_refused_with_its_place() {
     let after = |bad: &str| format!("{good}{bad}\n");
     refused(after("{\"uid\": \"2\", \"title\": "), &["trn.jsonl:2", "{\"uid\": \"2\""]);
     refused(
-        after("{\"uid\":\"2\",\"title\":\"x\",\"target_ind\":[2]}"),
-        &["trn.jsonl:2", "label index 2", "help"],
+        after("{\"uid\":\"2\",\"title\":\"x\",\"target_ind\":[3]}"),
+        &["trn.jsonl:2", "label index 3", "help"],
     );
     refused(after("{\"uid\":\"2\",\"title\":\"x\",\"target_ind\":[-1]}"), &["trn.jsonl:2"]);
     let relevance = |value: &str| {
@@ -63,17 +66,17 @@ fn a_bad_line_is_refused_with_its_place() {
 #[test]
 fn what_is_unusual_and_no_error_is_counted() {
     let long = "word ".repeat(20_000);
-    let train = format!(
-        "{{\"uid\":\"1\",\"title\":\"red apple\",\"target_ind\":[0]}}\n{{\"uid\":\"2\",\"title\":\"none\",\"target_ind\":[]}}\n\
-         {{\"uid\":\"3\",\"title\":\"\",\"target_ind\":[1]}}\n{{\"uid\":\"4\",\"title\":\"{long}\",\"target_ind\":[1]}}\n"
-    );
+    let row = |(i, (title, labels)): (usize, &(&str, &str))| {
+        format!("{{\"uid\":\"{i}\",\"title\":\"{title}\",\"target_ind\":[{labels}]}}\n")
+    };
+    let rows = [("red apple", "0"), ("no label", ""), ("", "1"), (&long, "1")];
+    let train: String = rows.iter().enumerate().map(row).collect();
     let (_, ran) = jsonl(train, &["--json"]);
     let found = ran.ok().json();
     assert_eq!((&found["train"], &found["test"]), (&3.into(), &1.into()));
-    assert_eq!(
-        (&found["dropped_without_labels"], &found["empty_texts"], &found["truncated"]),
-        (&1.into(), &1.into(), &1.into())
-    );
+    for what in ["dropped_without_labels", "empty_texts", "truncated", "labels_without_text"] {
+        assert_eq!(found[what], 1, "{what}");
+    }
 }
 
 #[test]
@@ -173,4 +176,21 @@ fn a_run_is_refused_where_it_would_not_fit_or_would_write_over() {
     world.write("run/notes.txt", "mine");
     train(&[]).fails(3, &["run", "not empty", "--out"]);
     assert_eq!(world.read("run/notes.txt"), b"mine");
+}
+
+/// A limit on the size of files stands for a disk that is full: writes fail, and what was begun must go.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_takes_no_more_leaves_nothing_behind() {
+    let world = World::new();
+    world.write("products.csv", products::csv(2000));
+    let before = world.listing();
+    let words = products::PREPARE.join(" ");
+    let script = format!("trap '' XFSZ; ulimit -f 8; exec {} {words}", env!("CARGO_BIN_EXE_lode"));
+    let out =
+        std::process::Command::new("sh").args(["-c", &script]).current_dir(world.path("")).output().unwrap();
+    let told = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(74), "{told}");
+    assert!(told.contains("shop.data"), "{told}");
+    assert_eq!(world.listing(), before);
 }

@@ -109,3 +109,37 @@ fn preparing_that_is_interrupted_leaves_nothing() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(world.listing(), [world.path("products.csv")]);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_data_set_cut_short_while_it_is_mapped_ends_the_process_as_a_failed_disk() {
+    let world = World::new();
+    world.write("products.csv", products::csv(100));
+    world.lode(&products::PREPARE).ok();
+    world
+        .lode(&[
+            "train",
+            "shop.data",
+            "--out",
+            "run",
+            "--model",
+            "bag",
+            "--steps",
+            "1",
+            "--batch",
+            "16",
+            "-q",
+        ])
+        .ok();
+    let mut child = world.start(&["predict", "run", "-", "--json", "-q"], Stdio::piped());
+    let mut input = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    writeln!(input, "an oak chair").unwrap();
+    output.read_line(&mut line).unwrap();
+    std::fs::OpenOptions::new().write(true).open(world.path("shop.data")).unwrap().set_len(0).unwrap();
+    writeln!(input, "a steel pan").unwrap();
+    let mut told = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(74), "{told}");
+}
