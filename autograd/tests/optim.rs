@@ -15,6 +15,8 @@ const NAMES: [&str; 4] = ["first", "second", "bias", "table"];
 /// Steps in which the bias has no gradient.
 const ABSENT: [usize; 2] = [3, 4];
 
+type State = Vec<(String, Tensor)>;
+
 struct Golden(Vec<u8>);
 
 impl Golden {
@@ -23,8 +25,8 @@ impl Golden {
         Golden(std::fs::read(path).expect("the golden file is there"))
     }
     fn get<T: Real>(&self, name: &str) -> Tensor {
-        let file = SafeTensors::deserialize(&self.0).unwrap();
-        let view = file.tensor(name).unwrap();
+        let file = SafeTensors::deserialize(&self.0).expect("safetensors");
+        let view = file.tensor(name).expect("the golden file has it");
         let (bytes, _) = view.data().as_chunks::<4>();
         let values = bytes.iter().map(|&b| T::of(f64::from(f32::from_le_bytes(b)))).collect();
         Tensor::from_vec(view.shape(), values)
@@ -236,9 +238,9 @@ fn a_restored_optimizer_goes_on_with_the_same_bits() {
     {
         for cut in [0, 1, 3] {
             let (mut params, mut resumed) = (large(), large());
-            whole.restore(&params, optimizers_fresh_state(&*whole, &params)).unwrap();
+            whole.restore(&params, fresh_state(&*whole, &params)).unwrap();
             step(&mut *whole, &mut params, 0..5);
-            before.restore(&resumed, optimizers_fresh_state(&*before, &resumed)).unwrap();
+            before.restore(&resumed, fresh_state(&*before, &resumed)).unwrap();
             step(&mut *before, &mut resumed, 0..cut);
             let state = before.state(&resumed);
             // `before` still holds these tensors: `after` must copy them and leave them as they are.
@@ -252,7 +254,7 @@ fn a_restored_optimizer_goes_on_with_the_same_bits() {
 }
 
 /// The state of an optimizer of this kind that has made no step.
-fn optimizers_fresh_state(like: &dyn Optimizer, params: &Params) -> Vec<(String, Tensor)> {
+fn fresh_state(like: &dyn Optimizer, params: &Params) -> State {
     let (name, _) = like.state(params).swap_remove(0);
     vec![(name, Tensor::from_vec([params.len()], vec![0u32; params.len()]))]
 }
@@ -263,29 +265,22 @@ fn a_state_that_does_not_fit_is_refused_and_changes_nothing() {
     let mut optimizer = AdamW::default();
     let grads = large_grads(&params, 0, false);
     optimizer.step(&engine, &mut params, &grads, 0.01);
-    let good = || -> Vec<(String, Tensor)> {
-        let state = optimizer.state(&params);
-        state.into_iter().map(|(n, t)| (n, t.clone())).collect()
-    };
+    let good = || optimizer.state(&params);
     let names: Vec<String> = good().into_iter().map(|(n, _)| n).collect();
     assert_eq!(names, ["adamw.steps", "adamw.m.table", "adamw.v.table", "adamw.m.short", "adamw.v.short"]);
-    let with = |change: &dyn Fn(&mut Vec<(String, Tensor)>)| {
+    let with = |change: fn(&mut State)| {
         let mut state = good();
         change(&mut state);
         state
     };
     let cases = [
-        (with(&|s| drop(s.remove(2))), Kind::Damaged, "has no `adamw.v.table`"),
-        (with(&|s| drop(s.remove(0))), Kind::Damaged, "has no `adamw.steps`"),
-        (with(&|s| s.push(s[1].clone())), Kind::Damaged, "`adamw.m.table` twice"),
-        (with(&|s| s.push(("adamw.m.other".into(), s[1].1.clone()))), Kind::Input, "holds `adamw.m.other`"),
-        (
-            with(&|s| s[3].1 = s[3].1.reshape([5, 3])),
-            Kind::Input,
-            "`adamw.m.short` of the optimizer state is",
-        ),
-        (with(&|s| s[3].1 = Tensor::from_vec([3, 5], vec![0u32; 15])), Kind::Input, "expected F32"),
-        (with(&|s| s[0].1 = Tensor::from_vec([3], vec![1u32; 3])), Kind::Input, "`adamw.steps`"),
+        (with(|s| drop(s.remove(2))), Kind::Damaged, "has no `adamw.v.table`"),
+        (with(|s| drop(s.remove(0))), Kind::Damaged, "has no `adamw.steps`"),
+        (with(|s| s.push(s[1].clone())), Kind::Damaged, "`adamw.m.table` twice"),
+        (with(|s| s.push(("adamw.m.other".into(), s[1].1.clone()))), Kind::Input, "holds `adamw.m.other`"),
+        (with(|s| s[3].1 = s[3].1.reshape([5, 3])), Kind::Input, "`adamw.m.short` of the optimizer state is"),
+        (with(|s| s[3].1 = Tensor::from_vec([3, 5], vec![0u32; 15])), Kind::Input, "expected F32"),
+        (with(|s| s[0].1 = Tensor::from_vec([3], vec![1u32; 3])), Kind::Input, "`adamw.steps`"),
     ];
     let mut fresh = AdamW::default();
     for (state, kind, message) in cases {
@@ -359,15 +354,15 @@ fn row_wise_adagrad_on_rows_of_one_number_follows_pytorchs_adagrad() {
 
 fn table_optimizer(i: usize, table: &Table, scratch: &Scratch) -> Box<dyn TableOptimizer> {
     match i {
-        0 => Box::new(LazyAdamW::new(table, scratch).unwrap().with((0.9, 0.99), 1e-8, 0.5)),
-        _ => Box::new(AdagradRows::new(table, 1e-10, scratch).unwrap()),
+        0 => Box::new(LazyAdamW::new(table, scratch).expect("scratch is made").with((0.9, 0.99), 1e-8, 0.5)),
+        _ => Box::new(AdagradRows::new(table, 1e-10, scratch).expect("scratch is made")),
     }
 }
 
 /// Gradient of some rows of the table of [`large`].
 fn table_grad(step: u64) -> RowGrad {
     let params = large();
-    match large_grads(&params, step, true).get(params.find("table").unwrap()) {
+    match large_grads(&params, step, true).get(params.find("table").expect("it is there")) {
         Some(Grad::Rows(rows)) => rows.clone(),
         _ => panic!("the gradient has rows"),
     }

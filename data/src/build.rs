@@ -1,7 +1,7 @@
 //! What the readers fill: texts, ids and relevance, spooled to disk as they come.
 //!
-//! A row is checked whole before a byte of it is kept, so that a bad line can be left out without a trace. In memory
-//! stay 24 bytes a uid (to find duplicates), the filter pairs, and nothing of the texts.
+//! A row is checked whole before a byte of it is kept, so that a bad line can be left out without a trace.
+//! In memory stay 24 bytes a uid (to find duplicates), the filter pairs, and nothing of the texts.
 
 use crate::lines::Line;
 use crate::reject::Rejected;
@@ -92,14 +92,17 @@ impl TextSpool {
         };
         self.titles.push(title)?;
         self.contents.push(content)?;
+        self.remember(text.uid, row, line);
         match text.uid {
-            Uid::Given(uid) => {
-                self.seen.insert(checksum_wide(uid.as_bytes()), (row, line.number));
-                self.uids.push(uid)?;
-            }
+            Uid::Given(uid) => self.uids.push(uid)?,
             Uid::Number(n) => self.uids.push(&n.to_string())?,
         }
         Ok(row)
+    }
+    fn remember(&mut self, uid: Uid, row: u32, line: &Line) {
+        if let Uid::Given(uid) = uid {
+            self.seen.insert(checksum_wide(uid.as_bytes()), (row, line.number));
+        }
     }
 }
 
@@ -220,15 +223,16 @@ impl<'a> Build<'a> {
         self.labels.push(text, self.options.content, line)
     }
 
-    /// Says whether a row of this uid may be added to `split`.
-    pub(crate) fn check_query(&mut self, split: Split, line: &Line, uid: Uid) -> Result<()> {
-        self.queries(split).texts.check_new(uid, line)
+    /// Says whether a row of this uid is new to both splits, which one file is divided into.
+    pub(crate) fn check_new_query(&self, line: &Line, uid: Uid) -> Result<()> {
+        self.train.texts.check_new(uid, line)?;
+        self.test.texts.check_new(uid, line)
     }
 
     /// Adds a row of `split` with its (label, relevance) pairs; labels are below the number of labels by now.
     ///
-    /// Zero relevance is dropped; a label that stands twice counts once, with the larger value; a training row that
-    /// has no label is left out.
+    /// Zero relevance is dropped; a label that stands twice counts once, with the larger value; a training
+    /// row that has no label is left out.
     pub(crate) fn query(
         &mut self,
         split: Split,
@@ -237,7 +241,7 @@ impl<'a> Build<'a> {
         pairs: &mut Vec<(u32, f32)>,
     ) -> Result<()> {
         let content = self.options.content;
-        self.check_query(split, line, text.uid)?;
+        self.queries(split).texts.check_new(text.uid, line)?;
         let all = pairs.len();
         pairs.retain(|&(_, value)| value != 0.0);
         let positive = pairs.len();
@@ -248,6 +252,7 @@ impl<'a> Build<'a> {
         match (split, pairs.is_empty()) {
             (Split::Train, true) => {
                 self.counts.dropped_without_labels += 1;
+                self.train.texts.remember(text.uid, LEFT_OUT, line);
                 self.train.leave_out();
                 return Ok(());
             }

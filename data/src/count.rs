@@ -88,7 +88,8 @@ pub(crate) fn count(parts: &Parts, by_label: &Transposed) -> Summary {
 /// Test pairs (A, B) for which training has a query with B's text under a label with A's text.
 fn reversed_pairs(parts: &Parts, by_label: &Transposed) -> u64 {
     let mut label_of: HashMap<u128, Vec<u32>> = HashMap::new();
-    let queries: HashSet<u128> = (0..parts.test.texts.len()).map(|i| key(parts.test.texts.titles.get(i))).collect();
+    let queries: HashSet<u128> =
+        (0..parts.test.texts.len()).map(|i| key(parts.test.texts.titles.get(i))).collect();
     for label in 0..parts.labels.len() {
         let key = key(parts.labels.titles.get(label));
         if queries.contains(&key) {

@@ -1,7 +1,8 @@
 //! CSV and TSV records (RFC 4180) over [`Lines`].
 //!
-//! Written by hand, because a parser that takes an unclosed quote for the rest of the file loses rows in silence: here
-//! it is an error that names the line where the quote opens. The crate `csv` is the oracle of the tests.
+//! Written by hand, because a parser that takes an unclosed quote for the rest of the file loses rows in
+//! silence: here it is an error that names the line where the quote opens. The crate `csv` is the oracle of
+//! the tests.
 
 use crate::lines::{LINE_LIMIT, Line, Lines};
 use engine::{Error, Result};

@@ -3,8 +3,8 @@
 //! ```text
 //! score(q) = xxh3(key(title of q), seed, step, tag);  groups of equal key by ascending score, until enough
 //! ```
-//! Queries with the same main title stay together, so that validation does not measure memory; which groups are taken
-//! depends on titles and stream alone.
+//! Queries with the same main title stay together, so that validation does not measure memory; which groups
+//! are taken depends on titles and stream alone.
 
 use crate::build::Split;
 use crate::set::DataSet;
@@ -23,7 +23,8 @@ pub enum Holdout {
 
 /// Divides the training queries into those to learn from and those to validate on, both ascending.
 ///
-/// A group that would lead beyond the number asked for is passed over, so there are never more; there may be fewer.
+/// A group that would lead beyond the number asked for is passed over, so there are never more; there may
+/// be fewer.
 pub fn holdout(set: &DataSet, size: Holdout, stream: Stream) -> (Vec<u32>, Vec<u32>) {
     let queries = set.queries(Split::Train);
     let n = queries.len();

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! meta  u8  JSON: Meta                     tokenizer  u8  a tokenizer.json
-//! T.tokens u16|u32, T.starts u64           tokens of text i: starts[i]..starts[i+1]     T = train, test, label
+//! T.tokens u16|u32, T.starts u64           T = train, test, label; text i: starts[i]..starts[i+1]
 //! T.titles u8, T.title_starts u64          UTF-8
 //! T.uids u8, T.uid_starts u64              UTF-8
-//! S.positives u32, S.positive_starts u64   labels of query i, ascending                 S = train, test
+//! S.positives u32, S.positive_starts u64   S = train, test; labels of query i, ascending
 //! S.relevance f32                          beside S.positives; absent when all are 1
 //! S.filtered u32, S.filtered_starts u64    labels left out of query i's ranking; absent when there are none
-//! label.queries u32, label.query_starts    train.positives transposed: training queries of label i, ascending
+//! label.queries u32, label.query_starts    train.positives transposed: training queries of label i
 //! ```
 
 use crate::summary::Summary;

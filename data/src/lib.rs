@@ -3,8 +3,8 @@
 //! ```text
 //! Source ──prepare──▶ DATA ──DataSet::open──▶ queries · labels · positives (slices of the mapped file)
 //! ```
-//! Read `source.rs` (what can be prepared), `prepare.rs` (how), `layout.rs` (what the file holds) and `set.rs` (how it is
-//! used). Beside them stand the tokenizer, the vocabulary trainer and the metrics.
+//! Read `source.rs` (what can be prepared), `prepare.rs` (how), `layout.rs` (what the file holds) and
+//! `set.rs` (how it is used). Beside them stand the tokenizer, the vocabulary trainer and the metrics.
 //!
 //! ```
 //! use data::{CsvSource, DataSet, PrepareOptions, Source, Split, TokenizerChoice, Verify};

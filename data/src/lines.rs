@@ -1,7 +1,7 @@
 //! Lines of a text file, plain or gzip: the one door through which foreign bytes come in.
 //!
-//! Whether a file is compressed is decided by its first bytes, not by its name. Lines are limited in length, so that
-//! memory stays bounded whatever the file holds; every error says file, line and column.
+//! Whether a file is compressed is decided by its first bytes, not by its name. Lines are limited in
+//! length, so that memory stays bounded whatever the file holds; every error says file, line and column.
 
 use engine::{Error, Result};
 use flate2::bufread::MultiGzDecoder;

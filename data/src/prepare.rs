@@ -3,8 +3,8 @@
 //! ```text
 //! files ──read──▶ spools on disk ──map──▶ titles ──tokenize──▶ container ──rename──▶ DATA
 //! ```
-//! Texts pass through once each way and are never held in memory. Until the rename at the end nothing has the data
-//! set's name, and the spools have no name at all.
+//! Texts pass through once each way and are never held in memory. Until the rename at the end nothing has
+//! the data set's name, and the spools have no name at all.
 
 use crate::build::Build;
 use crate::count::{self, Transposed};
@@ -25,8 +25,9 @@ const LOT: usize = 4096;
 /// Makes the data set `options.out` from `source`.
 ///
 /// # Errors
-/// `Kind::Input` with file, line and what to do, for whatever is wrong with the source or the tokenizer; `Kind::Io` when
-/// the disk is full. Either way nothing is left behind, and an older data set of that name stays as it was.
+/// `Kind::Input` with file, line and what to do, for whatever is wrong with the source or the tokenizer;
+/// `Kind::Io` when the disk is full. Either way nothing is left behind, and an older data set of that name
+/// stays as it was.
 pub fn prepare(
     source: &Source,
     options: &PrepareOptions,
@@ -49,7 +50,9 @@ pub fn prepare(
     }
     let parts = Parts::new(build)?;
     if parts.labels.len() == 0 {
-        return Err(Error::input("the source has no labels").help("rows without labels cannot be learnt from"));
+        return Err(
+            Error::input("the source has no labels").help("rows without labels cannot be learnt from")
+        );
     }
     let tokenizer = match (given, &options.tokenizer) {
         (Some(tokenizer), _) => tokenizer,

@@ -27,8 +27,8 @@ impl Rejected {
         Rejected { policy, target, temporary, out: None }
     }
 
-    /// Notes the line of `error`, or gives the error back when it is not about one line, or lines are not to be
-    /// left out.
+    /// Notes the line of `error`, or gives the error back when it is not about one line, or lines are not
+    /// to be left out.
     pub(crate) fn add(&mut self, error: Error) -> Result<()> {
         let place = error.place().filter(|p| error.kind() == Kind::Input && p.line.is_some()).cloned();
         let (OnBadLine::Skip, Some(place)) = (self.policy, place) else { return Err(error) };

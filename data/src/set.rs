@@ -29,7 +29,9 @@ impl Lists {
     /// Every list ascending, every id below `limit`.
     fn check(&self, path: &Path, name: &str, limit: usize) -> Result<()> {
         check_rising(path, name, &self.starts)?;
-        let good = |row: &[u32]| row.windows(2).all(|w| w[0] < w[1]) && row.last().is_none_or(|&id| (id as usize) < limit);
+        let good = |row: &[u32]| {
+            row.windows(2).all(|w| w[0] < w[1]) && row.last().is_none_or(|&id| (id as usize) < limit)
+        };
         match (1..self.starts.len()).all(|i| good(self.row(i - 1))) {
             true => Ok(()),
             false => Err(Error::damaged(path, name, "ids out of order or out of range")),
@@ -91,8 +93,8 @@ impl DataSet {
     /// Opens the data set at `path`. With [`Verify::Full`] every byte of it is checked.
     ///
     /// # Errors
-    /// `Kind::Damaged` with the section, when the file is not what was written; `Kind::Input` when it is missing or
-    /// of another kind or version.
+    /// `Kind::Damaged` with the section, when the file is not what was written; `Kind::Input` when it is
+    /// missing or of another kind or version.
     ///
     /// # Panics
     /// Not here; but a file whose damage only [`Verify::Full`] would have found can panic in the accessors.
@@ -221,7 +223,8 @@ impl DataSet {
 
 fn read_meta(file: &Container) -> Result<Meta> {
     let damaged = |why: String| Error::damaged(file.path(), META, why);
-    let value: serde_json::Value = serde_json::from_slice(file.bytes(META)?).map_err(|e| damaged(e.to_string()))?;
+    let value: serde_json::Value =
+        serde_json::from_slice(file.bytes(META)?).map_err(|e| damaged(e.to_string()))?;
     let format = value.get("format").and_then(serde_json::Value::as_u64);
     if format != Some(u64::from(FORMAT)) {
         let found = format.map_or("no format number".to_owned(), |f| format!("format {f}"));

@@ -9,13 +9,14 @@ use std::path::PathBuf;
 pub enum Source {
     /// One table with a text column and a column of labels.
     Csv(CsvSource),
-    /// A folder as the extreme classification repository ships it: `trn`, `tst` and `lbl` as `.json.gz`, or the sparse
-    /// layout `trn_X_Y.txt` with raw text lines; `filter_labels_{train,test}.txt` with either.
+    /// A folder as the extreme classification repository ships it: `trn`, `tst` and `lbl` as `.json.gz`, or
+    /// the sparse layout `trn_X_Y.txt` with raw text lines; `filter_labels_{train,test}.txt` with either.
     Xc(PathBuf),
     /// A folder with `trn`, `tst` and `lbl` as `.jsonl` or `.jsonl.gz`, fields as in [`Source::Xc`], or
     /// `{"id", "text", "labels": [label ids]}` with labels `{"id", "text"}`.
     Jsonl(PathBuf),
-    /// A folder with `corpus.jsonl`, `queries.jsonl` and `qrels/{train,test,dev}.tsv`: documents are the labels.
+    /// A folder with `corpus.jsonl`, `queries.jsonl` and `qrels/{train,test,dev}.tsv`: documents are the
+    /// labels.
     Beir(PathBuf),
 }
 
@@ -86,8 +87,8 @@ pub enum OnBadLine {
     /// Report it and make nothing.
     #[default]
     Stop,
-    /// Leave it out, count it, and write it with the reason to `DATA.rejected.jsonl`. Lines of label files cannot be
-    /// left out: the numbers of all labels behind them would change.
+    /// Leave it out, count it, and write it with the reason to `DATA.rejected.jsonl`. Lines of label files
+    /// cannot be left out: the numbers of all labels behind them would change.
     Skip,
 }
 

@@ -65,8 +65,8 @@ pub struct Summary {
     pub test_titles_in_train: u64,
     /// Pairs of a test query and one of its labels.
     pub test_pairs: u64,
-    /// Of these (A, B), how many have their reverse in training: a query with B's text and a label with A's. A model
-    /// can look those up.
+    /// Of these (A, B), how many have their reverse in training: a query with B's text and a label with
+    /// A's. A model can look those up.
     pub test_pairs_reversed_in_train: u64,
     /// Pairs to be left out of ranking, training and test.
     pub filtered_pairs: [u64; 2],
@@ -102,7 +102,10 @@ impl Summary {
         let all = [
             (self.duplicate_titles_train, "training titles stand there more than once"),
             (self.test_titles_in_train, "test titles stand in training too"),
-            (self.test_pairs_reversed_in_train, "test pairs have their reverse in training (can be looked up)"),
+            (
+                self.test_pairs_reversed_in_train,
+                "test pairs have their reverse in training (can be looked up)",
+            ),
             (self.filtered_pairs[0], "filter pairs in training"),
             (self.filtered_pairs[1], "filter pairs in test"),
             (self.truncated, "texts were cut at the maximum length"),

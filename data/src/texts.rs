@@ -33,13 +33,16 @@ impl TextsFile {
         };
         let view = |field: &str| file.view::<u64>(&section(table, field));
         let text = |field: &str| file.view::<u8>(&section(table, field));
-        let (starts, title_starts, uid_starts) = (view("starts")?, view("title_starts")?, view("uid_starts")?);
+        let (starts, title_starts, uid_starts) =
+            (view("starts")?, view("title_starts")?, view("uid_starts")?);
         let (titles, uids) = (text("titles")?, text("uids")?);
         let count = match &tokens {
             TokenView::Narrow(ids) => ids.len(),
             TokenView::Wide(ids) => ids.len(),
         };
-        let check = |field: &str, starts: &[u64], end| check_starts(file.path(), &section(table, field), starts, rows, end);
+        let check = |field: &str, starts: &[u64], end| {
+            check_starts(file.path(), &section(table, field), starts, rows, end)
+        };
         check("starts", &starts, count)?;
         check("title_starts", &title_starts, titles.len())?;
         check("uid_starts", &uid_starts, uids.len())?;
@@ -62,7 +65,11 @@ impl TextsFile {
             check_rising(path, &section(table, &format!("{field}_starts")), starts)?;
             let text = |i| std::str::from_utf8(&bytes[range(starts, i)]).is_ok();
             if !(0..starts.len() - 1).all(text) {
-                return Err(Error::damaged(path, &section(table, &format!("{field}s")), "a text is not UTF-8"));
+                return Err(Error::damaged(
+                    path,
+                    &section(table, &format!("{field}s")),
+                    "a text is not UTF-8",
+                ));
             }
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! Titles that are nearly the same: editions and volumes of one work share a key, and stay on one side of a split.
+//! Titles that are nearly the same: editions and volumes of one work share a key, and stay on one side of a
+//! split.
 //!
 //! ```text
 //! key(title) = words of the main title, lower case, without numbers and words of volume and edition
@@ -17,8 +18,9 @@ const NOISE: &[&str] = &[
 
 /// The key under which near-duplicates of `title` meet.
 ///
-/// The main title is what stands before ` : `, ` / `, ` = ` or ` ; ` (the marks of library catalogues), if that has two
-/// words or more. Where nothing but noise is left, all words stay; where there are no words, the text itself.
+/// The main title is what stands before ` : `, ` / `, ` = ` or ` ; ` (the marks of library catalogues), if
+/// that has two words or more. Where nothing but noise is left, all words stay; where there are no words,
+/// the text itself.
 pub fn main_title(title: &str) -> String {
     let lower = title.to_lowercase();
     let cut = [" : ", " / ", " = ", " ; "].iter().filter_map(|mark| lower.find(mark)).min();

@@ -4,12 +4,14 @@
 //! 0         64                                             table          end
 //! | header | section 0 | pad | section 1 | pad | … | pad | one row a section |
 //!
-//! header (64 bytes)   magic[8] version:u32 sections:u32 kind[16] length:u64 table:u64 xxh3(table):u64 xxh3(header[..56]):u64
+//! header (64 bytes)   magic[8] version:u32 sections:u32 kind[16]
+//!                     length:u64 table:u64 xxh3(table):u64 xxh3(header[..56]):u64
 //! row    (64 bytes)   name[32] scalar:u32 zero:u32 offset:u64 bytes:u64 xxh3(section):u64
 //! ```
-//! Little-endian; every section and the table start at a multiple of 64, in the order of the rows and with nothing
-//! but zero padding between them. So an offset is never a matter of trust: it follows from the lengths before it,
-//! and sections cannot overlap. The header is written last, into a temporary name that is then renamed.
+//! Little-endian; every section and the table start at a multiple of 64, in the order of the rows and with
+//! nothing but zero padding between them. So an offset is never a matter of trust: it follows from the
+//! lengths before it, and sections cannot overlap. The header is written last, into a temporary name that
+//! is then renamed.
 
 mod spool;
 mod view;
@@ -74,7 +76,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A number that may be read in place: no padding, every bit pattern valid. Sealed, since `unsafe` code rests on it.
+/// A number that may be read in place: no padding, every bit pattern valid. Sealed, since `unsafe` code
+/// rests on it.
 pub trait Plain: sealed::Sealed + Copy + Default + Send + Sync + 'static {
     /// The type as the file names it.
     const SCALAR: Scalar;
@@ -92,7 +95,8 @@ plain!(u8 => U8, u16 => U16, u32 => U32, u64 => U64, f32 => F32);
 
 /// The bytes of `values`, as they lie in the file.
 pub(crate) fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
-    // SAFETY: `Plain` is sealed to u8, u16, u32, u64 and f32, which have no padding; the length is that of the slice.
+    // SAFETY: `Plain` is sealed to u8, u16, u32, u64 and f32, which have no padding; the length is that of
+    // the slice.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) }
 }
 
@@ -141,8 +145,8 @@ impl Container {
     /// Opens the container at `path`, which must be of `kind`.
     ///
     /// # Errors
-    /// `Kind::Damaged` when header, table, bounds or (with [`Verify::Full`]) a checksum are wrong, the section named;
-    /// `Kind::Input` when the file is missing, or whole but of another kind or version.
+    /// `Kind::Damaged` when header, table, bounds or (with [`Verify::Full`]) a checksum are wrong, the
+    /// section named; `Kind::Input` when the file is missing, or whole but of another kind or version.
     pub fn open(path: &Path, kind: &str, verify: Verify) -> Result<Container> {
         let map = map_file(path)?;
         let (table_at, count) = check_header(path, &map, kind)?;
@@ -230,8 +234,9 @@ fn map_file(path: &Path) -> Result<Mmap> {
     if !meta.is_file() || meta.len() < (HEADER + ROW) as u64 {
         return Err(truncated(path, "it is shorter than any file of ours"));
     }
-    // SAFETY: the mapping is read-only, and files of this format are never written in place: `Writer` replaces them by
-    // rename, which leaves mapped pages alone. Whoever truncates the file from outside causes SIGBUS, not a wild read.
+    // SAFETY: the mapping is read-only, and files of this format are never written in place: `Writer`
+    // replaces them by rename, which leaves mapped pages alone. Whoever truncates the file from outside
+    // causes SIGBUS, not a wild read.
     unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))
 }
 

@@ -149,7 +149,12 @@ impl Engine {
     }
     /// `f(i, chunk)` over chunks of `size` numbers of `out`, in parallel, vectorised. The last may be shorter.
     pub fn chunks<T: Send>(&self, out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
-        let run = |(i, chunk): (usize, &mut [T])| self.vectorised(|| f(i, chunk));
+        let run = |(i, chunk): (usize, &mut [T])| {
+            self.vectorised(
+                #[inline(always)]
+                || f(i, chunk),
+            )
+        };
         if out.len() <= size {
             return out.chunks_mut(size.max(1)).enumerate().for_each(run);
         }
@@ -167,7 +172,12 @@ impl Engine {
     ) {
         let counts = (a.len().div_ceil(size_a.max(1)), b.len().div_ceil(size_b.max(1)));
         assert_eq!(counts.0, counts.1, "chunks2: the outputs have different numbers of chunks");
-        let run = |(i, (a, b)): (usize, (&mut [A], &mut [B]))| self.vectorised(|| f(i, a, b));
+        let run = |(i, (a, b)): (usize, (&mut [A], &mut [B]))| {
+            self.vectorised(
+                #[inline(always)]
+                || f(i, a, b),
+            )
+        };
         let pairs = (a.par_chunks_mut(size_a.max(1)), b.par_chunks_mut(size_b.max(1)));
         self.0.team.install(|| pairs.into_par_iter().enumerate().for_each(run));
     }
@@ -175,27 +185,59 @@ impl Engine {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn chunks3<A: Send, B: Send, C: Send>(
+    pub fn chunks3<T: Send>(
         &self,
-        (a, b, c): (&mut [A], &mut [B], &mut [C]),
+        [a, b, c]: [&mut [T]; 3],
         size: usize,
-        f: impl Fn(usize, &mut [A], &mut [B], &mut [C]) + Sync,
+        f: impl Fn(usize, [&mut [T]; 3]) + Sync,
     ) {
         assert!(a.len() == b.len() && b.len() == c.len(), "chunks3: the outputs have different lengths");
-        let size = size.max(1);
-        let run = |(i, ((a, b), c)): (usize, ((&mut [A], &mut [B]), &mut [C]))| {
-            self.vectorised(|| f(i, a, b, c));
-        };
+        let run = |i, a, b, c| self.vectorised(|| f(i, [a, b, c]));
         if a.len() <= size {
-            return a
-                .chunks_mut(size)
-                .zip(b.chunks_mut(size))
-                .zip(c.chunks_mut(size))
-                .enumerate()
-                .for_each(run);
+            if !a.is_empty() {
+                run(0, a, b, c);
+            }
+            return;
         }
-        let all = a.par_chunks_mut(size).zip(b.par_chunks_mut(size)).zip(c.par_chunks_mut(size));
-        self.0.team.install(|| all.enumerate().for_each(run));
+        let all = a.par_chunks_mut(size).zip(b.par_chunks_mut(size)).zip(c.par_chunks_mut(size)).enumerate();
+        self.0.team.install(|| all.for_each(|(i, ((a, b), c))| run(i, a, b, c)));
+    }
+    /// `f(i, parts)` over parts of unequal size, in parallel, vectorised: part `i` of every output is its numbers
+    /// `cuts[i]..cuts[i + 1]`. Texts are ragged, so their rows are cut this way.
+    ///
+    /// # Panics
+    /// If the cuts do not run from 0 to the length of every output without falling.
+    pub fn ragged<T: Send, const N: usize>(
+        &self,
+        outputs: [&mut [T]; N],
+        cuts: &[usize],
+        f: impl Fn(usize, [&mut [T]; N]) + Sync,
+    ) {
+        let (first, last) = (cuts.first().copied().unwrap_or(0), cuts.last().copied().unwrap_or(0));
+        assert!(
+            first == 0 && outputs.iter().all(|out| out.len() == last),
+            "ragged: the cuts run from {first} to {last}, the outputs do not"
+        );
+        let mut rest = outputs;
+        let mut parts = Vec::with_capacity(cuts.len().saturating_sub(1));
+        for cut in cuts.windows(2) {
+            assert!(cut[0] <= cut[1], "ragged: the cuts fall from {} to {}", cut[0], cut[1]);
+            parts.push(rest.each_mut().map(|rest| {
+                let (part, behind) = std::mem::take(rest).split_at_mut(cut[1] - cut[0]);
+                *rest = behind;
+                part
+            }));
+        }
+        let run = |(i, parts)| {
+            self.vectorised(
+                #[inline(always)]
+                || f(i, parts),
+            )
+        };
+        if parts.len() <= 1 {
+            return parts.into_iter().enumerate().for_each(run);
+        }
+        self.0.team.install(|| parts.into_par_iter().with_max_len(1).enumerate().for_each(run));
     }
     /// `f(i)` for `i` in `0..n`, in parallel; the results in order.
     pub fn map<R: Send>(&self, n: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
@@ -242,19 +284,36 @@ mod tests {
     #[test]
     fn chunks_of_three_outputs_are_cut_at_the_same_places() {
         for n in [0, 3, 4, 10] {
-            let (mut a, mut b, mut c) = (vec![0; n], vec![0u8; n], vec![0i64; n]);
-            Engine::new(2).chunks3((&mut a, &mut b, &mut c), 4, |i, a, b, c| {
-                a.fill(i);
-                b.fill(i as u8);
-                c.fill(i as i64);
+            let mut all = [vec![0; n], vec![0; n], vec![0; n]];
+            Engine::new(2).chunks3(all.each_mut().map(|x| &mut x[..]), 4, |i, chunks| {
+                for (k, chunk) in chunks.into_iter().enumerate() {
+                    chunk.iter_mut().for_each(|x| *x += 100 * k + i + 1);
+                }
             });
-            assert!((0..n).all(|j| (a[j], b[j], c[j]) == (j / 4, (j / 4) as u8, (j / 4) as i64)));
+            for (k, x) in all.iter().enumerate() {
+                assert!((0..n).all(|j| x[j] == 100 * k + j / 4 + 1), "{x:?}");
+            }
         }
+    }
+    fn ragged_parts_cover_every_output_once() {
+        let (mut a, mut b) = (vec![0; 6], vec![0; 6]);
+        Engine::new(3).ragged([&mut a, &mut b], &[0, 3, 3, 4, 6], |i, [a, b]| {
+            a.iter_mut().for_each(|a| *a += 1 + i);
+            b.iter_mut().for_each(|b| *b += 10 + i);
+        });
+        assert_eq!((a, b), (vec![1, 1, 1, 3, 4, 4], vec![10, 10, 10, 12, 13, 13]));
+    }
+
+    #[test]
+    #[should_panic(expected = "the cuts run from 0 to 3, the outputs do not")]
+    fn ragged_cuts_must_reach_the_end() {
+        Engine::new(1).ragged([&mut [0; 4]], &[0, 3], |_, _| ());
     }
 
     #[test]
     fn nothing_to_do_is_not_an_error() {
         let engine = Engine::new(2);
+        engine.ragged([&mut [] as &mut [f32]], &[0], |_, _| unreachable!());
         engine.chunks(&mut [] as &mut [f32], 0, |_, _| unreachable!());
         assert!(engine.map(0, |i| i).is_empty());
     }

@@ -1,10 +1,11 @@
-//! The memory bank: the last embedding of every query, written as training goes along, so that a new clustering costs
-//! no extra forward pass.
+//! The memory bank: the last embedding of every query, written as training goes along, so that a new
+//! clustering costs no extra forward pass.
 //!
 //! ```text
 //! values [N, d]      row i = embedding of query i, from the step written_at[i]
 //! ```
-//! A row is at most one epoch old. Plain data: a checkpoint stores `values` and `written_at` and gives them back.
+//! A row is at most one epoch old. Plain data: a checkpoint stores `values` and `written_at` and gives them
+//! back.
 
 use engine::{Error, Kind, Result};
 
@@ -37,7 +38,8 @@ impl Bank {
         }
         Ok(Bank { values, width, written_at })
     }
-    /// Writes the embeddings `values` (`[rows.len(), d]`) of the queries `rows`, made at optimizer step `step`.
+    /// Writes the embeddings `values` (`[rows.len(), d]`) of the queries `rows`, made at optimizer step
+    /// `step`.
     ///
     /// # Panics
     /// If the sizes do not fit.
@@ -104,9 +106,6 @@ mod tests {
         bank.write(1, &[1], &[1.0, 2.0]);
         let (values, dates) = (bank.matrix().data.to_vec(), bank.written_at().to_vec());
         assert_eq!(Bank::from_parts(values.clone(), 2, dates.clone()).unwrap(), bank);
-        assert!(
-            Bank::from_parts(values.clone(), 1, dates).is_err()
-                && Bank::from_parts(values, 0, vec![]).is_err()
-        );
+        assert!(Bank::from_parts(values, 1, dates).is_err() && Bank::from_parts(vec![], 0, vec![]).is_err());
     }
 }

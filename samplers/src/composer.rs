@@ -3,8 +3,8 @@
 //! ```text
 //! order  7 2 9 | 4 0 1 | 8 3        ends  3 6 8        batch b = order[ends[b−1] .. ends[b]]
 //! ```
-//! A plan is a function of the composer's state, the epoch and the seed. Planning changes nothing, so a resumed run
-//! plans its epoch again and meets the same batches.
+//! A plan is a function of the composer's state, the epoch and the seed. Planning changes nothing, so a
+//! resumed run plans its epoch again and meets the same batches.
 
 use engine::{Engine, Result, Stream};
 
@@ -18,7 +18,8 @@ pub mod tree;
 
 /// Decides which queries meet in a batch.
 pub trait Composer: Send {
-    /// The embeddings wanted before [`plan`](Composer::plan) of this epoch. [`Need::NOTHING`] once they were given.
+    /// The embeddings wanted before [`plan`](Composer::plan) of this epoch. [`Need::NOTHING`] once they were
+    /// given.
     fn need(&self, epoch: u32) -> Need;
     /// Takes the embeddings asked for by [`need`](Composer::need) of this epoch. The next plan uses them.
     /// Of `stream` the seed counts; step and tag are the composer's own.

@@ -1,14 +1,102 @@
-//! wip
+//! Layer 2: who shares a batch, against which labels it is scored, and which of the scores count.
+//!
+//! Plain data in, plain data out: ids are `u32`, embeddings and scores are rows of `f32` ([`Matrix`]),
+//! relations are rows of ids ([`Csr`]). Nothing here sees a gradient, a model, a file or a clock. All chance
+//! comes from a [`Stream`](engine::Stream), and no result depends on the number of threads.
+//!
+//! # The path of a batch
+//!
+//! ```text
+//!              stored embeddings (bank)
+//!                      │ refresh                                     scores [B, U]
+//!                      ▼                                                  │
+//! queries ──► Composer::plan ──► a batch ──► Miner::candidates ──► mask ──► Shaper::shape ──► loss
+//!             who shares          draw a      labels as columns    known    hardest,
+//!             a batch             positive                         positives  weights, shifts
+//! ```
+//!
+//! | part | decides | here |
+//! |---|---|---|
+//! | [`Composer`] | which queries meet | [`Shuffled`], [`Cluster`] (NGAME) |
+//! | [`Miner`] | which labels are columns | [`InBatch`] |
+//! | [`mask`] | which columns are no negatives | known positives, copies of their text |
+//! | [`Shaper`] | which terms count, how much | [`KHardest`] |
+//!
+//! A part that wants embeddings says so ([`Need`]) and is told ([`Snapshot`]); the trainer decides whether
+//! they come from the [`bank`] or from a new pass. For evaluation: [`search`](mod@search) (exact top k),
+//! [`knn`] (votes of training titles), [`tfidf`] (baselines that need no training).
+//!
+//! Read in this order: [`composer`], [`composer::split`], [`composer::tree`], [`composer::cluster`],
+//! [`miner`], [`mask`], [`shaper`].
+//!
+//! # A batch, made by hand
+//!
+//! ```
+//! use engine::{Engine, Stream};
+//! use samplers::composer::schedule::Schedule;
+//! use samplers::mask::{Known, known_positives};
+//! use samplers::miner::{Batch, draw_positives};
+//! use samplers::shaper::{Edits, Scores};
+//! use samplers::*;
+//!
+//! // Eight queries in two topics: even ids point right, odd ids up. Query q has the labels q and q + 8.
+//! let engine = Engine::new(1);
+//! let direction = |q: u32| if q % 2 == 0 { [1.0, 0.01 * q as f32] } else { [0.0, 1.0] };
+//! let stored: Vec<f32> = (0..8).flat_map(direction).collect();
+//! let starts: Vec<u64> = (0..=8).map(|q| 2 * q).collect();
+//! let items: Vec<u32> = (0..8).flat_map(|q| [q, q + 8]).collect();
+//! let positives = Csr { starts: &starts, items: &items };
+//!
+//! // Who shares a batch? The composer asks for the query embeddings, and gets them.
+//! let cut = Cut { batch: 4, last: Last::Keep };
+//! let mut composer = Cluster::new((0..8).collect(), cut, Schedule::fixed(4, 0, 1)?);
+//! let stream = Stream::new(7, 0);
+//! assert!(composer.need(0).queries);
+//! let queries = Some(Matrix::new(&stored, 2));
+//! composer.refresh(&engine, 0, &Snapshot { made_at_step: 0, queries, labels: None }, stream);
+//! let plan = composer.plan(0, stream);
+//! assert_eq!(plan.len(), 2);
+//! let batch = plan.batch(0);
+//! assert!(batch.iter().all(|q| q % 2 == batch[0] % 2), "one topic a batch");
+//!
+//! // Which labels are its columns? One positive each, and those of the others.
+//! let drawn = draw_positives(batch, positives, stream);
+//! let candidates = InBatch.candidates(&Batch { queries: batch, positives: &drawn }, stream);
+//! assert_eq!(candidates.shared.len(), 4);
+//!
+//! // Which columns count? All but known positives; of those, the two with the highest scores.
+//! let known = Known { positives, barred: None, text_group: None };
+//! let mut edits = Edits::masked(known_positives(&known, batch, &candidates.shared, &candidates.target));
+//! let scores: Vec<f32> = (0..16).map(|i| (i % 5) as f32).collect(); // in earnest: the encoder's
+//! let scores = Scores { values: Matrix::new(&scores, 4), target: &candidates.target };
+//! KHardest { k: 2 }.shape(&scores, &mut edits);
+//! assert_eq!(edits.keep.iter().sum::<f32>(), 4.0 * 3.0);
+//! # Ok::<(), engine::Error>(())
+//! ```
+
 #![forbid(unsafe_code)]
+
 pub mod bank;
 pub mod composer;
+pub mod knn;
 pub mod mask;
 pub mod matrix;
 pub mod miner;
 mod ranking;
 pub mod search;
 pub mod shaper;
-mod snapshot;
+pub mod snapshot;
 mod tags;
+pub mod tfidf;
+
+pub use bank::Bank;
+pub use composer::cluster::Cluster;
+pub use composer::shuffled::Shuffled;
+pub use composer::{Composer, Cut, Last, Plan};
 pub use matrix::{Csr, Matrix};
+pub use miner::in_batch::InBatch;
+pub use miner::{Candidates, Miner};
+pub use search::{Hits, Limits, search};
+pub use shaper::Shaper;
+pub use shaper::k_hardest::KHardest;
 pub use snapshot::{Need, Snapshot};

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! keep[i, j] = 1   if j = target[i]
-//!              0   if text(label j) is the text of the target or of another label in Y_i, or of a label barred for i
+//!              0   if text(label j) is the text of the target, of another label in Y_i, or of a label barred
 //!              1   otherwise
 //! ```
-//! Y_i are all known positives of query i, not only the one drawn. Labels are compared by their text's group, so that
-//! a copy under another id is masked too. `train` applies this to every block of scores, before any strategy.
+//! Y_i are all known positives of query i, not only the one drawn. Labels are compared by their text's group,
+//! so that a copy under another id is masked too. `train` applies this to every block of scores, before any
+//! strategy.
 
 use crate::Csr;
 
@@ -27,8 +28,8 @@ impl Known<'_> {
     }
 }
 
-/// The keep mask of shared columns, `[B, U]`, 1 or 0: rows are `queries`, columns are the labels `columns`, and
-/// `target[i]` is the column of row i's positive.
+/// The keep mask of shared columns, `[B, U]`, 1 or 0: rows are `queries`, columns are the labels `columns`,
+/// and `target[i]` is the column of row i's positive.
 pub fn known_positives(known: &Known<'_>, queries: &[u32], columns: &[u32], target: &[u32]) -> Vec<f32> {
     let mut by_group: Vec<(u32, u32)> = columns.iter().zip(0..).map(|(&l, j)| (known.group(l), j)).collect();
     by_group.sort_unstable();
@@ -49,8 +50,8 @@ pub fn known_positives(known: &Known<'_>, queries: &[u32], columns: &[u32], targ
     keep
 }
 
-/// The keep mask of each row's own columns, `own` = `[B, own_width]` label ids, the same shape out. None of them is a
-/// target, so all copies of known positives (`positive[i]` included, the one drawn for row i) go.
+/// The keep mask of each row's own columns, `own` = `[B, own_width]` label ids, the same shape out. None of
+/// them is a target, so all copies of known positives (`positive[i]` included, the one drawn for row i) go.
 pub fn own_negatives(known: &Known<'_>, queries: &[u32], positive: &[u32], own: &[u32]) -> Vec<f32> {
     let width = own.len() / queries.len().max(1);
     let mut keep = Vec::with_capacity(own.len());

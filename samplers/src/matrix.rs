@@ -39,8 +39,8 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Rows of ids, borrowed (compressed sparse rows): the labels of each query, the queries of each label, filters.
-/// The ids of a row ascend.
+/// Rows of ids, borrowed (compressed sparse rows): the labels of each query, the queries of each label,
+/// filters. The ids of a row ascend.
 #[derive(Clone, Copy, Debug)]
 pub struct Csr<'a> {
     /// Where each row starts, and the end: `[n + 1]`.

@@ -44,12 +44,13 @@ pub struct Candidates {
     pub own: Vec<u32>,
     /// Own columns of a row (O).
     pub own_width: usize,
-    /// Log of the probability with which each shared column was sampled, `[U]`, for losses that correct for it.
+    /// Log of the probability with which each shared column was sampled, `[U]`, for losses that correct for
+    /// it.
     pub log_q: Option<Vec<f32>>,
 }
 
-/// One of the positives of the query with id `query`, each with the same probability. Of `stream` seed and step
-/// count: the draw of a query depends on nothing else in the batch.
+/// One of the positives of the query with id `query`, each with the same probability. Of `stream` seed and
+/// step count: the draw of a query depends on nothing else in the batch.
 ///
 /// # Panics
 /// If the query has no positive.

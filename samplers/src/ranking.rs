@@ -1,7 +1,7 @@
 //! A number and an id in one word, so that comparing words compares numbers first and ids in ties.
 //!
 //! ```text
-//! ordered(v): the bits of v, all flipped if v < 0, else the sign bit flipped; then u < v ⇔ ordered(u) < ordered(v)
+//! ordered(v)     = the bits of v, flipped if v < 0, else the sign flipped: u < v ⇔ ordered(u) < ordered(v)
 //! rising(v, id)  = ordered(v) · 2³² + id      smaller word = smaller number, then smaller id
 //! best(s, id)    = ordered(s) · 2³² + ¬id     larger word  = larger score,  then smaller id
 //! ```

@@ -1,11 +1,11 @@
 //! Exact search: for each query the k items with the largest inner product.
 //!
 //! ```text
-//! S = Q·Xᵀ, a tile of QUERIES × ITEMS at a time          hits[i] = the k best of row i, score falling, ties by id
+//! S = Q·Xᵀ, a tile of QUERIES × ITEMS at a time      hits[i] = the k best of row i, score falling, then id
 //! ```
-//! Each row holds a pool of at most 2k candidates and a floor below which nothing enters; a full pool is cut to its k
-//! best, which raises the floor: O(1) a score. The product bounds the time (2·d flops a score); memory is one tile of
-//! scores, 8 MiB, whatever the number of items.
+//! Each row holds a pool of at most 2k candidates and a floor below which nothing enters; a full pool is cut
+//! to its k best, which raises the floor: O(1) a score. The product bounds the time (2·d flops a score);
+//! memory is one tile of scores, 8 MiB, whatever the number of items.
 
 use engine::{Engine, Mat, gemm};
 
@@ -47,8 +47,8 @@ impl Hits {
     }
 }
 
-/// The `k` items with the largest inner product for each query, within `limits`. An item whose score is NaN or −∞ is
-/// no hit.
+/// The `k` items with the largest inner product for each query, within `limits`. An item whose score is NaN
+/// or −∞ is no hit.
 ///
 /// # Panics
 /// If the widths differ.

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! z_ij = s_ij/τ + β_ij        Z_i = Σ_j k_ij ω_ij exp(z_ij)        L = (1/Σρ) Σ_i ρ_i (log Z_i − z_i,target)
-//! k keep mask (1 or 0)   ω ≥ 0 weight in the partition   β shift   ρ weight of the row; no edit carries a gradient
+//! k keep mask (1 or 0)     ω ≥ 0 weight in the partition     β shift     ρ weight of the row
 //! ```
-//! Shapers are pure functions of their inputs and are applied in order. The target is never masked.
+//! No edit carries a gradient. Shapers are pure functions of their inputs and are applied in
+//! order. The target is never masked.
 
 use crate::Matrix;
 

@@ -9,8 +9,9 @@
 
 use crate::batch::Batch;
 use crate::exec::Encoded;
+use crate::observer::Observer;
 use crate::trainer::Trainer;
-use autograd::{ParamGrads, Tape, Var, clip};
+use autograd::{Grad, Optimizer, ParamGrads, Tape, Var, clip};
 use data::Split;
 use engine::{Error, Kind, Result, Stream};
 
@@ -73,6 +74,27 @@ impl Trainer {
         self.optimizer.step(&self.engine, &mut self.network.model.params, &grads, report.rate as f32);
         self.advance(batches.len());
         Ok(report)
+    }
+
+    /// The loss and the gradient of the next batch, all parameters one after another, without an update: for tests and
+    /// for the curious.
+    pub fn gradient_of_next_batch(&mut self, observer: &mut dyn Observer) -> (f64, Vec<f64>) {
+        let batches = self.next_batches(observer);
+        let (measured, grads) = self.gradient(&batches[0], self.stream(0));
+        let params = &self.network.model.params;
+        let one = |id| grads.get(id).map_or_else(|| vec![0.0; params.value(id).len()], Grad::to_f64);
+        (measured.loss, params.ids().flat_map(one).collect())
+    }
+
+    /// Runs a batch of the longest texts without an update, so that the pool holds all buffers that a step can need.
+    pub fn warm_up(&mut self) {
+        let queries = self.data.queries(Split::Train);
+        let mut rows = self.train_rows.clone();
+        rows.sort_by_key(|&row| (std::cmp::Reverse(queries.token_count(row as usize)), row));
+        rows.truncate(self.config.train.batch);
+        let bank = self.bank.take();
+        self.gradient(&rows, self.stream(0));
+        self.bank = bank;
     }
 
     /// Stops a run whose numbers have run away, before they reach the parameters.

@@ -7,6 +7,7 @@ use crate::embed::embed;
 use crate::exec::Exec;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
+use crate::step::StepReport;
 use crate::recipes::Parts;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
@@ -141,6 +142,14 @@ impl Trainer {
         let from = self.progress.batch as usize;
         let to = (from + self.config.train.accumulate as usize).min(plan.len());
         (from..to).map(|b| plan.batch(b).to_vec()).collect()
+    }
+    /// Takes the next step of the run.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn next_step(&mut self, observer: &mut dyn Observer) -> Result<StepReport> {
+        let batches = self.next_batches(observer);
+        self.step(&batches)
     }
     /// Counts an update from so many batches.
     pub(crate) fn advance(&mut self, batches: usize) {

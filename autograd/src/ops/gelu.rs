@@ -3,13 +3,17 @@
 //! ```text
 //! exact         Φ(x) = (1 + erf(x/√2)) / 2
 //!               x̄ = ȳ ∘ (Φ(x) + x φ(x)),  φ(x) = e^(−x²/2) / √(2π)
-//! approximate   y = x (1 + t) / 2,  t = tanh u,  u = √(2/π) (x + 0.044715 x³)
-//!               x̄ = ȳ ∘ ((1 + t) + x (1 − t²) u′) / 2,  u′ = √(2/π) (1 + 3 · 0.044715 x²)
+//! approximate   y = x (1 + tanh u) / 2 = x σ(2u),  u = √(2/π) (x + 0.044715 x³)
+//!               x̄ = ȳ ∘ s (1 + x (1 − s) 2u′),  s = σ(2u),  u′ = √(2/π) (1 + 3 · 0.044715 x²)
 //! ```
 //! A model is trained with one of the two and needs the same one here: BERT takes the exact form. Bound by flops: some
 //! 40 an element, in vector code without branches. The input is kept, for y does not determine x.
+//!
+//! The approximate form is computed by the sigmoid: far from zero u′ is in the hundreds, and would make much of what
+//! a tangent lacks to 1. The sigmoid reaches its limits exactly.
 
 use super::Entry;
+use super::sigmoid::sigmoid;
 use crate::gradcheck::{Case, In};
 use crate::tape::{Backward, Forward, Keep, Op, Var};
 use engine::kernels::map::{Map1, Map2, map1, map2};
@@ -93,16 +97,16 @@ impl Map2 for Exact {
 
 struct Approximate;
 
-/// tanh u.
+/// σ(2u).
 #[inline(always)]
 fn bend<T: Real>(x: T) -> T {
-    (T::of(SQRT_FRAC_2_PI) * x * (T::ONE + T::of(CUBIC) * x * x)).tanh()
+    sigmoid(T::of(2.0 * SQRT_FRAC_2_PI) * x * (T::ONE + T::of(CUBIC) * x * x))
 }
 
 impl Map1 for Approximate {
     #[inline(always)]
     fn at<T: Real>(&self, x: T) -> T {
-        T::of(0.5) * x * (T::ONE + bend(x))
+        x * bend(x)
     }
 }
 
@@ -110,9 +114,9 @@ impl Map1 for Approximate {
 impl Map2 for Approximate {
     #[inline(always)]
     fn at<T: Real>(&self, x: T, grad: T) -> T {
-        let t = bend(x);
-        let slope = T::of(SQRT_FRAC_2_PI) * (T::ONE + T::of(3.0 * CUBIC) * x * x);
-        grad * T::of(0.5) * (T::ONE + t + x * (T::ONE - t * t) * slope)
+        let s = bend(x);
+        let slope = T::of(2.0 * SQRT_FRAC_2_PI) * (T::ONE + T::of(3.0 * CUBIC) * x * x);
+        grad * s * (T::ONE + x * (T::ONE - s) * slope)
     }
 }
 
@@ -129,6 +133,22 @@ pub(super) const ENTRY: Entry = Entry {
 mod tests {
     use crate::Tape;
     use engine::{Engine, Tensor};
+
+    #[test]
+    fn far_from_zero_gelu_is_the_identity_or_nothing() {
+        let tape = Tape::new(&Engine::new(1));
+        let x = tape.leaf(Tensor::from_vec([4], vec![-1e4f32, -90.0, 90.0, 1e4]));
+        let (exact, close) = (x.gelu(), x.gelu_tanh());
+        let want = [0.0, 0.0, 90.0, 1e4];
+        assert_eq!(close.value().to_f64(), want);
+        // The f32 error function lacks a ten-millionth to ±1.
+        let near = |y: f64, w: f64, x: f64| (y - w).abs() <= 1e-7 * x.abs();
+        let (x64, exact64) = (x.value().to_f64(), exact.value().to_f64());
+        assert!(exact64.iter().zip(want).zip(x64).all(|((&y, w), x)| near(y, w, x)), "{exact64:?}");
+        let one = Tensor::from_vec([4], vec![1.0f32; 4]);
+        let grads = tape.backward(vec![(close, one)]);
+        assert_eq!(grads.of(x).to_f64(), [0.0, 0.0, 1.0, 1.0]);
+    }
 
     #[test]
     fn gelu_follows_the_table_of_the_normal_law() {

@@ -4,29 +4,43 @@
 use crate::gradcheck::Case;
 
 mod add;
+mod attention;
 mod concat;
 mod detach;
 mod div;
+mod dropout;
 mod exp;
 mod gather;
 mod gelu;
+mod layer_norm;
 mod linear;
 mod log;
 mod logsumexp;
 mod matmul;
 mod mean;
 mod mul;
+mod normalise;
+mod pairwise;
+mod pool;
 mod relu;
 mod reshape;
 mod scale;
 mod sigmoid;
 mod slice;
 mod softmax;
+mod softmax_loss;
 mod softplus;
 mod sub;
 mod sum;
 mod tanh;
 mod top_k;
+mod triplet;
+
+pub use dropout::Dropout;
+pub use pairwise::Pairwise;
+pub use pool::Pool;
+pub use softmax_loss::{SoftmaxLoss, Target};
+pub use triplet::{Triplet, Weighting};
 
 /// An operation in the list.
 pub struct Entry {
@@ -62,4 +76,13 @@ pub const OPS: &[Entry] = &[
     sum::ENTRY,
     tanh::ENTRY,
     top_k::ENTRY,
+    add::ENTRY, //
+    attention::ENTRY,
+    dropout::ENTRY,
+    layer_norm::ENTRY,
+    normalise::ENTRY,
+    pairwise::ENTRY,
+    pool::ENTRY,
+    softmax_loss::ENTRY,
+    triplet::ENTRY,
 ];

@@ -51,9 +51,8 @@ impl TableOptimizer for LazyAdamW {
         // ε before the correction: √v · widen + ε · widen = (√v + ε) · widen.
         step.eps *= step.widen;
         let rows = &grad.rows;
-        let mut outputs = (table.rows_mut(rows), self.m.rows_mut(rows), self.v.rows_mut(rows));
-        let (values, m, v) = (&mut outputs.0, &mut outputs.1, &mut outputs.2);
-        adamw_rows(engine, (values, m, v), grad.values.data(), &step);
+        let [mut values, mut m, mut v] = [table, &mut self.m, &mut self.v].map(|t| t.rows_mut(rows));
+        adamw_rows(engine, [&mut values, &mut m, &mut v], grad.values.data(), &step);
     }
     fn steps(&self) -> u32 {
         self.steps

@@ -93,7 +93,7 @@ fn read_row(
         .as_deref()
         .filter(|s| !s.is_empty())
         .map_or_else(|| vec![all.trim()], |separator| all.split(separator).map(str::trim).collect());
-    build.check_query(split, line, uid)?;
+    build.check_new_query(line, uid)?;
     for name in names.into_iter().filter(|n| !n.is_empty()) {
         let label = match build.labels.find(name) {
             Some(label) => label,

@@ -1,5 +1,6 @@
-//! Filters: pairs `row label` that are left out of ranking, because query and label are the same thing (Mittal et al.,
-//! "DECAF: Deep Extreme Classification with Label Features", WSDM 2021, use them for reciprocal pairs).
+//! Filters: pairs `row label` that are left out of ranking, because query and label are the same thing
+//! (Mittal et al., "DECAF: Deep Extreme Classification with Label Features", WSDM 2021, use them for
+//! reciprocal pairs).
 
 use super::find_file;
 use crate::build::{Build, Split};

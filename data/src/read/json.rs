@@ -6,6 +6,8 @@ use engine::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
+const HELP: &str = r#"one object a line, such as {"uid": "q1", "title": "some text", "target_ind": [0, 7]}"#;
+
 /// A row with all the names that its fields go by. Unknown fields are ignored.
 #[derive(Deserialize)]
 #[serde(expecting = "a JSON object")]
@@ -27,6 +29,10 @@ impl Row {
     /// # Errors
     /// `Kind::Input` with the column, when it is no JSON or a field has the wrong type.
     pub(crate) fn parse(line: &Line) -> Result<Row> {
+        if line.text.trim_start().starts_with('[') {
+            // The library would take an array for an object whose fields come in order.
+            return Err(line.error("a JSON array, an object was expected").help(HELP));
+        }
         serde_json::from_str(line.text).map_err(|e| invalid(line, &e))
     }
     /// The uid as text.
@@ -77,6 +83,5 @@ fn invalid(line: &Line, e: &serde_json::Error) -> engine::Error {
         serde_json::error::Category::Data => format!("unexpected field: {why}"),
         _ => format!("invalid JSON: {why}"),
     };
-    let help = r#"one object a line, such as {"uid": "q1", "title": "some text", "target_ind": [0, 7]}"#;
-    line.error_at(at.min(line.text.len()), message).help(help)
+    line.error_at(at.min(line.text.len()), message).help(HELP)
 }

@@ -1,5 +1,5 @@
-//! The sparse layout: `trn_X_Y.txt` and `tst_X_Y.txt` with a header `rows columns` and rows of `label:value`, beside
-//! raw texts, one a line.
+//! The sparse layout: `trn_X_Y.txt` and `tst_X_Y.txt` with a header `rows columns` and rows of
+//! `label:value`, beside raw texts, one a line.
 
 use super::{find_file, need_file};
 use crate::build::{Build, Split, Text, Uid, relevance};

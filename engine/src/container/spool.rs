@@ -1,6 +1,7 @@
 //! Numbers that wait on disk until they are needed: appended one by one, then read in place.
 //!
-//! A writer that fills a dozen sections at once cannot write them one after another, and may not hold them in memory.
+//! A writer that fills a dozen sections at once cannot write them one after another, and may not hold them
+//! in memory.
 
 use super::view::View;
 use super::{Plain, bytes_of};
@@ -25,7 +26,8 @@ pub struct Spool<T> {
 pub type Spooled<T> = View<T>;
 
 impl<T: Plain> Spool<T> {
-    /// A spool in the folder of `beside`, so that it fills the same disk as the file that it will become part of.
+    /// A spool in the folder of `beside`, so that it fills the same disk as the file that it will become
+    /// part of.
     ///
     /// Its name is removed at once: the file vanishes with the last handle, even after a crash.
     ///
@@ -63,8 +65,8 @@ impl<T: Plain> Spool<T> {
         if self.len == 0 {
             return Ok(View::default());
         }
-        // SAFETY: the file has no name and its only handle is ours, so nobody can write or truncate it while it is
-        // mapped.
+        // SAFETY: the file has no name and its only handle is ours, so nobody can write or truncate it
+        // while it is mapped.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(&path, e))?;
         Ok(View::new(Arc::new(map), 0, self.len))
     }

@@ -93,7 +93,8 @@ fn every_flipped_bit_is_noticed_or_means_the_same() {
             }
         }
     }
-    // Sections of 12, 11, 0, 16 and 2 bytes; each but the empty one is followed by zeros up to the next multiple of 64.
+    // Sections of 12, 11, 0, 16 and 2 bytes; each but the empty one is followed by zeros up to the next
+    // multiple of 64.
     assert_eq!(padding, 3 * (4 * 64 - 12 - 11 - 16 - 2));
 }
 
@@ -170,7 +171,8 @@ fn an_abandoned_writer_leaves_the_old_file_and_nothing_else() {
     );
 }
 
-/// A rename onto a folder fails after everything was written: the last moment at which something can go wrong.
+/// A rename onto a folder fails after everything was written: the last moment at which something can go
+/// wrong.
 #[test]
 fn a_failing_commit_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();

@@ -14,8 +14,9 @@ pub(super) fn cast<T: Plain>(map: &Mmap, offset: usize, len: usize) -> &[T] {
     let bytes = len.checked_mul(size_of::<T>()).expect("a checked section is shorter than the address space");
     let part = &map[offset..offset + bytes];
     assert!(part.as_ptr().cast::<T>().is_aligned(), "a section is not aligned to its numbers");
-    // SAFETY: the slice index above proves that the bytes lie inside the mapping, the assertion that they are aligned;
-    // `Plain` is sealed to types for which every bit pattern is valid; the lifetime is that of the mapping's borrow.
+    // SAFETY: the slice index above proves that the bytes lie inside the mapping, the assertion that they
+    // are aligned; `Plain` is sealed to types for which every bit pattern is valid; the lifetime is that of
+    // the mapping's borrow.
     unsafe { std::slice::from_raw_parts(part.as_ptr().cast::<T>(), len) }
 }
 

@@ -1,4 +1,5 @@
-//! Writing a container: streaming, a fixed amount of memory, and either whole under its name or not there at all.
+//! Writing a container: streaming, a fixed amount of memory, and either whole under its name or not there
+//! at all.
 
 use super::{ALIGN, HEADER, KIND, MAGIC, NAME, Plain, ROW, Scalar, Section, VERSION, bytes_of};
 use crate::{Error, Result};
@@ -9,8 +10,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Writes a container under a temporary name beside its target; [`Writer::commit`] gives it its name.
 ///
-/// Dropped without `commit`, it removes the temporary file: whatever fails on the way leaves nothing behind, and an
-/// older file under the target's name stays as it is.
+/// Dropped without `commit`, it removes the temporary file: whatever fails on the way leaves nothing
+/// behind, and an older file under the target's name stays as it is.
 pub struct Writer {
     target: PathBuf,
     temporary: PathBuf,
@@ -175,7 +176,8 @@ fn fixed<const N: usize>(text: &str) -> [u8; N] {
     field
 }
 
-/// A new file beside `target`, with the first free name: a leftover of a killed process is never written over.
+/// A new file beside `target`, with the first free name: a leftover of a killed process is never written
+/// over.
 pub(super) fn create_temporary(target: &Path, read: bool) -> Result<(PathBuf, File)> {
     let Some(name) = target.file_name() else {
         return Err(Error::input("this path cannot be the name of a file").at(target));

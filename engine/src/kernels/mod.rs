@@ -17,17 +17,24 @@ macro_rules! for_real {
 
 pub mod adagrad;
 pub mod adamw;
+pub mod attention;
 pub mod broadcast;
+pub mod dropout;
 pub mod given;
 pub mod lanes;
+pub mod layer_norm;
 pub mod linear;
 pub mod logsumexp;
 pub mod map;
 pub mod matmul;
 pub mod mean;
+pub mod normalise;
+pub mod pool;
 pub mod rows;
 pub mod sgd;
 pub mod slice;
 pub mod softmax;
+pub mod softmax_loss;
 pub mod squares;
 pub mod top_k;
+pub mod triplet;

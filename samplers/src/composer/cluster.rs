@@ -1,17 +1,39 @@
-//! **NGAME batches**: queries that lie near each other share a batch, so that the positives of one are hard negatives
-//! of the others, at no extra cost. (Dahiya et al., "NGAME: Negative Mining-aware Mini-batching for Extreme
-//! Classification", WSDM 2023.)
+//! **NGAME batches**: queries that lie near each other share a batch, so that the positives of one are hard
+//! negatives of the others, at no extra cost. (Dahiya et al., "NGAME: Negative Mining-aware Mini-batching for
+//! Extreme Classification", WSDM 2023.)
 //!
 //! ```text
-//! stored embeddings [N, d] ──► balanced clusters ──► shuffle the clusters ──► lay them end to end ──► cut by B
-//!     every few epochs           (composer::tree)       every epoch            c₅ c₂ c₉ …           | batch | …
+//! stored embeddings ──► balanced clusters ──► shuffle the clusters ──► lay end to end ──► cut by B
+//!     [N, d]          every few epochs          every epoch          c₅ c₂ c₉ …       | batch | …
 //! ```
-//! A batch then holds about B / size whole clusters: each query meets size − 1 neighbours and B − size random others.
-//! If label l is a hard negative of query i, some query j with label l lies near i; clusters bring i and j together,
-//! and l stands in the batch as j's positive. No index, no search, no extra text is encoded.
+//! A batch then holds about B / size whole clusters: each query meets size − 1 neighbours and B − size random
+//! others. If label l is a hard negative of query i, some query j with label l lies near i; clusters bring i
+//! and j together, and l stands in the batch as j's positive. No index, no search, no extra text is encoded.
 //!
-//! Before the first clustering every query is a cluster of its own: plain shuffling. The published code installs new
-//! clusters one epoch late (it rewrites the order at the end of an epoch); here they take effect at once.
+//! Before the first clustering every query is a cluster of its own: plain shuffling. The published code
+//! installs new clusters one epoch late (it rewrites the order at the end of an epoch); here they take effect
+//! at once.
+//!
+//! ```
+//! use engine::{Engine, Stream};
+//! use samplers::composer::schedule::Schedule;
+//! use samplers::{Cluster, Composer, Cut, Last, Matrix, Snapshot};
+//!
+//! // Six queries around the circle, three pairs of neighbours; two random epochs, then clusters of three.
+//! let angle = [0.0f32, 2.1, 4.2, 0.1, 2.2, 4.3];
+//! let stored: Vec<f32> = angle.iter().flat_map(|a| [a.cos(), a.sin()]).collect();
+//! let cut = Cut { batch: 3, last: Last::Keep };
+//! let mut composer = Cluster::new((0..6).collect(), cut, Schedule::fixed(3, 2, 5)?);
+//! assert!(composer.need(1).is_nothing());
+//! assert!(composer.need(2).queries);
+//!
+//! let told = Snapshot { made_at_step: 40, queries: Some(Matrix::new(&stored, 2)), labels: None };
+//! composer.refresh(&Engine::new(1), 2, &told, Stream::new(1, 0));
+//! assert!(composer.need(2).is_nothing() && composer.need(6).is_nothing() && composer.need(7).queries);
+//! assert_eq!(composer.clusters().1, [3, 6]); // two clusters of three
+//! assert_eq!(composer.plan(2, Stream::new(1, 0)).len(), 2);
+//! # Ok::<(), engine::Error>(())
+//! ```
 
 use engine::{Engine, Error, Kind, Result, Stream};
 
@@ -34,7 +56,8 @@ impl Cluster {
     pub fn new(rows: Vec<u32>, cut: Cut, schedule: Schedule) -> Cluster {
         Cluster { rows, cut, schedule, state: State::default() }
     }
-    /// The clusters in force: query ids, cluster after cluster, and where each ends. Empty while batches are random.
+    /// The clusters in force: query ids, cluster after cluster, and where each ends. Empty while batches are
+    /// random.
     pub fn clusters(&self) -> (&[u32], &[u32]) {
         (&self.state.order, &self.state.ends)
     }
@@ -81,7 +104,8 @@ impl Composer for Cluster {
         };
         let none = state.order.is_empty() && state.ends.is_empty();
         let whole = state.ends.is_sorted() && state.ends.last().copied() == Some(state.order.len() as u32);
-        if !none && !(whole && sorted(&state.order) == sorted(&self.rows)) {
+        let ours = whole && sorted(&state.order) == sorted(&self.rows);
+        if !(none || ours) {
             let why = "the checkpoint's clusters are not a partition of the training queries";
             return Err(Error::new(Kind::Damaged, why).help("was the data set or the split changed since?"));
         }

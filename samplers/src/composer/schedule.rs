@@ -5,9 +5,10 @@
 //! leaves      2^D,   D = min( ⌈log₂(N / s)⌉, ⌊log₂ N⌋ )              real mean size N / 2^D, in (s/2, s]
 //! clusters are made anew at the first epoch of the list and every `refresh` epochs after it
 //! ```
-//! Small clusters put few hard negatives in a batch while the encoder, and so the clusters, are still poor; large
-//! ones put many. Source: Dahiya et al., "NGAME: Negative Mining-aware Mini-batching for Extreme Classification",
-//! WSDM 2023, and its published code, which rounds the number of leaves up to a power of two, as here.
+//! Small clusters put few hard negatives in a batch while the encoder, and so the clusters, are still poor;
+//! large ones put many. Source: Dahiya et al., "NGAME: Negative Mining-aware Mini-batching for Extreme
+//! Classification", WSDM 2023, and its published code, which rounds the number of leaves up to a power of
+//! two, as here.
 
 use engine::{Error, Result};
 
@@ -19,8 +20,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// `sizes` are (from epoch, wished cluster size) with rising epochs; `refresh` is the number of epochs between
-    /// two clusterings.
+    /// `sizes` are (from epoch, wished cluster size) with rising epochs; `refresh` is the number of epochs
+    /// between two clusterings.
     ///
     /// # Errors
     /// If the list is empty, its epochs do not rise, a size is 0, or `refresh` is 0.
@@ -37,8 +38,8 @@ impl Schedule {
         }
         Ok(Schedule { sizes, refresh })
     }
-    /// For a run of a few epochs: `warm_up` random epochs, then sizes 4, 8, 16, 32, one epoch each, new clusters
-    /// every epoch. An encoder that was trained before needs no warm-up.
+    /// For a run of a few epochs: `warm_up` random epochs, then sizes 4, 8, 16, 32, one epoch each, new
+    /// clusters every epoch. An encoder that was trained before needs no warm-up.
     pub fn short(warm_up: u32) -> Schedule {
         Schedule { sizes: (0..4).map(|i| (warm_up + i, 4 << i)).collect(), refresh: 1 }
     }
@@ -46,12 +47,13 @@ impl Schedule {
     pub fn fixed(size: u32, warm_up: u32, refresh: u32) -> Result<Schedule> {
         Schedule::new(vec![(warm_up, size)], refresh)
     }
-    /// The published 300 epochs of NGAME for LF-AmazonTitles-131K: 10 random epochs, sizes doubling from 2 to 512,
-    /// new clusters every 5 epochs.
+    /// The published 300 epochs of NGAME for LF-AmazonTitles-131K: 10 random epochs, sizes doubling from 2 to
+    /// 512, new clusters every 5 epochs.
     pub fn ngame_300() -> Schedule {
         Schedule::doubling(2, &[10, 20, 25, 50, 75, 100, 125, 150, 200])
     }
-    /// The published 300 epochs of its successor DEXA (Dahiya et al., KDD 2023): sizes doubling from 8 to 1024.
+    /// The published 300 epochs of its successor DEXA (Dahiya et al., KDD 2023): sizes doubling from 8 to
+    /// 1024.
     pub fn dexa_300() -> Schedule {
         Schedule::doubling(8, &[10, 25, 50, 75, 100, 125, 150, 200])
     }
@@ -70,8 +72,8 @@ impl Schedule {
     }
 }
 
-/// The depth D of the tree that cuts `rows` rows into clusters of about `size`: the smallest with 2^D·size ≥ rows,
-/// and no more than leaves every cluster a row.
+/// The depth D of the tree that cuts `rows` rows into clusters of about `size`: the smallest with 2^D·size ≥
+/// rows, and no more than leaves every cluster a row.
 pub fn depth(rows: usize, size: usize) -> u32 {
     let leaves = rows.div_ceil(size.max(1)).max(1);
     leaves.next_power_of_two().ilog2().min(rows.max(1).ilog2())

@@ -9,9 +9,10 @@
 //!          O = (Σ_{r∈0} u_r·c₀ + Σ_{r∈1} u_r·c₁) / n = (|m₀| + |m₁|) / n
 //! until    O grows by less than 10⁻⁴
 //! ```
-//! The published code (pyxclib, used by NGAME) sorts g; a selection of the ⌈n/2⌉-th finds the same sides in O(n).
-//! A pass reads every row twice and does 4·n·d flops: memory bounds it. Rows are read in place, in rising order of
-//! their ids, and summed in chunks cut by size, so the sides do not depend on the number of threads.
+//! The published code (pyxclib, used by NGAME) sorts g; a selection of the ⌈n/2⌉-th finds the same sides in
+//! O(n). A pass reads every row twice and does 4·n·d flops: memory bounds it. Rows are read in place, in
+//! rising order of their ids, and summed in chunks cut by size, so the sides do not depend on the number of
+//! threads.
 
 use engine::Engine;
 

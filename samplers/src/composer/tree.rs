@@ -1,4 +1,4 @@
-//! Balanced clusters: a complete binary tree of [balanced splits](super::split()).
+//! Balanced clusters: a complete binary tree of [balanced splits](mod@super::split).
 //!
 //! ```text
 //! level 0    all N rows
@@ -6,9 +6,9 @@
 //!   …
 //! level D    2^D leaves, the clusters, each of ⌊N/2^D⌋ or ⌈N/2^D⌉ rows
 //! ```
-//! Cost: D levels × some five passes × 4·N·d flops. The random start of a split is keyed by (seed, epoch, level,
-//! cluster), so no split waits for another: large ones are done one by one by all threads together, small ones, with
-//! all their descendants, side by side.
+//! Cost: D levels × some five passes × 4·N·d flops. The random start of a split is keyed by (seed, epoch,
+//! level, cluster), so no split waits for another: large ones are done one by one by all threads together,
+//! small ones, with all their descendants, side by side.
 
 use engine::{Engine, Stream};
 
@@ -169,6 +169,19 @@ mod tests {
         assert_eq!(made(1, 2), made(1, 2));
         assert_ne!(made(1, 2), made(1, 3));
         assert_ne!(made(1, 2), made(2, 2));
+    }
+
+    #[test]
+    fn a_split_starts_from_two_distinct_rows_of_its_node() {
+        let (rows, scale) = (Matrix::new(&[1.0; 5], 1), [1.0; 5]);
+        let tree = Tree { sphere: Sphere { rows, scale: &scale }, depth: 1, stream: Stream::new(1, 0) };
+        let mut pairs = std::collections::BTreeSet::new();
+        for index in 0..500 {
+            let [a, b] = tree.start(&Node { ids: vec![0, 2, 4], level: 0, index });
+            assert!(a != b && a % 2 == 0 && b % 2 == 0);
+            pairs.insert((a, b));
+        }
+        assert_eq!(pairs.len(), 6, "every ordered pair turns up");
     }
 
     #[test]

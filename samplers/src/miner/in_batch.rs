@@ -1,10 +1,11 @@
-//! In-batch negatives: the positives of the others. B texts are encoded, each row meets U − 1 negatives, for free.
+//! In-batch negatives: the positives of the others. B texts are encoded, each row meets U − 1 negatives, for
+//! free.
 //!
 //! ```text
 //! shared = the distinct labels of (π(1) … π(B)), ascending         target[i] = the column of π(i)
 //! ```
-//! The published NGAME code keeps duplicates (B columns) and masks them; one column for each label gives the same
-//! negatives and encodes less.
+//! The published NGAME code keeps duplicates (B columns) and masks them; one column for each label gives the
+//! same negatives and encodes less.
 
 use engine::Stream;
 

@@ -69,6 +69,13 @@ mod tests {
     }
 
     #[test]
+    fn the_target_does_not_count_among_the_k() {
+        let mut keep = [1.0; 5];
+        k_hardest(&Scores { values: Matrix::new(&SCORES[..5], 5), target: &[0] }, 1, &mut keep);
+        assert_eq!(keep, [1.0, 0.0, 1.0, 0.0, 0.0]);
+    }
+
+    #[test]
     fn a_masked_column_is_never_brought_back() {
         let mask = [0, 1, 1, 0, 1, 1, 0, 0, 0, 1];
         assert_eq!(kept(1, mask), [0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);

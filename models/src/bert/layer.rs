@@ -1,0 +1,80 @@
+//! One layer, post-norm (Vaswani et al. 2017; Devlin et al. 2019):
+//!
+//! ```text
+//! a = LN(x + dropout(W_o attention(W_q x, W_k x, W_v x) + b_o))        x, a, y  [T, d]
+//! y = LN(a + dropout(W_2 φ(W_1 a + b_1) + b_2))
+//! ```
+//! A pure function of x and the sixteen parameters, so that it can run again in backward.
+
+use super::config::{Activation, Config, Family};
+use crate::streams::{Site, dropout};
+use autograd::{Dropout, Var};
+use engine::{Places, Stream};
+use std::sync::Arc;
+
+/// What a layer needs besides numbers.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    heads: usize,
+    eps: f64,
+    activation: Activation,
+    starts: Arc<[u32]>,
+    probabilities: Option<Dropout>,
+    attention: Option<Dropout>,
+    feed_forward: Option<Dropout>,
+}
+
+impl Layer {
+    pub(super) fn new(
+        config: &Config,
+        number: usize,
+        starts: &Arc<[u32]>,
+        stream: Option<Stream>,
+        places: &Arc<Places>,
+    ) -> Layer {
+        let hidden = config.hidden_dropout;
+        let behind_attention = if config.family == Family::DistilBert { 0.0 } else { hidden };
+        let drop = |site, rate| dropout(stream, site, rate, places);
+        Layer {
+            heads: config.size.heads,
+            eps: config.eps,
+            activation: config.activation,
+            starts: starts.clone(),
+            probabilities: drop(Site::Probabilities(number), config.attention_dropout),
+            attention: drop(Site::Attention(number), behind_attention),
+            feed_forward: drop(Site::FeedForward(number), hidden),
+        }
+    }
+    /// `inputs`: x `[T, d]`, then weight and bias of query, key, value, attention output, norm, up, down, norm.
+    pub(super) fn run<'t>(&self, inputs: &[Var<'t>]) -> Var<'t> {
+        let &[x, wq, bq, wk, bk, wv, bv, wo, bo, gain_a, bias_a, w1, b1, w2, b2, gain_y, bias_y] = inputs
+        else {
+            unreachable!("a layer takes its input and sixteen parameters");
+        };
+        let tape = x.tape();
+        let a = tape.scope(|| {
+            let (q, k, v) = (x.linear(wq, Some(bq)), x.linear(wk, Some(bk)), x.linear(wv, Some(bv)));
+            let mixed = q.attention(k, v, self.starts.clone(), self.heads, self.probabilities.clone());
+            (x + dropped(mixed.linear(wo, Some(bo)), &self.attention)).layer_norm(gain_a, bias_a, self.eps)
+        });
+        tape.scope(|| {
+            let inner = self.activated(a.linear(w1, Some(b1)));
+            (a + dropped(inner.linear(w2, Some(b2)), &self.feed_forward)).layer_norm(gain_y, bias_y, self.eps)
+        })
+    }
+    fn activated<'t>(&self, x: Var<'t>) -> Var<'t> {
+        match self.activation {
+            Activation::Gelu => x.gelu(),
+            Activation::GeluTanh => x.gelu_tanh(),
+            Activation::Relu => x.relu(),
+        }
+    }
+}
+
+/// x with some entries dropped.
+pub(super) fn dropped<'t>(x: Var<'t>, dropout: &Option<Dropout>) -> Var<'t> {
+    match dropout {
+        Some(dropout) => x.dropout(dropout),
+        None => x,
+    }
+}

@@ -1,0 +1,75 @@
+//! What every encoder does: packed texts in, one vector a text out.
+
+use autograd::{ParamId, Params, Tape, Var};
+use engine::{Packed, Stream};
+use std::fmt;
+
+use crate::layout::Entry;
+
+/// Where an encoder runs: the tape of this step, the numbers, and how.
+#[derive(Clone, Copy)]
+pub struct Scope<'t> {
+    /// Records the operations.
+    pub tape: &'t Tape,
+    /// The learned numbers.
+    pub params: &'t Params,
+    /// Seed and step of the dropout masks (the tag is the encoder's); none in evaluation.
+    pub dropout: Option<Stream>,
+    /// Forget the inside of each layer and run it again in backward: less memory, a third more time.
+    pub recompute: bool,
+}
+
+impl<'t> Scope<'t> {
+    /// Without dropout, everything kept.
+    pub fn new(tape: &'t Tape, params: &'t Params) -> Scope<'t> {
+        Scope { tape, params, dropout: None, recompute: false }
+    }
+    /// The leaf of a parameter.
+    #[track_caller]
+    pub fn param(&self, id: ParamId) -> Var<'t> {
+        self.tape.param(self.params, id)
+    }
+}
+
+impl fmt::Debug for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scope(dropout {:?}, recompute {})", self.dropout, self.recompute)
+    }
+}
+
+/// A text encoder. It holds ids of parameters; [`Params`] holds the numbers.
+pub trait Encoder: fmt::Debug + Send + Sync {
+    /// The length of a vector.
+    fn width(&self) -> usize;
+    /// The longest text, in tokens.
+    fn tokens_max(&self) -> usize;
+    /// Its parameters, in the order of its layout.
+    fn params(&self) -> &[ParamId];
+    /// Encodes texts: `[B, width]`, rows of length 1 unless the model says otherwise. Text `i` of the pack has dropout
+    /// slot `first_slot + i`: a batch encoded in parts gets the masks of the whole.
+    ///
+    /// # Panics
+    /// If a text is longer than [`Encoder::tokens_max`]; the reader of the texts cuts them.
+    #[track_caller]
+    fn encode<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Var<'t>;
+    /// Floating-point operations of the forward for one token of a text of `length` tokens. Backward costs twice that,
+    /// and once more with recompute.
+    fn flops_per_token(&self, length: f64) -> f64;
+    /// Bytes that a training tape holds between the forward of these texts and its backward; with recompute, also the
+    /// inside of the one layer that lives again.
+    fn activation_bytes(&self, text: &Packed, recompute: bool) -> usize;
+    /// Bytes that backward needs at its peak besides, gradients of parameters not counted.
+    fn working_bytes(&self, text: &Packed) -> usize;
+}
+
+/// The ids of the parameters of a layout.
+#[track_caller]
+pub(crate) fn ids(layout: &[Entry], params: &Params) -> Vec<ParamId> {
+    let find = |entry: &Entry| {
+        let id = params.find(&entry.name);
+        let id = id.unwrap_or_else(|| panic!("the encoder has no parameter `{}`", entry.name));
+        assert_eq!(params.value(id).shape(), entry.shape, "the parameter `{}` has another shape", entry.name);
+        id
+    };
+    layout.iter().map(find).collect()
+}

@@ -1,0 +1,197 @@
+//! `config.json`: the facts of a transformer, in the keys of its family.
+
+use super::json;
+use crate::bert::{Activation, Config, Family, Size};
+use autograd::Pool;
+use engine::{Error, Result};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// The keys of BERT and RoBERTa, and those of DistilBERT where it has its own.
+#[derive(Deserialize)]
+struct File {
+    model_type: Option<String>,
+    vocab_size: Option<u64>,
+    #[serde(alias = "dim")]
+    hidden_size: Option<u64>,
+    #[serde(alias = "n_layers")]
+    num_hidden_layers: Option<u64>,
+    #[serde(alias = "n_heads")]
+    num_attention_heads: Option<u64>,
+    #[serde(alias = "hidden_dim")]
+    intermediate_size: Option<u64>,
+    max_position_embeddings: Option<u64>,
+    type_vocab_size: Option<u64>,
+    pad_token_id: Option<u64>,
+    #[serde(alias = "activation")]
+    hidden_act: Option<String>,
+    layer_norm_eps: Option<f64>,
+    #[serde(alias = "dropout")]
+    hidden_dropout_prob: Option<f64>,
+    #[serde(alias = "attention_dropout")]
+    attention_probs_dropout_prob: Option<f64>,
+    position_embedding_type: Option<String>,
+    is_decoder: Option<bool>,
+}
+
+/// Reads and checks `config.json`. Pooling and normalisation stand in other files.
+///
+/// # Errors
+/// `Input` for a family that we do not have, a missing key, or a size beyond its limit: with path and key.
+pub(super) fn read(path: &Path, pooling: Pool, normalise: bool) -> Result<Config> {
+    let file: File = json::read(path)?;
+    let family = family(path, file.model_type.as_deref())?;
+    if file.position_embedding_type.as_deref().is_some_and(|kind| kind != "absolute") {
+        return Err(Error::input("`position_embedding_type` is not `absolute`: not supported").at(path));
+    }
+    if file.is_decoder == Some(true) {
+        return Err(Error::input("`is_decoder` is true: not an encoder").at(path));
+    }
+    let size = |key: &str, value: Option<u64>, most: u64| sized(path, key, value, 1, most);
+    let (layers, width) = (
+        size("num_hidden_layers", file.num_hidden_layers, 128)?,
+        size("hidden_size", file.hidden_size, 16_384)?,
+    );
+    let heads = size("num_attention_heads", file.num_attention_heads, 16_384)?;
+    if width % heads != 0 {
+        let message = format!("`num_attention_heads` {heads} does not divide `hidden_size` {width}");
+        return Err(Error::input(message).at(path));
+    }
+    let ffn = size("intermediate_size", file.intermediate_size, 65_536)?;
+    let vocab = size("vocab_size", file.vocab_size, 2_000_000)?;
+    let positions = size("max_position_embeddings", file.max_position_embeddings, 1 << 20)?;
+    let types = match family {
+        Family::DistilBert => 0,
+        _ => sized(path, "type_vocab_size", file.type_vocab_size.or(Some(2)), 0, 1024)?,
+    };
+    let shifted = matches!(family, Family::Roberta | Family::XlmRoberta);
+    let pad = sized(path, "pad_token_id", file.pad_token_id.or(Some(shifted.into())), 0, 2_000_000)?;
+    if shifted && pad + 1 >= positions {
+        let message =
+            format!("`pad_token_id` {pad} leaves no position of `max_position_embeddings` {positions}");
+        return Err(Error::input(message).at(path));
+    }
+    Ok(Config {
+        family,
+        size: Size { layers, width, heads, ffn },
+        vocab,
+        positions,
+        types,
+        pad: pad as u32,
+        activation: activation(path, file.hidden_act.as_deref())?,
+        eps: ratio(path, "layer_norm_eps", file.layer_norm_eps.unwrap_or(1e-12))?,
+        hidden_dropout: ratio(path, "hidden_dropout_prob", file.hidden_dropout_prob.unwrap_or(0.1))? as f32,
+        attention_dropout: ratio(
+            path,
+            "attention_probs_dropout_prob",
+            file.attention_probs_dropout_prob.unwrap_or(0.1),
+        )? as f32,
+        pooling,
+        normalise,
+    })
+}
+
+fn family(path: &Path, name: Option<&str>) -> Result<Family> {
+    match name {
+        Some("bert") => Ok(Family::Bert),
+        Some("distilbert") => Ok(Family::DistilBert),
+        Some("roberta") => Ok(Family::Roberta),
+        Some("xlm-roberta") => Ok(Family::XlmRoberta),
+        Some(other) => Err(Error::input(format!("`model_type` is `{other}`"))
+            .at(path)
+            .help("supported are bert, distilbert, roberta and xlm-roberta")),
+        None => Err(Error::input("`model_type` is missing").at(path)),
+    }
+}
+
+fn activation(path: &Path, name: Option<&str>) -> Result<Activation> {
+    match name {
+        None | Some("gelu" | "gelu_python") => Ok(Activation::Gelu),
+        Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast") => Ok(Activation::GeluTanh),
+        Some("relu") => Ok(Activation::Relu),
+        Some(other) => Err(Error::input(format!("`hidden_act` is `{other}`"))
+            .at(path)
+            .help("supported are gelu, gelu_new, gelu_pytorch_tanh and relu")),
+    }
+}
+
+/// A size within its limits, so that a hostile file cannot make us allocate.
+fn sized(path: &Path, key: &str, value: Option<u64>, least: u64, most: u64) -> Result<usize> {
+    match value {
+        Some(value) if (least..=most).contains(&value) => Ok(value as usize),
+        Some(value) => {
+            Err(Error::input(format!("`{key}` is {value}; it must be between {least} and {most}")).at(path))
+        }
+        None => Err(Error::input(format!("`{key}` is missing")).at(path)),
+    }
+}
+
+fn ratio(path: &Path, key: &str, value: f64) -> Result<f64> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::input(format!("`{key}` is {value}; it must be at least 0 and below 1")).at(path))
+}
+
+/// `config.json` as transformers writes it.
+pub(super) fn write(config: &Config) -> Value {
+    let Size { layers, width, heads, ffn } = config.size;
+    let act = match config.activation {
+        Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu_new",
+        Activation::Relu => "relu",
+    };
+    let (hidden_dropout, attention_dropout) = (shown(config.hidden_dropout), shown(config.attention_dropout));
+    if config.family == Family::DistilBert {
+        return json!({
+            "architectures": ["DistilBertModel"],
+            "model_type": "distilbert",
+            "vocab_size": config.vocab,
+            "dim": width,
+            "n_layers": layers,
+            "n_heads": heads,
+            "hidden_dim": ffn,
+            "activation": act,
+            "max_position_embeddings": config.positions,
+            "dropout": hidden_dropout,
+            "attention_dropout": attention_dropout,
+            "initializer_range": 0.02,
+            "pad_token_id": config.pad,
+            "qa_dropout": 0.1,
+            "seq_classif_dropout": 0.2,
+            "sinusoidal_pos_embds": false,
+            "torch_dtype": "float32",
+        });
+    }
+    let (architecture, model_type) = match config.family {
+        Family::Roberta => ("RobertaModel", "roberta"),
+        Family::XlmRoberta => ("XLMRobertaModel", "xlm-roberta"),
+        _ => ("BertModel", "bert"),
+    };
+    json!({
+        "architectures": [architecture],
+        "model_type": model_type,
+        "vocab_size": config.vocab,
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": ffn,
+        "hidden_act": act,
+        "max_position_embeddings": config.positions,
+        "type_vocab_size": config.types,
+        "layer_norm_eps": config.eps,
+        "hidden_dropout_prob": hidden_dropout,
+        "attention_probs_dropout_prob": attention_dropout,
+        "initializer_range": 0.02,
+        "pad_token_id": config.pad,
+        "position_embedding_type": "absolute",
+        "use_cache": true,
+        "torch_dtype": "float32",
+    })
+}
+
+/// A rate as a person wrote it: 0.1, not 0.10000000149011612.
+fn shown(rate: f32) -> Value {
+    serde_json::from_str(&rate.to_string()).unwrap_or_else(|_| json!(rate))
+}

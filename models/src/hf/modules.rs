@@ -1,0 +1,152 @@
+//! `modules.json` and the folders that it names: what follows the transformer, and which kind of model this is.
+
+use super::json;
+use autograd::Pool;
+use engine::{Error, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::path::{Component, Path, PathBuf};
+
+/// What a sentence-transformers directory says about its modules.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Modules {
+    pub(super) kind: Kind,
+    /// The folder of the first module: weights and tokenizer.
+    pub(super) folder: PathBuf,
+    pub(super) pooling: Pool,
+    pub(super) normalise: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Transformer,
+    Static,
+}
+
+#[derive(Deserialize)]
+struct Module {
+    #[serde(rename = "type")]
+    class: String,
+    path: String,
+}
+
+/// Reads `modules.json`. Without it a directory is a plain transformer: mean pooling and no normalisation, as
+/// sentence-transformers has it.
+pub(super) fn read(dir: &Path) -> Result<Modules> {
+    let path = dir.join("modules.json");
+    let Some(list) = json::read_if_there::<Vec<Module>>(&path)? else {
+        let (kind, folder) = (Kind::Transformer, dir.to_owned());
+        return Ok(Modules { kind, folder, pooling: Pool::Mean, normalise: false });
+    };
+    let mut found: Option<Modules> = None;
+    let mut pooled = false;
+    for (i, module) in list.iter().enumerate() {
+        // The module paths of releases differ; the class name is the same in all.
+        let class = module.class.rsplit('.').next().unwrap_or_default();
+        let folder = inside(dir, &path, &module.path)?;
+        match (class, &mut found) {
+            ("Transformer", None) => {
+                let (kind, pooling) = (Kind::Transformer, Pool::Mean);
+                found = Some(Modules { kind, folder, pooling, normalise: false });
+            }
+            ("StaticEmbedding", None) => {
+                let (kind, pooling) = (Kind::Static, Pool::Mean);
+                found = Some(Modules { kind, folder, pooling, normalise: false });
+            }
+            ("Pooling", Some(modules))
+                if modules.kind == Kind::Transformer && !pooled && !modules.normalise =>
+            {
+                modules.pooling = pooling(&folder.join("config.json"))?;
+                pooled = true;
+            }
+            ("Normalize", Some(modules)) => modules.normalise = true,
+            _ => {
+                let message = format!("module {i} is `{}`, which we cannot follow there", module.class);
+                let help = "supported are Transformer, Pooling, Normalize, and StaticEmbedding, Normalize";
+                return Err(Error::input(message).at(&path).help(help));
+            }
+        }
+    }
+    match found {
+        Some(modules) if pooled || modules.kind == Kind::Static => Ok(modules),
+        Some(_) => Err(Error::input("there is no Pooling module").at(&path)),
+        None => Err(Error::input("the list of modules is empty").at(&path)),
+    }
+}
+
+/// A folder inside the directory: a plain relative name, nothing that leads out.
+fn inside(dir: &Path, file: &Path, name: &str) -> Result<PathBuf> {
+    let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    if !plain {
+        let message = format!("the module path `{name}` leaves the directory");
+        return Err(Error::input(message).at(file));
+    }
+    let folder = dir.join(name);
+    let outside =
+        || Error::input(format!("the module path `{name}` is a link out of the directory")).at(file);
+    if let (Ok(real), Ok(root)) = (folder.canonicalize(), dir.canonicalize())
+        && !real.starts_with(root)
+    {
+        return Err(outside());
+    }
+    Ok(folder)
+}
+
+const OLD_KEYS: [(&str, &str); 6] = [
+    ("pooling_mode_cls_token", "cls"),
+    ("pooling_mode_mean_tokens", "mean"),
+    ("pooling_mode_max_tokens", "max"),
+    ("pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens"),
+    ("pooling_mode_weightedmean_tokens", "weightedmean"),
+    ("pooling_mode_lasttoken", "lasttoken"),
+];
+
+/// The pooling of `1_Pooling/config.json`: the new key where it is, else the old booleans.
+fn pooling(path: &Path) -> Result<Pool> {
+    let keys: Map<String, Value> = json::read(path)?;
+    let modes: Vec<&str> = match keys.get("pooling_mode") {
+        Some(Value::String(mode)) => vec![mode],
+        Some(Value::Array(modes)) => modes.iter().map(|mode| mode.as_str().unwrap_or("?")).collect(),
+        Some(_) => vec!["?"],
+        None => OLD_KEYS
+            .iter()
+            .filter(|(key, _)| keys.get(*key) == Some(&Value::Bool(true)))
+            .map(|(_, mode)| *mode)
+            .collect(),
+    };
+    match modes[..] {
+        [] | ["mean"] => Ok(Pool::Mean),
+        ["cls"] => Ok(Pool::First),
+        ["max"] => Ok(Pool::Max),
+        _ => Err(Error::input(format!("pooling `{}`", modes.join(" + ")))
+            .at(path)
+            .help("supported is one of mean, cls and max")),
+    }
+}
+
+/// `1_Pooling/config.json`, for old readers (booleans) and new ones (`pooling_mode`).
+pub(super) fn write_pooling(pooling: Pool, width: usize) -> Value {
+    let mode = match pooling {
+        Pool::Mean => "mean",
+        Pool::First => "cls",
+        Pool::Max => "max",
+    };
+    let mut keys = Map::new();
+    keys.insert("word_embedding_dimension".into(), json!(width));
+    for (key, name) in &OLD_KEYS[..4] {
+        keys.insert((*key).into(), json!(*name == mode));
+    }
+    keys.insert("embedding_dimension".into(), json!(width));
+    keys.insert("pooling_mode".into(), json!(mode));
+    keys.insert("include_prompt".into(), json!(true));
+    Value::Object(keys)
+}
+
+/// `modules.json` from class names and folders. The short module paths are read by every release.
+pub(super) fn write(modules: &[(&str, &str)]) -> Value {
+    let module = |(i, (class, path)): (usize, &(&str, &str))| {
+        let class = format!("sentence_transformers.models.{class}");
+        json!({ "idx": i, "name": i.to_string(), "path": path, "type": class })
+    };
+    modules.iter().enumerate().map(module).collect()
+}

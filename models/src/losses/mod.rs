@@ -1,0 +1,64 @@
+//! What is minimised: a number from the scores of queries against labels.
+//!
+//! ```text
+//! s_ij = q_i · l_j        queries [n, d] and labels [m, d] of length 1: the cosine       (`q.matmul_nt(l)`)
+//! L    = (1/Σρ) Σ_i ρ_i ℓ_i(s_i)
+//! ```
+
+mod infonce;
+mod triplet;
+
+pub use autograd::Weighting;
+pub use infonce::InfoNce;
+pub use triplet::Triplet;
+
+use autograd::Var;
+use engine::Tensor;
+use std::fmt;
+use std::sync::Arc;
+
+/// What a loss knows besides the scores `[n, m]`. All of it is constant for the tape.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The column of each row's positive, `[n]`.
+    pub targets: Arc<[u32]>,
+    /// False where a pair must not count as a negative, `[n · m]`. The target of a row counts in any case.
+    pub keep: Arc<[bool]>,
+    /// ω ≥ 0: what a column weighs in the partition sum, `[n, m]`; none is 1.
+    pub weight: Option<Tensor>,
+    /// β: added to the logits, `[n, m]`; none is 0.
+    pub shift: Option<Tensor>,
+    /// ρ ≥ 0: what a row weighs in the mean, `[n]`; none is 1.
+    pub row_weight: Option<Vec<f32>>,
+}
+
+impl Terms {
+    /// Targets and mask alone.
+    pub fn masked(targets: Arc<[u32]>, keep: Arc<[bool]>) -> Terms {
+        Terms { targets, keep, weight: None, shift: None, row_weight: None }
+    }
+    /// (1/Σρ) Σ ρ_i ℓ_i of row losses `[n]`; 0 where no row weighs anything.
+    fn mean<'t>(&self, rows: Var<'t>) -> Var<'t> {
+        let Some(weights) = &self.row_weight else { return rows.mean() };
+        let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
+        let factor = if total > 0.0 { 1.0 / total } else { 0.0 };
+        let weights = Tensor::from_buf([weights.len()], rows.tape().engine().copied(weights));
+        (rows * rows.tape().constant(weights)).sum().scale(factor)
+    }
+    #[track_caller]
+    fn check(&self, scores: Var<'_>) {
+        let (n, m) = (self.targets.len(), scores.shape().last());
+        assert_eq!(scores.shape().dims(), [n, m], "scores have a row for each of {n} targets");
+        assert_eq!(self.keep.len(), n * m, "the mask has an entry for each score");
+    }
+}
+
+/// A loss over scores.
+pub trait Objective: fmt::Debug + Send + Sync {
+    /// The loss of scores `[n, m]` before temperature: one number.
+    ///
+    /// # Panics
+    /// If scores and terms differ in size.
+    #[track_caller]
+    fn loss<'t>(&self, scores: Var<'t>, terms: &Terms) -> Var<'t>;
+}

@@ -1,0 +1,212 @@
+//! What must hold of every encoder: masks that do not see how a batch is cut, recomputation that changes no bit, memory
+//! as planned, and the numbers of the real MiniLM.
+
+mod files;
+
+use autograd::{Pool, Tape};
+use engine::{Engine, Packed, Stream, Tensor};
+use files::{npy, worst};
+use models::bert::{Bert, Config, Family, Size};
+use models::{Architecture, Encoder, Model, Scope, bag};
+
+const DROPOUT: Option<Stream> = Some(Stream { seed: 3, step: 5, tag: 0 });
+
+fn model() -> Model {
+    let size = Size { layers: 2, width: 32, heads: 4, ffn: 64 };
+    Model::fresh(Architecture::Bert(Config::from_size(size, 60, 20)), 20, 11)
+}
+
+/// Ragged texts; lengths repeat as given.
+fn texts(lengths: &[u32]) -> Packed {
+    let mut text = Packed::default();
+    let words = Stream::new(9, 9);
+    for (i, &n) in lengths.iter().enumerate() {
+        text.push((0..n).map(|p| words.below(100 * i as u64 + u64::from(p), 60) as u32));
+    }
+    text
+}
+
+/// The embeddings and all gradients, for a given gradient of the embeddings.
+fn run(model: &Model, text: &Packed, first_slot: u32, recompute: bool, threads: usize) -> Vec<Vec<f64>> {
+    let tape = Tape::checked(&Engine::poisoned(threads));
+    let cx = Scope { tape: &tape, params: &model.params, dropout: DROPOUT, recompute };
+    let e = model.encoder().encode(&cx, text, first_slot);
+    let seed: Vec<f32> = (0..e.shape().len()).map(|i| (i as f32 * 0.37).sin()).collect();
+    let value = e.value().to_f64();
+    let grads = tape.backward(vec![(e, Tensor::from_vec(e.shape(), seed))]).into_params();
+    let grads = model.params.ids().map(|id| grads.get(id).expect("takes part").to_f64());
+    let all = std::iter::once(value).chain(grads).collect();
+    assert_eq!(tape.anomaly(), None);
+    all
+}
+
+#[test]
+fn recompute_changes_no_bit_with_dropout_on() {
+    let (model, text) = (model(), texts(&[1, 7, 20, 3]));
+    assert_eq!(run(&model, &text, 2, true, 2), run(&model, &text, 2, false, 2));
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let (model, text) = (model(), texts(&[5, 20, 1, 13, 17, 20, 20]));
+    let one = run(&model, &text, 0, false, 1);
+    for threads in [2, 3, 7] {
+        assert_eq!(run(&model, &text, 0, false, threads), one);
+    }
+}
+
+#[test]
+fn two_halves_of_a_batch_equal_the_whole_with_dropout_on() {
+    let (model, lengths) = (model(), [4, 9, 2, 20, 1, 6]);
+    let whole = run(&model, &texts(&lengths), 7, false, 2);
+    let all = texts(&lengths);
+    let part = |range: std::ops::Range<usize>| {
+        let mut part = Packed::default();
+        range.for_each(|i| part.push(all.text(i).iter().copied()));
+        part
+    };
+    let (first, second) = (run(&model, &part(0..3), 7, false, 2), run(&model, &part(3..6), 10, false, 2));
+    let off = |a: &[f64], b: &[f64]| a.iter().zip(b).fold(0.0f64, |w, (a, b)| w.max((a - b).abs()));
+    // Sums run in another order over another number of rows, no more.
+    assert!(off(&[&first[0][..], &second[0]].concat(), &whole[0]) < 2e-6);
+    let elsewhere = run(&model, &part(3..6), 0, false, 2);
+    assert!(off(&elsewhere[0], &second[0]) > 1e-2, "another slot has another mask");
+}
+
+#[test]
+fn steps_have_masks_of_their_own_and_evaluation_has_none() {
+    let (model, text, engine) = (model(), texts(&[6, 3]), Engine::new(1));
+    let encode = |dropout| {
+        let tape = Tape::inference(&engine);
+        let cx = Scope { dropout, ..Scope::new(&tape, &model.params) };
+        model.encoder().encode(&cx, &text, 0).value().to_f64()
+    };
+    let plain = encode(None);
+    assert_ne!(encode(DROPOUT), plain);
+    assert_ne!(encode(DROPOUT), encode(DROPOUT.map(|s| s.at_step(6))));
+    assert_eq!(encode(DROPOUT), encode(DROPOUT));
+}
+
+#[test]
+#[should_panic(expected = "a text of 21 tokens is longer than the encoder's 20 positions")]
+fn a_text_beyond_the_positions_is_refused() {
+    let model = model();
+    run(&model, &texts(&[21]), 0, false, 1);
+}
+
+#[test]
+#[should_panic(expected = "a text without tokens")]
+fn a_text_without_tokens_is_refused() {
+    run(&model(), &texts(&[2, 0]), 0, false, 1);
+}
+
+/// One long text among short ones would make a padded batch eleven times as large.
+#[test]
+fn nothing_is_padded() {
+    let engine = Engine::new(1);
+    let model = model();
+    let held = |lengths: &[u32]| {
+        let before = engine.pool_stats().bytes_in_use;
+        let tape = Tape::new(&engine);
+        let _e = model.encoder().encode(&Scope::new(&tape, &model.params), &texts(lengths), 0);
+        engine.pool_stats().bytes_in_use - before
+    };
+    let mut ragged = [1; 41];
+    ragged[7] = 20;
+    let (ragged, even) = (held(&ragged) as f64, held(&[20, 20, 20]) as f64);
+    assert!((0.95..1.1).contains(&(ragged / even)), "60 tokens: {ragged} bytes ragged, {even} bytes even");
+}
+
+#[track_caller]
+fn check_memory(recompute: bool) {
+    let size = Size { layers: 6, width: 64, heads: 4, ffn: 256 };
+    let mut config = Config::from_size(size, 1000, 32);
+    config.hidden_dropout = 0.1;
+    let model = Model::fresh(Architecture::Bert(config), 32, 1);
+    let (engine, text, encoder) = (Engine::new(2), texts(&[16; 128]), model.encoder());
+    let before = engine.pool_stats().bytes_in_use;
+    let tape = Tape::new(&engine);
+    let cx = Scope { tape: &tape, params: &model.params, dropout: DROPOUT, recompute };
+    let e = encoder.encode(&cx, &text, 0);
+    let held = engine.pool_stats().bytes_in_use - before;
+    let layer = if recompute { encoder.activation_bytes(&text, true) / 3 } else { 0 };
+    let planned = encoder.activation_bytes(&text, recompute);
+    println!("recompute {recompute}: held {held}, planned {planned}");
+    assert!(held <= planned && held + layer > planned * 9 / 10, "held {held}, planned {planned}");
+    let _grads = tape.backward(vec![(e, Tensor::from_vec(e.shape(), vec![0.01f32; e.shape().len()]))]).into_params();
+    let peak = engine.pool_stats().bytes_in_use_peak - before;
+    let params = 4 * (model.params.count() - 1000 * 64);
+    let planned = planned + encoder.working_bytes(&text);
+    println!("recompute {recompute}: peak {peak}, planned {planned} and at most {params} for gradients");
+    assert!(peak as f64 > 0.9 * planned as f64 && (peak as f64) < 1.1 * (planned + params) as f64);
+}
+
+#[test]
+fn memory_is_as_planned() {
+    check_memory(false);
+}
+
+#[test]
+fn memory_with_recompute_is_as_planned() {
+    check_memory(true);
+}
+
+#[test]
+fn a_bag_starts_where_its_slots_do_not_matter() {
+    let model = Model::fresh(Architecture::Bag(bag::Config { vocab: 60, width: 8, normalise: true }), 20, 4);
+    let text = texts(&[5, 2, 9]);
+    assert_eq!(run(&model, &text, 0, false, 1), run(&model, &text, 50, true, 2));
+}
+
+/// The texts of the reference, from the padded ids and their mask.
+fn reference_texts(dir: &std::path::Path) -> Packed {
+    let (ids, mask) = (npy(&dir.join("input_ids.npy")), npy(&dir.join("attention_mask.npy")));
+    let width = ids.shape().last();
+    let mut text = Packed::default();
+    for (ids, mask) in ids.data::<f64>().chunks(width).zip(mask.data::<f64>().chunks(width)) {
+        text.push(ids.iter().zip(mask).filter(|(_, m)| **m > 0.0).map(|(id, _)| *id as u32));
+    }
+    text
+}
+
+#[test]
+fn minilm_equals_the_reference_on_all_texts() {
+    let Some(root) = files::shared("minilm_equals_the_reference_on_all_texts") else { return };
+    let (dir, engine) = (root.join("models/reference"), Engine::new(2));
+    let model = models::hf::read(&root.join("models/all-MiniLM-L6-v2")).unwrap().model;
+    let text = reference_texts(&dir);
+    assert_eq!(text.len(), 18);
+    let tape = Tape::inference(&engine);
+    let e = model.encoder().encode(&Scope::new(&tape, &model.params), &text, 0).value();
+    let off = worst(&Tensor::from_vec(e.shape(), e.to_f64()), &npy(&dir.join("L6_embedding.npy")));
+    println!("MiniLM: 18 texts, largest difference of an embedding {off:.1e}");
+    assert!(off < 1e-5);
+}
+
+#[test]
+fn every_layer_of_minilm_equals_the_reference() {
+    let Some(root) = files::shared("every_layer_of_minilm_equals_the_reference") else { return };
+    let (dir, engine) = (root.join("models/reference"), Engine::new(2));
+    let model = models::hf::read(&root.join("models/all-MiniLM-L6-v2")).unwrap().model;
+    let Architecture::Bert(config) = model.architecture.clone() else { panic!("MiniLM is a BERT") };
+    assert_eq!((config.family, config.pooling, config.normalise), (Family::Bert, Pool::Mean, true));
+    let bert = Bert::new(config, &model.params);
+    let all = reference_texts(&dir);
+    let mut text = Packed::default();
+    (0..4).for_each(|i| text.push(all.text(i).iter().copied()));
+    let tape = Tape::inference(&engine);
+    for (layer, hidden) in bert.hidden(&Scope::new(&tape, &model.params), &text, 0).into_iter().enumerate() {
+        let name = if layer == 0 { "embeddings".into() } else { format!("layer{}", layer - 1) };
+        let want = npy(&dir.join(format!("L6_hidden_{name}.npy")));
+        let (padded, width) = (want.shape().dim(1), want.shape().last());
+        let mut rows = vec![];
+        for i in 0..4 {
+            let n = text.text(i).len();
+            rows.extend_from_slice(&want.data::<f64>()[i * padded * width..][..n * width]);
+        }
+        let got = hidden.value();
+        let off = worst(&Tensor::from_vec(got.shape(), got.to_f64()), &Tensor::from_vec(got.shape(), rows));
+        println!("MiniLM: largest difference of {name} {off:.1e}");
+        assert!(off < 3e-5, "{name}: {off:.1e}");
+    }
+}
