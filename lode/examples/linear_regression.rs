@@ -13,14 +13,14 @@ fn main() {
     let w = params.add("w", Tensor::from_vec([1, 2], vec![0.0f32; 2]), false);
     let b = params.add("b", Tensor::from_vec([1], vec![0.0f32]), false);
     let mut optimizer = Sgd::new(0.9);
-    for _ in 0..100 {
+    for _ in 0..200 {
         let tape = Tape::new(&engine);
         let predicted = tape.constant(x.clone()).linear(tape.param(&params, w), Some(tape.param(&params, b)));
         let error = predicted - tape.constant(y.clone());
         let loss = (error * error).mean();
         let grads = tape.backward_from(loss).into_params();
         drop(tape);
-        optimizer.step(&engine, &mut params, &grads, 0.1);
+        optimizer.step(&engine, &mut params, &grads, 0.2);
     }
     let (w, b) = (params.value(w).to_f64(), params.value(b).item());
     println!("y = {:.3}·x0 + {:.3}·x1 + {b:.3}", w[0], w[1]);
