@@ -106,7 +106,7 @@ impl Parts {
             keep: edits.keep.iter().map(|&k| k > 0.0).collect(),
             weight: matrix(edits.weight),
             shift: matrix(edits.shift),
-            row_weight: edits.row_weight.map(|w| Tensor::from_vec([w.len()], w)),
+            row_weight: edits.row_weight,
         }
     }
 }
