@@ -192,7 +192,12 @@ impl Engine {
         f: impl Fn(usize, [&mut [T]; 3]) + Sync,
     ) {
         assert!(a.len() == b.len() && b.len() == c.len(), "chunks3: the outputs have different lengths");
-        let run = |i, a, b, c| self.vectorised(|| f(i, [a, b, c]));
+        let run = |i, a, b, c| {
+            self.vectorised(
+                #[inline(always)]
+                || f(i, [a, b, c]),
+            )
+        };
         if a.len() <= size {
             if !a.is_empty() {
                 run(0, a, b, c);
@@ -295,6 +300,8 @@ mod tests {
             }
         }
     }
+
+    #[test]
     fn ragged_parts_cover_every_output_once() {
         let (mut a, mut b) = (vec![0; 6], vec![0; 6]);
         Engine::new(3).ragged([&mut a, &mut b], &[0, 3, 3, 4, 6], |i, [a, b]| {

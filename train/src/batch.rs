@@ -17,7 +17,7 @@ use engine::{Packed, Stream};
 use samplers::mask::{Known, known_positives};
 use samplers::miner::{Miner, draw_positives};
 use samplers::Csr;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Equal texts have equal numbers: one number for each training query and each label.
@@ -95,6 +95,31 @@ impl Batch {
             texts: texts.texts,
             query_texts,
             label_texts,
+        }
+    }
+    /// A batch that no real one exceeds: the longest queries of `rows` against the longest labels, each text another.
+    pub fn largest(data: &DataSet, ids: &TextIds, rows: &[u32], size: usize) -> Batch {
+        let longest = |texts: data::Texts<'_>, numbers: &[u32], mut of: Vec<u32>| {
+            of.sort_by_key(|&i| (std::cmp::Reverse(texts.token_count(i as usize)), i));
+            let mut seen = HashSet::new();
+            of.retain(|&i| seen.len() < size && seen.insert(numbers[i as usize]));
+            of
+        };
+        let (queries, labels) = (data.queries(Split::Train), data.labels());
+        let rows = longest(queries, &ids.queries, rows.to_vec());
+        let columns = longest(labels, &ids.labels, (0..labels.len() as u32).collect());
+        let mut texts = Packed::default();
+        rows.iter().for_each(|&q| queries.push_to(q as usize, &mut texts));
+        columns.iter().for_each(|&l| labels.push_to(l as usize, &mut texts));
+        let (n, m) = (rows.len() as u32, columns.len() as u32);
+        Batch {
+            targets: (0..n).map(|i| i % m.max(1)).collect(),
+            keep: vec![1.0; (n * m) as usize],
+            texts,
+            query_texts: (0..n).collect(),
+            label_texts: (n..n + m).collect(),
+            rows,
+            labels: columns,
         }
     }
     /// Pairs that were masked.

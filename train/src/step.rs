@@ -3,7 +3,7 @@
 //! ```text
 //! rows → batch → embeddings → scores → shaped → loss → gradients → clip → update
 //! ```
-//! The composer has chosen the rows; everything else of a step can be read in [`Trainer::gradient`] and
+//! The composer has chosen the rows; everything else of a step can be read in [`Trainer::walk`] and
 //! [`Trainer::step`]. The loss has a tape of its own whose leaf is the matrix of embeddings: its gradient is then pulled
 //! back through the encoder, at once or chunk by chunk ([`crate::exec`]), with the same result.
 
@@ -35,9 +35,14 @@ pub struct StepReport {
 }
 
 impl Trainer {
-    /// The loss of a batch and its gradient with respect to every parameter.
+    /// The loss of some training queries and its gradient with respect to every parameter.
     fn gradient(&mut self, rows: &[u32], stream: Stream) -> (Measured, ParamGrads) {
         let batch = Batch::compose(&self.data, &self.text_ids, &*self.parts.miner, rows, stream);
+        self.walk(&batch, stream)
+    }
+
+    /// From the ids and tokens of a batch to the gradient: encode, score, shape, lose, go back.
+    fn walk(&mut self, batch: &Batch, stream: Stream) -> (Measured, ParamGrads) {
         let (encoder_tape, loss_tape) = (Tape::new(&self.engine), Tape::new(&self.engine));
         let encoded = Encoded::new(&encoder_tape, &self.network, &batch.texts, stream, self.exec);
 
@@ -45,13 +50,13 @@ impl Trainer {
         let queries = embeddings.gather(batch.query_texts.clone());
         let labels = embeddings.gather(batch.label_texts.clone());
         let scores = queries.matmul_nt(labels);
-        let terms = self.parts.shape(&scores.value(), &batch);
+        let terms = self.parts.shape(&scores.value(), batch);
         let loss = self.parts.objective.loss(scores, &terms);
 
         if let Some(bank) = &mut self.bank {
             bank.write(self.progress.step, &batch.rows, queries.value().data());
         }
-        let measured = Measured::of(loss, &batch);
+        let measured = Measured::of(loss, batch);
         let pulled = loss_tape.backward_from(loss).take(embeddings);
         (measured, encoded.backward(&self.engine, pulled))
     }
@@ -86,14 +91,11 @@ impl Trainer {
         (measured.loss, params.ids().flat_map(one).collect())
     }
 
-    /// Runs a batch of the longest texts without an update, so that the pool holds all buffers that a step can need.
+    /// Runs the largest batch that can occur without an update, so that the pool holds all buffers that a step needs.
     pub fn warm_up(&mut self) {
-        let queries = self.data.queries(Split::Train);
-        let mut rows = self.train_rows.clone();
-        rows.sort_by_key(|&row| (std::cmp::Reverse(queries.token_count(row as usize)), row));
-        rows.truncate(self.config.train.batch);
+        let batch = Batch::largest(&self.data, &self.text_ids, &self.train_rows, self.config.train.batch);
         let bank = self.bank.take();
-        self.gradient(&rows, self.stream(0));
+        self.walk(&batch, self.stream(0));
         self.bank = bank;
     }
 

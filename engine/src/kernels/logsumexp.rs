@@ -44,17 +44,22 @@ fn forward<T: Real>(engine: &Engine, x: &Tensor, keep: Option<&[bool]>) -> Tenso
     let dims = x.shape();
     let (width, data) = (dims.last(), x.data::<T>());
     let (mut y, rows) = (engine.buffer::<T>(dims.rows()), (CHUNK / width.max(1)).max(1));
-    engine.chunks(&mut y, rows, |i, y| {
-        let mut terms = engine.buffer::<T>(width);
-        for (row, y) in (i * rows..).zip(y) {
-            let x = &data[row * width..][..width];
-            match keep {
-                Some(keep) => only_kept(x, &keep[row * width..][..width], &mut terms),
-                None => terms.copy_from_slice(x),
+    engine.chunks(
+        &mut y,
+        rows,
+        #[inline(always)]
+        |i, y| {
+            let mut terms = engine.buffer::<T>(width);
+            for (row, y) in (i * rows..).zip(y) {
+                let x = &data[row * width..][..width];
+                match keep {
+                    Some(keep) => only_kept(x, &keep[row * width..][..width], &mut terms),
+                    None => terms.copy_from_slice(x),
+                }
+                *y = logsumexp_row(&mut terms);
             }
-            *y = logsumexp_row(&mut terms);
-        }
-    });
+        },
+    );
     Tensor::from_buf(Shape::new(&dims.dims()[..dims.rank() - 1]), y)
 }
 
@@ -73,7 +78,9 @@ fn logsumexp_row<T: Real>(x: &mut [T]) -> T {
         // Nothing but −∞; a NaN, which `max` passes over, must not be lost.
         return lanes::sum([&*x], |[x]| x) + T::NEG_INFINITY;
     }
-    x.iter_mut().for_each(|x| *x = (*x - max).exp());
+    for x in x.iter_mut() {
+        *x = (*x - max).exp();
+    }
     max + lanes::sum([&*x], |[x]| x).ln()
 }
 
@@ -87,19 +94,26 @@ fn backward<T: Real>(
     let (width, data) = (x.shape().last().max(1), x.data::<T>());
     let (y, grad) = (y.data::<T>(), grad.data::<T>());
     let (mut back, rows) = (engine.buffer::<T>(x.len()), (CHUNK / width).max(1));
-    engine.chunks(&mut back, rows * width, |i, back| {
-        for (row, back) in (i * rows..).zip(back.chunks_mut(width)) {
-            let (x, y, grad) = (&data[row * width..][..width], y[row], grad[row]);
-            if y == T::NEG_INFINITY {
-                back.fill(T::ZERO);
-                continue;
+    engine.chunks(
+        &mut back,
+        rows * width,
+        #[inline(always)]
+        |i, back| {
+            for (row, back) in (i * rows..).zip(back.chunks_mut(width)) {
+                let (x, y, grad) = (&data[row * width..][..width], y[row], grad[row]);
+                if y == T::NEG_INFINITY {
+                    back.fill(T::ZERO);
+                    continue;
+                }
+                for (b, &x) in back.iter_mut().zip(x) {
+                    *b = grad * (x - y).exp();
+                }
+                if let Some(keep) = keep {
+                    let keep = &keep[row * width..][..width];
+                    back.iter_mut().zip(keep).for_each(|(b, &keep)| *b = if keep { *b } else { T::ZERO });
+                }
             }
-            back.iter_mut().zip(x).for_each(|(b, &x)| *b = grad * (x - y).exp());
-            if let Some(keep) = keep {
-                let keep = &keep[row * width..][..width];
-                back.iter_mut().zip(keep).for_each(|(b, &keep)| *b = if keep { *b } else { T::ZERO });
-            }
-        }
-    });
+        },
+    );
     Tensor::from_buf(x.shape(), back)
 }

@@ -1,5 +1,8 @@
 //! Functions of one, two or three numbers, applied element by element. Bound by bytes, but for those with an
 //! exponential.
+//!
+//! The closure is `#[inline(always)]` and the loop a `for`: a body of many instructions is then compiled inside
+//! [`Engine::vectorised`], not as a function of its own, which would know the narrowest vectors only.
 
 use crate::engine::Engine;
 use crate::real::Real;
@@ -28,10 +31,17 @@ pub trait Map2: Sync {
 pub fn map1(engine: &Engine, x: &Tensor, f: impl Map1) -> Tensor {
     fn run<T: Real>(engine: &Engine, x: &Tensor, f: impl Map1) -> Tensor {
         let (mut y, data) = (engine.buffer::<T>(x.len()), x.data::<T>());
-        engine.chunks(&mut y, CHUNK, |i, y| {
-            let x = &data[i * CHUNK..][..y.len()];
-            y.iter_mut().zip(x).for_each(|(y, &x)| *y = f.at(x));
-        });
+        engine.chunks(
+            &mut y,
+            CHUNK,
+            #[inline(always)]
+            |i, y| {
+                let x = &data[i * CHUNK..][..y.len()];
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = f.at(x);
+                }
+            },
+        );
         Tensor::from_buf(x.shape(), y)
     }
     for_real!(x, run(engine, x, f))
@@ -45,10 +55,17 @@ pub fn map1(engine: &Engine, x: &Tensor, f: impl Map1) -> Tensor {
 pub fn map2(engine: &Engine, a: &Tensor, b: &Tensor, f: impl Map2) -> Tensor {
     fn run<T: Real>(engine: &Engine, a: &Tensor, b: &Tensor, f: impl Map2) -> Tensor {
         let (mut y, data_a, data_b) = (engine.buffer::<T>(a.len()), a.data::<T>(), b.data::<T>());
-        engine.chunks(&mut y, CHUNK, |i, y| {
-            let (a, b) = (&data_a[i * CHUNK..][..y.len()], &data_b[i * CHUNK..][..y.len()]);
-            y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f.at(a, b));
-        });
+        engine.chunks(
+            &mut y,
+            CHUNK,
+            #[inline(always)]
+            |i, y| {
+                let (a, b) = (&data_a[i * CHUNK..][..y.len()], &data_b[i * CHUNK..][..y.len()]);
+                for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                    *y = f.at(a, b);
+                }
+            },
+        );
         Tensor::from_buf(a.shape(), y)
     }
     assert_eq!(a.shape(), b.shape(), "map2: the shapes differ");

@@ -35,10 +35,17 @@ pub fn softmax_back(engine: &Engine, y: &Tensor, grad: &Tensor) -> Tensor {
 fn forward<T: Real>(engine: &Engine, x: &Tensor) -> Tensor {
     let (width, data) = (x.shape().last().max(1), x.data::<T>());
     let (mut y, block) = (engine.buffer::<T>(x.len()), (CHUNK / width).max(1) * width);
-    engine.chunks(&mut y, block, |i, y| {
-        let x = &data[i * block..][..y.len()];
-        y.chunks_mut(width).zip(x.chunks(width)).for_each(|(y, x)| softmax_row(x, y));
-    });
+    engine.chunks(
+        &mut y,
+        block,
+        #[inline(always)]
+        |i, y| {
+            let x = &data[i * block..][..y.len()];
+            for (y, x) in y.chunks_mut(width).zip(x.chunks(width)) {
+                softmax_row(x, y);
+            }
+        },
+    );
     Tensor::from_buf(x.shape(), y)
 }
 
@@ -46,7 +53,9 @@ fn forward<T: Real>(engine: &Engine, x: &Tensor) -> Tensor {
 #[inline(always)]
 pub fn softmax_row<T: Real>(x: &[T], y: &mut [T]) {
     let max = lanes::max(x);
-    y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max).exp());
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = (x - max).exp();
+    }
     let scale = T::ONE / lanes::sum([&*y], |[y]| y);
     y.iter_mut().for_each(|y| *y *= scale);
 }
@@ -54,12 +63,17 @@ pub fn softmax_row<T: Real>(x: &[T], y: &mut [T]) {
 fn backward<T: Real>(engine: &Engine, y: &Tensor, grad: &Tensor) -> Tensor {
     let (width, data, grad) = (y.shape().last().max(1), y.data::<T>(), grad.data::<T>());
     let (mut x, block) = (engine.buffer::<T>(y.len()), (CHUNK / width).max(1) * width);
-    engine.chunks(&mut x, block, |i, x| {
-        let (y, grad) = (&data[i * block..][..x.len()], &grad[i * block..][..x.len()]);
-        for ((x, y), grad) in x.chunks_mut(width).zip(y.chunks(width)).zip(grad.chunks(width)) {
-            let mean = lanes::sum([y, grad], |[y, g]| y * g);
-            x.iter_mut().zip(y).zip(grad).for_each(|((x, &y), &g)| *x = y * (g - mean));
-        }
-    });
+    engine.chunks(
+        &mut x,
+        block,
+        #[inline(always)]
+        |i, x| {
+            let (y, grad) = (&data[i * block..][..x.len()], &grad[i * block..][..x.len()]);
+            for ((x, y), grad) in x.chunks_mut(width).zip(y.chunks(width)).zip(grad.chunks(width)) {
+                let mean = lanes::sum([y, grad], |[y, g]| y * g);
+                x.iter_mut().zip(y).zip(grad).for_each(|((x, &y), &g)| *x = y * (g - mean));
+            }
+        },
+    );
     Tensor::from_buf(y.shape(), x)
 }
