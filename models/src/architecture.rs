@@ -6,7 +6,8 @@ use crate::encoder::Encoder;
 use crate::layout::Entry;
 use autograd::{ParamId, Params};
 
-/// All facts about an encoder but its numbers. Exchanged as the directory that [`crate::hf`] reads and writes.
+/// All facts about an encoder but its numbers. Exchanged as the directory that [`crate::hf`] reads and
+/// writes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Architecture {
     /// A transformer of the BERT family.
@@ -84,8 +85,8 @@ impl From<bag::Config> for Architecture {
     }
 }
 
-/// Copies the token embeddings of a trained bag into an encoder of the same width, scaled to the standard deviation
-/// of fresh weights so that the first layer norm sees tokens and positions in proportion.
+/// Copies the token embeddings of a trained bag into an encoder of the same width, scaled to the standard
+/// deviation of fresh weights so that the first layer norm sees tokens and positions in proportion.
 ///
 /// # Panics
 /// If the tables differ in shape.
@@ -137,9 +138,9 @@ mod tests {
         init_from_bag(
             &mut params,
             table,
-            &engine::Tensor::from_vec([3, 2], vec![1.0f32, -1.0, 2.0, 0.0, 0.0, 0.0]),
+            &engine::Tensor::from_vec([3, 2], vec![2.0f32, -2.0, 4.0, 0.0, 0.0, 0.0]),
         );
-        // The root mean square of the bag is 1; it becomes 0.02.
+        // The root mean square of the bag is 2; it becomes 0.02.
         let want = [0.02, -0.02, 0.04, 0.0, 0.0, 0.0];
         assert!(params.value(table).to_f64().iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-8));
     }

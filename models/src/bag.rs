@@ -3,8 +3,8 @@
 //! ```text
 //! e = normalise( 1/n Σ_{i=1..n} E[w_i] )        w: the tokens strictly between [CLS] and [SEP];  n = 0 → 0
 //! ```
-//! The special tokens stay out, as in the static embeddings of sentence-transformers, to which it exports: there they
-//! are not even made. Gradients are rows of E.
+//! The special tokens stay out, as in the static embeddings of sentence-transformers, to which it exports:
+//! there they are not even made. Gradients are rows of E.
 
 use crate::encoder::{Encoder, Scope};
 use crate::layout::{Entry, Role};
@@ -98,8 +98,9 @@ impl Encoder for Bag {
         text.len() * (self.config.width + 1) * size_of::<f32>()
     }
     fn working_bytes(&self, text: &Packed) -> usize {
-        // The gradient of each token's row, and the same rows sorted.
-        (text.len() + 2 * text.tokens.len()) * self.config.width * size_of::<f32>()
+        // The gradients of the means and of each inner token's row; the sums by row are gradients of parameters.
+        let inner = text.tokens.len().saturating_sub(2 * text.len());
+        (text.len() + inner) * self.config.width * size_of::<f32>()
     }
 }
 
@@ -143,8 +144,8 @@ mod tests {
         match grads.get(bag.table()) {
             Some(autograd::Grad::Rows(g)) => {
                 assert_eq!(g.rows, [3, 4]);
-                // ∂e/∂mean of text 0 is (I − eeᵀ)/2.5; times (1, 1) it is (0.064, −0.048); half of it for each token.
-                // Text 2 points along its only token and gives (0, 1/3).
+                // ∂e/∂mean of text 0 is (I − eeᵀ)/2.5; times (1, 1) it is (0.064, −0.048); half of it for
+                // each token. Text 2 points along its only token and gives (0, 1/3).
                 let want = [0.032, -0.024 + 1.0 / 3.0, 0.032, -0.024];
                 let got = g.values.to_f64();
                 assert!(got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{got:?}");

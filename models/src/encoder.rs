@@ -45,18 +45,18 @@ pub trait Encoder: fmt::Debug + Send + Sync {
     fn tokens_max(&self) -> usize;
     /// Its parameters, in the order of its layout.
     fn params(&self) -> &[ParamId];
-    /// Encodes texts: `[B, width]`, rows of length 1 unless the model says otherwise. Text `i` of the pack has dropout
-    /// slot `first_slot + i`: a batch encoded in parts gets the masks of the whole.
+    /// Encodes texts: `[B, width]`, rows of length 1 unless the model says otherwise. Text `i` of the pack
+    /// has dropout slot `first_slot + i`: a batch encoded in parts gets the masks of the whole.
     ///
     /// # Panics
     /// If a text is longer than [`Encoder::tokens_max`]; the reader of the texts cuts them.
     #[track_caller]
     fn encode<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Var<'t>;
-    /// Floating-point operations of the forward for one token of a text of `length` tokens. Backward costs twice that,
-    /// and once more with recompute.
+    /// Floating-point operations of the forward for one token of a text of `length` tokens. Backward costs
+    /// twice that, and once more with recompute.
     fn flops_per_token(&self, length: f64) -> f64;
-    /// Bytes that a training tape holds between the forward of these texts and its backward; with recompute, also the
-    /// inside of the one layer that lives again.
+    /// Bytes that a training tape holds between the forward of these texts and its backward; with recompute,
+    /// also the inside of the one layer that lives again.
     fn activation_bytes(&self, text: &Packed, recompute: bool) -> usize;
     /// Bytes that backward needs at its peak besides, gradients of parameters not counted.
     fn working_bytes(&self, text: &Packed) -> usize;

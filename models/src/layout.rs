@@ -1,4 +1,5 @@
-//! Which parameters an architecture has: name, shape and role, in one list that initialisation, import and export share.
+//! Which parameters an architecture has: name, shape and role, in one list that initialisation, import and
+//! export share.
 
 use autograd::Params;
 use engine::{Shape, Tensor};
@@ -45,7 +46,8 @@ impl Entry {
     pub fn new(name: impl Into<String>, shape: impl Into<Shape>, role: Role) -> Entry {
         Entry { name: name.into(), shape: shape.into(), role }
     }
-    /// The first value: normal with standard deviation 0.02, biases 0, gains 1. It depends on the seed and the name.
+    /// The first value: normal with standard deviation 0.02, biases 0, gains 1. It depends on the seed and
+    /// the name.
     pub fn initial(&self, seed: u64) -> Tensor {
         let n = self.shape.len();
         let values = match self.role {

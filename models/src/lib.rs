@@ -1,5 +1,5 @@
-//! Layer 2: text encoders over packed text, losses, and model directories in and out. Never reads a data set, knows no
-//! label id and tokenizes nothing.
+//! Layer 2: text encoders over packed text, losses, and model directories in and out. Never reads a data set,
+//! knows no label id and tokenizes nothing.
 //!
 //! ```
 //! use engine::{Engine, Packed};
@@ -16,8 +16,8 @@
 //! let e = model.encoder().encode(&Scope::new(&tape, &model.params), &texts, 0).value();
 //! assert_eq!(e.shape().dims(), [2, 8]);                       // one vector of length 1 a text
 //! ```
-//! Read `encoder.rs` for what an encoder is, `bag.rs` for the smallest, `bert/mod.rs` and `bert/layer.rs` for the
-//! transformer, `losses/` for what is minimised, `hf/` for the files.
+//! Read `encoder.rs` for what an encoder is, `bag.rs` for the smallest, `bert/mod.rs` and `bert/layer.rs` for
+//! the transformer, `losses/` for what is minimised, `hf/` for the files.
 #![forbid(unsafe_code)]
 
 pub mod architecture;

@@ -1,10 +1,11 @@
-//! Which random numbers this crate draws: the tags of its streams, all in one place, so that a new use shifts no other.
+//! Which random numbers this crate draws: the tags of its streams, all in one place, so that a new use shifts
+//! no other.
 //!
 //! ```text
 //! tag = purpose · 2³² + site
 //! ```
-//! A dropout site is a place in the network; the mask there is a function of (seed, step, site, slot of the text,
-//! position, channel) and never of where a text happens to lie in the packed batch.
+//! A dropout site is a place in the network; the mask there is a function of (seed, step, site, slot of the
+//! text, position, channel) and never of where a text happens to lie in the packed batch.
 
 use autograd::Dropout;
 use engine::{Places, Stream};
@@ -51,7 +52,8 @@ pub(crate) fn dropout(
     Some(Dropout { rate, key, places: places.clone() })
 }
 
-/// The stream of a parameter's first values. Its name decides, so that another parameter changes nothing here.
+/// The stream of a parameter's first values. Its name decides, so that another parameter changes nothing
+/// here.
 pub(crate) fn initial(seed: u64, name: &str) -> Stream {
     Stream { seed, step: fnv1a(name.as_bytes()), tag: INITIAL }
 }

@@ -1,5 +1,6 @@
-//! What must hold of every encoder: masks that do not see how a batch is cut, recomputation that changes no bit, memory
-//! as planned, and the numbers of the real MiniLM.
+//! What must hold of every encoder: masks that do not see how a batch is cut, recomputation that changes no
+//! bit, memory as planned, and the numbers of the real MiniLM.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod files;
 
@@ -7,7 +8,7 @@ use autograd::{Pool, Tape};
 use engine::{Engine, Packed, Stream, Tensor};
 use files::{npy, worst};
 use models::bert::{Bert, Config, Family, Size};
-use models::{Architecture, Encoder, Model, Scope, bag};
+use models::{Architecture, Model, Scope, bag};
 
 const DROPOUT: Option<Stream> = Some(Stream { seed: 3, step: 5, tag: 0 });
 
@@ -117,38 +118,50 @@ fn nothing_is_padded() {
     assert!((0.95..1.1).contains(&(ragged / even)), "60 tokens: {ragged} bytes ragged, {even} bytes even");
 }
 
+/// The pool rounds buffers up, by a quarter at most; sizes here are powers of two, so that it does not.
 #[track_caller]
-fn check_memory(recompute: bool) {
-    let size = Size { layers: 6, width: 64, heads: 4, ffn: 256 };
-    let mut config = Config::from_size(size, 1000, 32);
-    config.hidden_dropout = 0.1;
-    let model = Model::fresh(Architecture::Bert(config), 32, 1);
+fn check_memory(architecture: Architecture, recompute: bool) {
+    let model = Model::fresh(architecture, 32, 1);
     let (engine, text, encoder) = (Engine::new(2), texts(&[16; 128]), model.encoder());
     let before = engine.pool_stats().bytes_in_use;
     let tape = Tape::new(&engine);
     let cx = Scope { tape: &tape, params: &model.params, dropout: DROPOUT, recompute };
     let e = encoder.encode(&cx, &text, 0);
     let held = engine.pool_stats().bytes_in_use - before;
-    let layer = if recompute { encoder.activation_bytes(&text, true) / 3 } else { 0 };
     let planned = encoder.activation_bytes(&text, recompute);
     println!("recompute {recompute}: held {held}, planned {planned}");
-    assert!(held <= planned && held + layer > planned * 9 / 10, "held {held}, planned {planned}");
-    let _grads = tape.backward(vec![(e, Tensor::from_vec(e.shape(), vec![0.01f32; e.shape().len()]))]).into_params();
-    let peak = engine.pool_stats().bytes_in_use_peak - before;
-    let params = 4 * (model.params.count() - 1000 * 64);
-    let planned = planned + encoder.working_bytes(&text);
-    println!("recompute {recompute}: peak {peak}, planned {planned} and at most {params} for gradients");
-    assert!(peak as f64 > 0.9 * planned as f64 && (peak as f64) < 1.1 * (planned + params) as f64);
+    assert!(held <= planned);
+    assert!(recompute || held as f64 > 0.97 * planned as f64, "held {held}, planned {planned}");
+    let _grads =
+        tape.backward(vec![(e, Tensor::from_vec(e.shape(), vec![0.01f32; e.shape().len()]))]).into_params();
+    let peak = (engine.pool_stats().bytes_in_use_peak - before) as f64;
+    let planned = (planned + encoder.working_bytes(&text)) as f64;
+    let grads = 4.0 * (model.params.count() - 1000 * 64) as f64;
+    println!("recompute {recompute}: peak {peak}, planned {planned} and at most {grads} for gradients");
+    assert!(
+        peak > 0.9 * planned && peak < 1.1 * (planned + grads),
+        "peak {peak}, planned {planned} + {grads}"
+    );
+}
+
+fn deep() -> Architecture {
+    let size = Size { layers: 6, width: 64, heads: 4, ffn: 256 };
+    Architecture::Bert(Config::from_size(size, 1000, 32))
 }
 
 #[test]
 fn memory_is_as_planned() {
-    check_memory(false);
+    check_memory(deep(), false);
 }
 
 #[test]
 fn memory_with_recompute_is_as_planned() {
-    check_memory(true);
+    check_memory(deep(), true);
+}
+
+#[test]
+fn memory_of_a_bag_is_as_planned() {
+    check_memory(Architecture::Bag(bag::Config { vocab: 1000, width: 64, normalise: true }), false);
 }
 
 #[test]

@@ -1,9 +1,12 @@
-//! Encoders against PyTorch's numbers (`tests/golden`): hidden states, pooled vectors, losses, all gradients, ten steps
-//! of AdamW. Tolerances are those of the golden files' README.
+//! Encoders against PyTorch's numbers (`tests/golden`): hidden states, pooled vectors, losses, all gradients,
+//! ten steps of AdamW. Tolerances are those of the golden files' README.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod files;
 
-use autograd::{AdamW, AdamWOptions, Optimizer, ParamGrads, Params, Pool, Schedule, ScheduleKind, Tape, clip};
+use autograd::{
+    AdamW, AdamWOptions, Optimizer, ParamGrads, Params, Pool, Schedule, ScheduleKind, Tape, clip,
+};
 use engine::{Engine, Packed, Tensor};
 use files::{Golden, near, worst};
 use models::bert::{Activation, Bert, Config, Family, Size};

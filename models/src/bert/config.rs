@@ -105,7 +105,8 @@ impl Config {
             normalise: true,
         }
     }
-    /// The row of the position table that the first token of a text reads: RoBERTa's is behind the padding index.
+    /// The row of the position table that the first token of a text reads: RoBERTa's is behind the padding
+    /// index.
     pub fn first_position(&self) -> u32 {
         match self.family {
             Family::Bert | Family::DistilBert => 0,

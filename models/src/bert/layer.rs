@@ -45,7 +45,8 @@ impl Layer {
             feed_forward: drop(Site::FeedForward(number), hidden),
         }
     }
-    /// `inputs`: x `[T, d]`, then weight and bias of query, key, value, attention output, norm, up, down, norm.
+    /// `inputs`: x `[T, d]`, then weight and bias of query, key, value, attention output, norm, up, down,
+    /// norm.
     pub(super) fn run<'t>(&self, inputs: &[Var<'t>]) -> Var<'t> {
         let &[x, wq, bq, wk, bk, wv, bv, wo, bo, gain_a, bias_a, w1, b1, w2, b2, gain_y, bias_y] = inputs
         else {

@@ -1,8 +1,9 @@
 //! What a training step holds of this encoder, in bytes: the sum of what the operations of a layer keep.
 //!
 //! ```text
-//! per token and layer   x q k v, attention, x + attention, a, a + ffn: 8 d;   before and behind φ: 2 f;   moments: 4
-//! backward on top       gradients of both sides of φ: 2 f;   of the residual, of the inner product, of x: 3 d
+//! per token and layer   x q k v, attention, x + attention, a, a + ffn: 8 d
+//!                       before and behind φ: 2 f;  moments of two norms: 4
+//! backward on top       gradients of both sides of φ: 2 f;  of the residual, inside, of x: 3 d
 //! ```
 //! The buffers of the pool are up to a quarter larger than their contents; that is not counted here.
 

@@ -8,31 +8,53 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// The keys of BERT and RoBERTa, and those of DistilBERT where it has its own.
+/// The keys of BERT and RoBERTa, then those that DistilBERT has instead. A file may hold both.
 #[derive(Deserialize)]
 struct File {
     model_type: Option<String>,
     vocab_size: Option<u64>,
-    #[serde(alias = "dim")]
     hidden_size: Option<u64>,
-    #[serde(alias = "n_layers")]
     num_hidden_layers: Option<u64>,
-    #[serde(alias = "n_heads")]
     num_attention_heads: Option<u64>,
-    #[serde(alias = "hidden_dim")]
     intermediate_size: Option<u64>,
     max_position_embeddings: Option<u64>,
     type_vocab_size: Option<u64>,
     pad_token_id: Option<u64>,
-    #[serde(alias = "activation")]
     hidden_act: Option<String>,
     layer_norm_eps: Option<f64>,
-    #[serde(alias = "dropout")]
     hidden_dropout_prob: Option<f64>,
-    #[serde(alias = "attention_dropout")]
     attention_probs_dropout_prob: Option<f64>,
     position_embedding_type: Option<String>,
     is_decoder: Option<bool>,
+
+    dim: Option<u64>,
+    n_layers: Option<u64>,
+    n_heads: Option<u64>,
+    hidden_dim: Option<u64>,
+    activation: Option<String>,
+    dropout: Option<f64>,
+    attention_dropout: Option<f64>,
+}
+
+impl File {
+    /// The same file with the keys of BERT, whichever the family has.
+    fn in_keys_of_bert(self, family: Family) -> File {
+        if family != Family::DistilBert {
+            return self;
+        }
+        File {
+            hidden_size: self.dim.or(self.hidden_size),
+            num_hidden_layers: self.n_layers.or(self.num_hidden_layers),
+            num_attention_heads: self.n_heads.or(self.num_attention_heads),
+            intermediate_size: self.hidden_dim.or(self.intermediate_size),
+            hidden_act: self.activation.clone().or(self.hidden_act),
+            hidden_dropout_prob: self.dropout.or(self.hidden_dropout_prob),
+            attention_probs_dropout_prob: self.attention_dropout.or(self.attention_probs_dropout_prob),
+            // Always this in DistilBERT, which has no key for it.
+            layer_norm_eps: Some(1e-12),
+            ..self
+        }
+    }
 }
 
 /// Reads and checks `config.json`. Pooling and normalisation stand in other files.
@@ -42,6 +64,7 @@ struct File {
 pub(super) fn read(path: &Path, pooling: Pool, normalise: bool) -> Result<Config> {
     let file: File = json::read(path)?;
     let family = family(path, file.model_type.as_deref())?;
+    let file = file.in_keys_of_bert(family);
     if file.position_embedding_type.as_deref().is_some_and(|kind| kind != "absolute") {
         return Err(Error::input("`position_embedding_type` is not `absolute`: not supported").at(path));
     }

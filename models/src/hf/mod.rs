@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! config.json  model.safetensors  tokenizer.json  vocab.txt  tokenizer_config.json  special_tokens_map.json
-//! modules.json  sentence_bert_config.json  config_sentence_transformers.json  1_Pooling/  2_Normalize/  README.md
+//! modules.json  sentence_bert_config.json  config_sentence_transformers.json  1_Pooling/  2_Normalize/
+//! README.md
 //! ```
 //! A bag is a `StaticEmbedding`: `modules.json`, `0_StaticEmbedding/{model.safetensors, tokenizer.json}`,
 //! `1_Normalize/`.

@@ -1,4 +1,5 @@
-//! `modules.json` and the folders that it names: what follows the transformer, and which kind of model this is.
+//! `modules.json` and the folders that it names: what follows the transformer, and which kind of model this
+//! is.
 
 use super::json;
 use autograd::Pool;

@@ -21,7 +21,8 @@ pub struct Import {
     pub model: Model,
     /// Where `tokenizer.json` or `vocab.txt` lies.
     pub tokenizer_folder: PathBuf,
-    /// Tensors of the file that the encoder has no use for: a pooler, heads, layers beyond those of `config.json`.
+    /// Tensors of the file that the encoder has no use for: a pooler, heads, layers beyond those of
+    /// `config.json`.
     pub unused: Vec<String>,
 }
 
@@ -85,8 +86,8 @@ fn static_config(weights: &Weights, modules: &Modules) -> Result<bag::Config> {
     Ok(bag::Config { vocab, width, normalise: modules.normalise })
 }
 
-/// The names under which files have had this parameter: with the prefix of a model with a head, with the names that
-/// layer norms had before 2018.
+/// The names under which files have had this parameter: with the prefix of a model with a head, with the
+/// names that layer norms had before 2018.
 fn names_of(entry: &Entry, architecture: &Architecture) -> Vec<String> {
     let mut names = vec![entry.name.clone()];
     if let Some((module, last)) = entry.name.rsplit_once('.')
@@ -118,16 +119,17 @@ fn load(weights: &Weights, architecture: &Architecture) -> Result<(Params, Vec<S
 
 #[derive(Deserialize)]
 struct Limit {
-    /// A float, because "no limit" is written as 1e30.
-    #[serde(alias = "model_max_length")]
     max_seq_length: Option<f64>,
+    /// A float, because "no limit" is written as 1e30.
+    model_max_length: Option<f64>,
 }
 
 /// Where texts are cut: the first file that says so, and never behind the last position.
 fn tokens_max(dir: &Path, modules: &Modules, most: usize) -> Result<usize> {
     let files = [dir.join("sentence_bert_config.json"), modules.folder.join("tokenizer_config.json")];
     for path in files {
-        let limit = json::read_if_there::<Limit>(&path)?.and_then(|file| file.max_seq_length);
+        let limit = json::read_if_there::<Limit>(&path)?
+            .and_then(|file| file.max_seq_length.or(file.model_max_length));
         match limit {
             Some(tokens) if tokens < 2.0 => {
                 return Err(Error::input(format!("a maximum length of {tokens} tokens")).at(&path));

@@ -1,4 +1,5 @@
-//! `tokenizer.json` on its way out, and the small files that older readers derive from it. Nothing is tokenized here.
+//! `tokenizer.json` on its way out, and the small files that older readers derive from it. Nothing is
+//! tokenized here.
 
 use crate::architecture::Architecture;
 use crate::bert::Family;
@@ -16,7 +17,8 @@ impl Tokenizer {
     /// Parses `tokenizer.json`.
     ///
     /// # Errors
-    /// `Input` if it is not JSON, has no vocabulary, or an id is not below `vocab`, the rows of the token table.
+    /// `Input` if it is not JSON, has no vocabulary, or an id is not below `vocab`, the rows of the token
+    /// table.
     pub(super) fn parse(bytes: &[u8], vocab: usize) -> Result<Tokenizer> {
         let json: Map<String, Value> = serde_json::from_slice(bytes)
             .map_err(|e| Error::input(format!("the tokenizer is not JSON: {e}")))?;

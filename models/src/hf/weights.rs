@@ -1,5 +1,5 @@
-//! `model.safetensors`: named tensors. The file is bytes from outside: nothing in it is believed before it is checked,
-//! and nothing is allocated by its word.
+//! `model.safetensors`: named tensors. The file is bytes from outside: nothing in it is believed before it is
+//! checked, and nothing is allocated by its word.
 
 use autograd::Params;
 use engine::{Error, Result, Shape, Tensor};
@@ -30,15 +30,13 @@ impl Weights {
     /// `Input` if the file is missing, truncated or not safetensors.
     pub(super) fn read(path: &Path) -> Result<Weights> {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        // The reader keeps the last of two tensors of one name, without a word where their places agree.
+        if let Some(name) = named_twice(&bytes) {
+            return Err(Error::input(format!("the tensor `{name}` comes twice")).at(path));
+        }
         let (length, header) =
             SafeTensors::read_metadata(&bytes).map_err(|e| unreadable(path, bytes.len(), e))?;
         let start = length + 8;
-        // The reader keeps the last of two tensors of one name without a word.
-        let names: Names = serde_json::from_slice(&bytes[8..start])
-            .map_err(|e| Error::input(format!("the header is not JSON: {e}")).at(path))?;
-        if let Some(name) = names.twice {
-            return Err(Error::input(format!("the tensor `{name}` comes twice")).at(path));
-        }
         Ok(Weights { path: path.to_owned(), bytes, header, start })
     }
     /// All names, sorted.
@@ -74,7 +72,8 @@ impl Weights {
         }
         Ok((name.to_owned(), Tensor::from_vec(shape, values)))
     }
-    /// Checks that a tensor is there in the shape that the configuration implies, before anything is allocated.
+    /// Checks that a tensor is there in the shape that the configuration implies, before anything is
+    /// allocated.
     pub(super) fn find<'n>(&self, names: &'n [String], shape: Shape) -> Result<(&'n str, &TensorInfo)> {
         let mut found = names.iter().filter_map(|name| Some((name.as_str(), self.header.info(name)?)));
         let Some((name, info)) = found.next() else {
@@ -99,6 +98,13 @@ impl Weights {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The first name that the header has twice. A header that cannot be read has none: the reader will say why.
+fn named_twice(bytes: &[u8]) -> Option<String> {
+    let length = usize::try_from(u64::from_le_bytes(*bytes.first_chunk()?)).ok()?;
+    let header = bytes.get(8..length.checked_add(8)?)?;
+    serde_json::from_slice::<Names>(header).ok()?.twice
 }
 
 /// What is wrong with a file that is not one.

@@ -47,12 +47,13 @@ const OURS: [&str; 14] = [
 /// The file by which an export knows an earlier one.
 const MARKED: &str = "config_sentence_transformers.json";
 
-/// Writes a directory that sentence-transformers loads, and [`super::read`]. A previous export of that name is
-/// replaced; it is known by `__version__.lode` in `config_sentence_transformers.json` and by holding nothing else.
+/// Writes a directory that sentence-transformers loads, and [`super::read`]. A previous export of that name
+/// is replaced; it is known by `__version__.lode` in `config_sentence_transformers.json` and by holding
+/// nothing else.
 ///
 /// # Errors
-/// `Refused` if the directory holds anything else than a previous export, `Input` if the tokenizer does not fit the
-/// model, `Io` if the disk does not take it. Nothing is left behind.
+/// `Refused` if the directory holds anything else than a previous export, `Input` if the tokenizer does not
+/// fit the model, `Io` if the disk does not take it. Nothing is left behind.
 ///
 /// # Panics
 /// If a parameter of the architecture is not among the parameters.
@@ -79,7 +80,8 @@ pub fn write(export: &Export<'_>, dir: &Path) -> Result<()> {
     }
     rename(&partial.0, dir).inspect_err(|_| {
         if replaces {
-            // The new one could not take the name, so the old one gets it back; the first error is the one to report.
+            // The new one could not take the name, so the old one gets it back; the first error is the one to
+            // report.
             let _ = fs::rename(&previous, dir);
         }
     })?;
@@ -161,8 +163,8 @@ fn bag(export: &Export<'_>, config: &crate::bag::Config, tokenizer: &Tokenizer, 
     shared(export, &parts, dir)?;
     let folder = dir.join("0_StaticEmbedding");
     create(&folder)?;
-    // A static embedding makes no special tokens and follows the truncation of this file: the two that a bag leaves
-    // out are not counted.
+    // A static embedding makes no special tokens and follows the truncation of this file: the two that a bag
+    // leaves out are not counted.
     put_json(&folder, "tokenizer.json", &tokenizer.json(Some(export.tokens_max.saturating_sub(2).max(1))))?;
     put_weights(export, &folder)?;
     sync(&folder)

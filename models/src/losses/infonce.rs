@@ -1,11 +1,11 @@
-//! InfoNCE (van den Oord, Li, Vinyals, "Representation learning with contrastive predictive coding", 2018, eq. 4), with
-//! masked, weighted and shifted columns.
+//! InfoNCE (van den Oord, Li, Vinyals, "Representation learning with contrastive predictive coding", 2018,
+//! eq. 4), with masked, weighted and shifted columns.
 //!
 //! ```text
 //! ℓ_i = log Σ_j k_ij ω_ij exp(s_ij/τ + β_ij) − (s_ic/τ + β_ic)        c: the column of the positive of i
 //! ```
-//! Symmetric: half of it, and half of the same read the other way, in which the label of row i chooses among the
-//! queries, s_i'c for all rows i' that keep the pair (Radford et al., CLIP, 2021, figure 3).
+//! Symmetric: half of it, and half of the same read the other way, in which the label of row i chooses among
+//! the queries, s_i'c for all rows i' that keep the pair (Radford et al., CLIP, 2021, figure 3).
 
 use super::{Objective, Terms};
 use autograd::{SoftmaxLoss, Target, Var};
@@ -47,8 +47,8 @@ impl Objective for InfoNce {
     }
 }
 
-/// r_ii' = s_i'c, c the column of the positive of i: `[n, n]`. A product with rows of the identity: all other terms of
-/// its sums are exactly zero.
+/// r_ii' = s_i'c, c the column of the positive of i: `[n, n]`. A product with rows of the identity: all other
+/// terms of its sums are exactly zero.
 fn reversed<'t>(scores: Var<'t>, targets: &[u32]) -> Var<'t> {
     let (n, m) = (targets.len(), scores.shape().last());
     let engine = scores.tape().engine();
@@ -97,8 +97,7 @@ mod tests {
         let row = |z: [f64; 3], c: usize| z.iter().map(|z| z.exp()).sum::<f64>().ln() - z[c];
         let (a, b) = (row([1.0, 0.2, -0.4], 0), row([0.6, 0.8, 0.0], 1));
         close(loss(PLAIN, &terms([true; 6])).0, (a + b) / 2.0);
-        let weighted =
-            Terms { row_weight: Some(vec![3.0, 1.0]), ..terms([true; 6]) };
+        let weighted = Terms { row_weight: Some(vec![3.0, 1.0]), ..terms([true; 6]) };
         close(loss(PLAIN, &weighted).0, (3.0 * a + b) / 4.0);
         let one = terms([true, false, true, true, true, true]);
         let masked = ((1.0f64).exp() + (-0.4f64).exp()).ln() - 1.0;

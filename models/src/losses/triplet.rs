@@ -1,5 +1,6 @@
-//! The triplet loss over the hardest negatives, weighted towards the hardest (Dahiya et al., "NGAME: negative mining-aware
-//! mini-batching for extreme classification", WSDM 2023; the weighting as corrected in the code of DEXA, KDD 2023).
+//! The triplet loss over the hardest negatives, weighted towards the hardest (Dahiya et al., "NGAME: negative
+//! mining-aware mini-batching for extreme classification", WSDM 2023; the weighting as corrected in the code
+//! of DEXA, KDD 2023).
 //!
 //! ```text
 //! ℓ_i = (1/k) Σ_r w_ir max(0, s⁻_ir − s⁺_i + γ)        s⁻_i1 ≥ … ≥ s⁻_ik: the k hardest negatives of row i
