@@ -70,8 +70,8 @@ pub fn train(
     run::run(&mut trainer, &dir, observer)
 }
 
-/// Goes on with a run that was stopped or killed, from its newest whole checkpoint: the bits are those of a run that was
-/// never stopped.
+/// Goes on with a run that was stopped or killed, from its newest whole checkpoint: the bits are those of a run that
+/// was never stopped.
 ///
 /// # Errors
 /// If there is no run or its data set has gone or changed; else as [`train()`].

@@ -123,7 +123,7 @@ pub(crate) fn dependencies(file: &File) -> Findings {
     let Some(allowed) = below.get(room) else {
         return vec![format!("`{room}` has no place among the layers")];
     };
-    let table: toml::Table = file.text.parse().unwrap();
+    let table: toml::Table = file.text.parse().expect("a manifest is TOML");
     let sections = ["dependencies", "dev-dependencies", "build-dependencies"];
     let named = sections.iter().filter_map(|s| table.get(*s)?.as_table()).flat_map(|t| t.keys());
     let wrong = named.filter(|name| below.contains_key(name.as_str()) && !allowed.contains(&name.as_str()));

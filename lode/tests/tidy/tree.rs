@@ -40,7 +40,11 @@ pub(crate) fn files() -> Vec<File> {
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.expect("a folder that can be read").path())
+        .collect()
 }
 
 fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
@@ -56,7 +60,7 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
 
 /// None for what is no text.
 fn read(root: &Path, path: &Path) -> Option<File> {
-    let text = String::from_utf8(fs::read(path).unwrap()).ok()?;
-    let path = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+    let text = String::from_utf8(fs::read(path).expect("a file that can be read")).ok()?;
+    let path = path.strip_prefix(root).expect("a path below the root").to_string_lossy().replace('\\', "/");
     (!text.contains('\0') && path != ".git").then_some(File { path, text })
 }
