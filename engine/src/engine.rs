@@ -141,8 +141,9 @@ impl Engine {
     pub fn inside<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         self.0.team.install(f)
     }
-    /// Runs `f` compiled for the widest vectors of this processor. Put plain loops over slices inside; mark callees
-    /// `#[inline(always)]`.
+    /// Runs `f` compiled for the widest vectors of this processor. Put plain loops over slices inside, and mark `f` and
+    /// its callees `#[inline(always)]`: a closure that is not inlined is compiled once, for the least processor. The
+    /// same holds for the closures of `chunks`, `chunks2`, `chunks3` and `ragged`.
     #[inline(always)]
     pub fn vectorised<R>(&self, f: impl FnOnce() -> R) -> R {
         self.0.class.vectorised(f)

@@ -14,7 +14,7 @@
 //!                                                        gain together, none gains
 //!            Q̄ = S̄ K/√d,   K̄ = S̄ᵀ Q/√d
 //! ```
-//! P is n × n for every head: for texts of 512 tokens it would be 16 times as large as q. It is not stored. Backward
+//! P is n × n for every head: with n = 512 and d = 32 it would be 16 times as large as q. It is not stored. Backward
 //! keeps q, k, v and computes S and P again, one block of queries at a time in cache: a third more arithmetic in
 //! backward, and the memory of attention grows with T and not with n². The same is done on accelerators, for the same
 //! reason (Dao et al. 2022, "FlashAttention"); texts of some dozen tokens do not need its running softmax.
@@ -69,7 +69,7 @@ impl Op for Attention {
     }
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         let q = inputs[0];
-        let whole = q.rank() == 2 && self.heads > 0 && q.dim(1) > 0 && q.dim(1) % self.heads == 0;
+        let whole = q.rank() == 2 && self.heads > 0 && q.dim(1) > 0 && q.dim(1).is_multiple_of(self.heads);
         if !whole || inputs.iter().any(|&x| x != q) {
             let rule = format!("q, k and v are [T, {} heads · d], d > 0", self.heads);
             return Err(ShapeError::new(rule, inputs));

@@ -28,7 +28,7 @@ pub enum Pairwise {
 }
 
 impl<'t> Var<'t> {
-    /// The loss of every pair: `self` are the scores of the positives, `negative` those of the negatives, of one shape.
+    /// The loss of every pair: `self` are the scores of the positives, `negative` those of the negatives; one shape.
     #[track_caller]
     pub fn pairwise(self, negative: Var<'t>, form: Pairwise) -> Var<'t> {
         self.tape().apply(form, &[self, negative])

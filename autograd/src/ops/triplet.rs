@@ -7,11 +7,11 @@
 //!            w   = softmax of a          a_r = s⁻_r/τ  where ℓ_r > 0        (None: w_r = 1)
 //!                                        else −∞ (Active) or 0 (Published)
 //!            L   = (1/k) Σ_r w_r ℓ_r
-//! backward   s̄⁻_r = (L̄/k) [w_r + (w_r/τ)(ℓ_r − Σ_q w_q ℓ_q)]   where ℓ_r > 0, else 0   (None: without the second term)
+//! backward   s̄⁻_r = (L̄/k) [w_r + (w_r/τ)(ℓ_r − Σ_q w_q ℓ_q)]   where ℓ_r > 0, else 0   (None: first term)
 //!            s̄⁺   = −(L̄/k) Σ_r w_r 1[ℓ_r > 0]
 //! ```
 //! The weights are part of the function: they are not detached, and the second term of s̄⁻ is theirs, from
-//! ∂w_q/∂a_r = w_q(δ_qr − w_r). Which negatives are chosen, and which violate the margin, is constant; where that flips
+//! ∂w_q/∂a_r = w_q(δ_qr − w_r). Which negatives are chosen, and which violate the margin, is constant; where it flips
 //! the weighted loss jumps. `Published` is the softmax of NGAME's code, in which negatives that are already far enough
 //! away still take weight from those that are not; `Active`, that of DEXA (Dahiya et al. 2023), leaves them out.
 //!
@@ -69,10 +69,11 @@ impl Op for Triplet {
 fn case(weighting: Weighting) -> Triplet {
     let keep = [true, false, true, false, true, true, true, true, false, false, true, false];
     let (target, keep) = ([0, 1, 2].into(), Some(keep.into()));
-    Triplet { target, keep, k: 2, margin: 1.05, temperature: 0.8, weighting }
+    Triplet { target, keep, k: 2, margin: 0.35, temperature: 0.8, weighting }
 }
 
-/// Numbers 0.1 apart and a margin between two multiples of it: no hinge and no choice flips nearby.
+/// Numbers 0.1 apart and a margin between two multiples of it: no hinge and no choice flips nearby, and some negatives
+/// violate the margin while others do not.
 const SCORES: In = In::drawn(&[3, 4], Draw::Distinct(0.1)).blocked(|i| [1, 3].contains(&i) || i >= 8);
 
 pub(super) const ENTRY: Entry = Entry {

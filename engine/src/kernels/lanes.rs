@@ -7,6 +7,7 @@
 //! partial sums and a tree can, and the order is still the same on every processor and for any number of threads.
 
 use crate::real::Real;
+use std::array::from_fn;
 
 /// Partial sums side by side: one AVX-512 register of f32, two of AVX2.
 pub const LANES: usize = 16;
@@ -37,20 +38,17 @@ fn fold<T: Real, const N: usize>(
     let (whole, rest) = (parts[0].0.len(), parts[0].1.len());
     assert!(rows.iter().all(|row| row.len() == rows[0].len()), "lanes: the rows differ in length");
     let mut lanes = [from; LANES];
+    // All lanes are made anew in each step: updated in place they would live in memory and not in a register.
     for i in 0..whole {
-        for (l, lane) in lanes.iter_mut().enumerate() {
-            *lane = join(*lane, f(parts.map(|(blocks, _)| blocks[i][l])));
-        }
+        let blocks = parts.map(|(blocks, _)| &blocks[i]);
+        lanes = from_fn(|l| join(lanes[l], f(blocks.map(|block| block[l]))));
     }
     for (l, lane) in lanes.iter_mut().enumerate().take(rest) {
         *lane = join(*lane, f(parts.map(|(_, rest)| rest[l])));
     }
-    for width in [8, 4, 2, 1] {
-        for l in 0..width {
-            lanes[l] = join(lanes[l], lanes[l + width]);
-        }
-    }
-    lanes[0]
+    let lanes: [T; 8] = from_fn(|l| join(lanes[l], lanes[l + 8]));
+    let lanes: [T; 4] = from_fn(|l| join(lanes[l], lanes[l + 4]));
+    join(join(lanes[0], lanes[2]), join(lanes[1], lanes[3]))
 }
 
 #[cfg(test)]

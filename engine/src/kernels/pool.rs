@@ -23,12 +23,11 @@ pub enum Pool {
 /// Cuts texts into groups of at least `tokens` tokens, so that a parallel task is worth its start: group `i` is the
 /// texts `cuts[i]..cuts[i + 1]`. The cut depends on the texts alone.
 pub fn groups(starts: &[u32], tokens: usize) -> Vec<usize> {
-    let (texts, mut cuts) = (starts.len() - 1, vec![0]);
-    let mut from = starts[0];
-    for text in 1..texts {
-        if (starts[text] - from) as usize >= tokens {
+    let (texts, mut cuts, mut from) = (starts.len() - 1, vec![0], starts[0]);
+    for (text, &start) in starts.iter().enumerate().take(texts) {
+        if (start - from) as usize >= tokens {
             cuts.push(text);
-            from = starts[text];
+            from = start;
         }
     }
     if texts > 0 {
@@ -164,4 +163,17 @@ fn backward<T: Real>(
         },
     );
     Tensor::from_buf([tokens, d], dx)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_have_enough_tokens_and_hold_every_text_once() {
+        assert_eq!(groups(&[0, 3, 4, 4, 9, 10], 4), [0, 2, 4, 5]);
+        assert_eq!(groups(&[0, 100], 4), [0, 1]);
+        assert_eq!(groups(&[0, 0, 0], 4), [0, 2]);
+        assert_eq!(groups(&[0], 4), [0]);
+    }
 }

@@ -7,8 +7,8 @@ use crate::real::Real;
 use crate::tensor::Tensor;
 use std::sync::Arc;
 
-/// What turns a row of scores into a loss. All of it is constant for the tape. Sizes are `[n, m]`, those of the scores,
-/// where nothing else is said.
+/// What turns a row of scores into a loss. All of it is constant for the tape. Sizes are those of the scores, `[n, m]`,
+/// if nothing else is said.
 #[derive(Clone, Debug)]
 pub struct SoftmaxLoss {
     /// 1/τ, the reciprocal of the temperature.
