@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::early::Done;
-use crate::{doctor, encode, evaluate, export, predict, prepare, resume, strategies, train};
+use crate::{demo, doctor, encode, evaluate, export, predict, prepare, resume, strategies, train};
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::num::NonZeroUsize;
 
@@ -52,6 +52,8 @@ pub(crate) struct Global {
 /// What to do.
 #[derive(Subcommand)]
 pub(crate) enum Verb {
+    /// Run the whole job on data that travels with the program, in a few minutes
+    Demo(demo::Args),
     /// Make a data set: read, check, tokenize, write one mapped file
     Prepare(prepare::Args),
     /// Train an encoder on a data set
@@ -85,6 +87,7 @@ impl Verb {
     /// Does it.
     pub(crate) fn run(&self, context: &Context) -> Done {
         match self {
+            Verb::Demo(args) => demo::run(args, context),
             Verb::Prepare(args) => prepare::run(args, context),
             Verb::Train(args) => train::run(args, context),
             Verb::Resume(args) => resume::run(args, context),

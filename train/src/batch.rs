@@ -14,9 +14,9 @@
 use data::{DataSet, Split};
 use engine::container::checksum_wide;
 use engine::{Packed, Stream};
+use samplers::Csr;
 use samplers::mask::{Known, known_positives};
 use samplers::miner::{Miner, draw_positives};
-use samplers::Csr;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -83,9 +83,11 @@ impl Batch {
 
         let mut texts = TextTable { texts: Packed::default(), slots: HashMap::new() };
         let (queries, labels) = (data.queries(Split::Train), data.labels());
-        let query = |&q: &u32| texts.slot(ids.queries[q as usize], |packed| queries.push_to(q as usize, packed));
+        let query =
+            |&q: &u32| texts.slot(ids.queries[q as usize], |packed| queries.push_to(q as usize, packed));
         let query_texts = rows.iter().map(query).collect();
-        let label = |&l: &u32| texts.slot(ids.labels[l as usize], |packed| labels.push_to(l as usize, packed));
+        let label =
+            |&l: &u32| texts.slot(ids.labels[l as usize], |packed| labels.push_to(l as usize, packed));
         let label_texts = found.shared.iter().map(label).collect();
         Batch {
             rows: rows.to_vec(),

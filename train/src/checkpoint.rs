@@ -152,8 +152,8 @@ impl Checkpoint {
     pub fn read(path: &Path) -> Result<Checkpoint> {
         let file = Container::open(path, KIND, Verify::Full)?;
         let bad = |why: String| Error::damaged(path, "manifest", why);
-        let (m, _): (Manifest, usize) = bincode::decode_from_slice(file.bytes("manifest")?, limit())
-            .map_err(|e| bad(e.to_string()))?;
+        let (m, _): (Manifest, usize) =
+            bincode::decode_from_slice(file.bytes("manifest")?, limit()).map_err(|e| bad(e.to_string()))?;
         if m.format != FORMAT {
             return Err(bad(format!("format {}, this program reads {FORMAT}", m.format)));
         }

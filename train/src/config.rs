@@ -141,7 +141,13 @@ impl Default for DataConfig {
 }
 impl Default for ModelConfig {
     fn default() -> ModelConfig {
-        ModelConfig { source: String::new(), width: 0, embeddings: String::new(), dropout: -1.0, recompute: false }
+        ModelConfig {
+            source: String::new(),
+            width: 0,
+            embeddings: String::new(),
+            dropout: -1.0,
+            recompute: false,
+        }
     }
 }
 impl Default for TrainConfig {
@@ -246,7 +252,9 @@ impl Settings {
         let table: Table = text.parse().map_err(|e: toml::de::Error| {
             let line = e.span().map_or(1, |s| 1 + text[..s.start].matches('\n').count()) as u64;
             let shown = text.lines().nth(line as usize - 1).unwrap_or("");
-            Error::input(format!("this is not TOML: {}", e.message())).at_line(path, line, None).showing(shown)
+            Error::input(format!("this is not TOML: {}", e.message()))
+                .at_line(path, line, None)
+                .showing(shown)
         })?;
         for (section, values) in &table {
             let Some(values) = values.as_table() else {
@@ -270,7 +278,8 @@ impl Settings {
     /// If there is no `=`, or the key is unknown, or the value has a wrong type.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let Some((key, value)) = assignment.split_once('=') else {
-            return Err(Error::input(format!("`{assignment}` is not of the form a.b=c")).help("for example train.lr=3e-5"));
+            return Err(Error::input(format!("`{assignment}` is not of the form a.b=c"))
+                .help("for example train.lr=3e-5"));
         };
         let text = value.trim();
         let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
@@ -316,7 +325,9 @@ impl Settings {
     fn unknown(&self, key: &str) -> Error {
         let error = Error::input(format!("unknown key `{key}`"));
         let near = self.origins.keys().max_by(|a, b| {
-            let likeness = |k: &str| strsim::jaro_winkler(k, key).max(strsim::jaro_winkler(k.rsplit('.').next().unwrap_or(k), key));
+            let likeness = |k: &str| {
+                strsim::jaro_winkler(k, key).max(strsim::jaro_winkler(k.rsplit('.').next().unwrap_or(k), key))
+            };
             likeness(a).total_cmp(&likeness(b))
         });
         match near {
@@ -329,9 +340,11 @@ impl Settings {
     /// # Errors
     /// If a value lies outside its range.
     pub fn config(&self) -> Result<Config> {
-        let config: Config = self.table.clone().try_into().map_err(|e: toml::de::Error| {
-            Error::input(format!("configuration: {}", e.message()))
-        })?;
+        let config: Config = self
+            .table
+            .clone()
+            .try_into()
+            .map_err(|e: toml::de::Error| Error::input(format!("configuration: {}", e.message())))?;
         config.check()?;
         Ok(config)
     }
@@ -424,7 +437,10 @@ mod tests {
         let c = s.config().expect("valid");
         assert_eq!((c.train.lr, c.train.batch, c.train.epochs, c.loss.hardest), (2e-3, 64, 7, 9));
         let text = s.to_string();
-        assert!(text.contains("lr = 0.002") && text.contains("# --set") && text.contains("# --epochs"), "{text}");
+        assert!(
+            text.contains("lr = 0.002") && text.contains("# --set") && text.contains("# --epochs"),
+            "{text}"
+        );
         let again = dir.path().join("again.toml");
         std::fs::write(&again, text).expect("written");
         let mut back = Settings::default();
@@ -442,12 +458,18 @@ mod tests {
             let e = message(s.file(&path).and_then(|()| s.config().map(|_| ())).expect_err("wrong"));
             assert!(e.contains(want), "{e}");
         };
-        check("[train]\nbatch = 4\nlrr = 1.0\n", "run.toml:3: unknown key `train.lrr`\n  | lrr = 1.0\n  = help: did you mean `train.lr`?");
+        check(
+            "[train]\nbatch = 4\nlrr = 1.0\n",
+            "run.toml:3: unknown key `train.lrr`\n  | lrr = 1.0\n  = help: did you mean `train.lr`?",
+        );
         check("[train]\nbatch = \"x\"\n", "run.toml:2: `train.batch` is a integer, this is a string");
         check("[train\n", "run.toml:1: this is not TOML");
         check("[train]\nbatch = 1\n", "`train.batch` must be at least 2");
         check("[loss]\nname = \"infonec\"\n", "`loss.name` must be infonce or triplet");
         assert!(message(Settings::default().set("lr").expect_err("no =")).contains("a.b=c"));
-        assert!(message(Settings::default().set("lr=1").expect_err("no section")).contains("did you mean `train.lr`"));
+        assert!(
+            message(Settings::default().set("lr=1").expect_err("no section"))
+                .contains("did you mean `train.lr`")
+        );
     }
 }

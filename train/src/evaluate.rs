@@ -111,7 +111,8 @@ pub fn evaluate_with(
     let texts = data.queries(queries.split);
     let rows: Vec<u32> = queries.rows.map_or_else(|| (0..texts.len() as u32).collect(), <[u32]>::to_vec);
     if rows.is_empty() {
-        return Err(Error::input(format!("the {:?} split has no query", queries.split).to_lowercase()).at(data.path()));
+        return Err(Error::input(format!("the {:?} split has no query", queries.split).to_lowercase())
+            .at(data.path()));
     }
     let truth = Truth::new(data, queries.split, options)?;
     let push = |i: usize, packed: &mut engine::Packed| texts.push_to(rows[i] as usize, packed);
@@ -143,8 +144,9 @@ impl<'a> Truth<'a> {
     fn new(data: &'a DataSet, split: Split, options: &Options) -> Result<Truth<'a>> {
         let frequency = data.label_frequency();
         let wanted = |&(_, &n): &(usize, &u32)| (n > 0) == (options.labels == LabelSet::Seen);
-        let only = (options.labels != LabelSet::All)
-            .then(|| frequency.iter().enumerate().filter(wanted).map(|(label, _)| label as u32).collect::<Vec<u32>>());
+        let only = (options.labels != LabelSet::All).then(|| {
+            frequency.iter().enumerate().filter(wanted).map(|(label, _)| label as u32).collect::<Vec<u32>>()
+        });
         if only.as_ref().is_some_and(Vec::is_empty) {
             let which = if options.labels == LabelSet::Seen { "with" } else { "without" };
             return Err(Error::input(format!("there is no label {which} a training query")).at(data.path()));
@@ -216,8 +218,11 @@ impl Sums {
 }
 
 fn confusion(index: &Index, query: &[f32], labels: &[(u32, f32)], relevant: &[u32]) -> f32 {
-    let cosine = |label: u32| query.iter().zip(index.labels().row(label as usize)).map(|(a, b)| a * b).sum::<f32>();
-    let best = |mut labels: Box<dyn Iterator<Item = u32> + '_>| labels.by_ref().map(cosine).fold(f32::NEG_INFINITY, f32::max);
+    let cosine =
+        |label: u32| query.iter().zip(index.labels().row(label as usize)).map(|(a, b)| a * b).sum::<f32>();
+    let best = |mut labels: Box<dyn Iterator<Item = u32> + '_>| {
+        labels.by_ref().map(cosine).fold(f32::NEG_INFINITY, f32::max)
+    };
     let wrong = best(Box::new(labels.iter().map(|&(l, _)| l).filter(|l| !relevant.contains(l))));
     wrong - best(Box::new(relevant.iter().copied()))
 }

@@ -67,7 +67,14 @@ impl Index {
         observer: &mut dyn Observer,
     ) -> Index {
         let mut rows = |texts: data::Texts<'_>, what: &str| {
-            Rows::Heap(embed(engine, network, texts.len(), |i, packed| texts.push_to(i, packed), what, observer))
+            Rows::Heap(embed(
+                engine,
+                network,
+                texts.len(),
+                |i, packed| texts.push_to(i, packed),
+                what,
+                observer,
+            ))
         };
         let labels = rows(data.labels(), "labels");
         let titles = with_titles.then(|| rows(data.queries(Split::Train), "training titles"));
@@ -97,7 +104,11 @@ impl Index {
         let file = Container::open(path, KIND, Verify::Full)?;
         let fits = file.slice::<u64>("fingerprints")? == fingerprints && (!with_titles || file.has("titles"));
         if !fits {
-            return Err(engine::Error::damaged(path, "fingerprints", "the index is of another model or data set"));
+            return Err(engine::Error::damaged(
+                path,
+                "fingerprints",
+                "the index is of another model or data set",
+            ));
         }
         let titles = if with_titles { Some(Rows::Mapped(file.view("titles")?)) } else { None };
         Ok(Index { labels: Rows::Mapped(file.view("labels")?), titles, width })
@@ -140,7 +151,8 @@ impl Index {
                 search_with_votes(engine, queries, self.labels(), titles, voting, ranking.k, limits)
             }
         };
-        let pairs = |(ids, scores): (&[u32], &[f32])| ids.iter().copied().zip(scores.iter().copied()).collect();
+        let pairs =
+            |(ids, scores): (&[u32], &[f32])| ids.iter().copied().zip(scores.iter().copied()).collect();
         (0..queries.rows()).map(|i| pairs(hits.row(i))).collect()
     }
 }

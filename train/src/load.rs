@@ -27,7 +27,11 @@ pub fn source(config: &Config, data: &DataSet) -> Result<Network> {
             return Err(Error::input("no model is named").help("--model DIR, or one of bag, tiny, small"));
         }
         return network(Path::new(source)).map_err(|e| {
-            if Path::new(source).exists() { e } else { e.help("--model takes a directory, or one of bag, tiny, small") }
+            if Path::new(source).exists() {
+                e
+            } else {
+                e.help("--model takes a directory, or one of bag, tiny, small")
+            }
         });
     }
     let start = match config.model.embeddings.is_empty() {
@@ -66,7 +70,10 @@ fn fresh(name: &str, vocab: usize, width: usize, tokens_max: usize) -> Result<Ar
         0 => size,
         width if width % size.heads == 0 => bert::Size { width, ffn: 4 * width, ..size },
         width => {
-            return Err(Error::input(format!("model.width is {width}, `{name}` needs a multiple of {}", size.heads)));
+            return Err(Error::input(format!(
+                "model.width is {width}, `{name}` needs a multiple of {}",
+                size.heads
+            )));
         }
     };
     Ok(Architecture::Bert(bert::Config::from_size(size, vocab, tokens_max)))
@@ -103,7 +110,9 @@ pub fn network(path: &Path) -> Result<Network> {
 /// If it is no run, or its configuration cannot be read.
 pub fn run_settings(path: &Path) -> Result<(RunDir, Settings)> {
     if !RunDir::is_run(path) {
-        return Err(Error::input("this is not the directory of a run").at(path).help("`lode train … --out RUN` makes one"));
+        return Err(Error::input("this is not the directory of a run")
+            .at(path)
+            .help("`lode train … --out RUN` makes one"));
     }
     let dir = RunDir::at(path);
     let mut settings = Settings::default();

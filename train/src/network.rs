@@ -52,7 +52,13 @@ impl Network {
         self.encoder.width()
     }
     /// Embeds texts on a tape: `[B, width]`. Text `i` has dropout slot `first_slot + i`.
-    pub fn encode<'t>(&'t self, tape: &'t Tape, text: &Packed, first_slot: u32, dropout: Option<Stream>) -> Var<'t> {
+    pub fn encode<'t>(
+        &'t self,
+        tape: &'t Tape,
+        text: &Packed,
+        first_slot: u32,
+        dropout: Option<Stream>,
+    ) -> Var<'t> {
         let scope = Scope { tape, params: &self.model.params, dropout, recompute: self.recompute };
         self.encoder.encode(&scope, text, first_slot)
     }
@@ -60,7 +66,8 @@ impl Network {
     pub fn fingerprint(&self) -> u64 {
         let params = &self.model.params;
         let sums = params.ids().flat_map(|id| {
-            let bytes: Vec<u8> = params.value(id).data::<f32>().iter().flat_map(|x| x.to_le_bytes()).collect();
+            let bytes: Vec<u8> =
+                params.value(id).data::<f32>().iter().flat_map(|x| x.to_le_bytes()).collect();
             checksum(&bytes).to_le_bytes()
         });
         checksum(&sums.collect::<Vec<u8>>())

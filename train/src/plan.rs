@@ -73,16 +73,22 @@ impl MemoryPlan {
         if self.total() <= limit {
             return Ok(());
         }
-        let what = format!("this run needs {}, the limit is {}; nothing was started", bytes(self.total()), bytes(limit));
+        let what = format!(
+            "this run needs {}, the limit is {}; nothing was started",
+            bytes(self.total()),
+            bytes(limit)
+        );
         let error = Error::new(Kind::Refused, what);
-        let error = self.parts.iter().fold(error, |e, (name, b)| e.note(format!("{name:<16} {:>10}", bytes(*b))));
+        let error =
+            self.parts.iter().fold(error, |e, (name, b)| e.note(format!("{name:<16} {:>10}", bytes(*b))));
         Err(error.help("--chunk 64 encodes 64 texts at a time with the same gradient; --recompute and a smaller --batch help too"))
     }
 }
 
 impl fmt::Display for MemoryPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = format!("{} steps of about {} tokens in {} distinct texts", self.steps, self.tokens, self.texts);
+        let head =
+            format!("{} steps of about {} tokens in {} distinct texts", self.steps, self.tokens, self.texts);
         writeln!(f, "{head}")?;
         for (name, part) in &self.parts {
             writeln!(f, "  {name:<16} {:>10}", bytes(*part))?;
@@ -127,12 +133,20 @@ mod tests {
 
     #[test]
     fn bytes_are_written_for_people() {
-        assert_eq!([0, 999, 1000, 1_500_000, 21_700_000_000].map(bytes), ["0 B", "999 B", "1.0 kB", "1.5 MB", "21.7 GB"]);
+        assert_eq!(
+            [0, 999, 1000, 1_500_000, 21_700_000_000].map(bytes),
+            ["0 B", "999 B", "1.0 kB", "1.5 MB", "21.7 GB"]
+        );
     }
 
     #[test]
     fn a_run_beyond_the_limit_is_refused_with_the_table() {
-        let plan = MemoryPlan { parts: vec![("parameters", 4_000_000), ("AdamW", 8_000_000)], tokens: 1, texts: 1, steps: 1 };
+        let plan = MemoryPlan {
+            parts: vec![("parameters", 4_000_000), ("AdamW", 8_000_000)],
+            tokens: 1,
+            texts: 1,
+            steps: 1,
+        };
         assert!(plan.demand(12_000_000).is_ok());
         let error = plan.demand(11_999_999).expect_err("too large");
         assert_eq!(error.kind(), Kind::Refused);

@@ -78,7 +78,8 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
     }
     let (made_on, here) = (checkpoint.kernel_class.clone(), engine.kernel_class().name());
     if made_on != here {
-        let text = format!("{}: made with {made_on} kernels, this is {here}: bits will differ", path.display());
+        let text =
+            format!("{}: made with {made_on} kernels, this is {here}: bits will differ", path.display());
         observer.event(&Event::Warning(&text));
     }
     dir.rewind_log(checkpoint.progress.step)?;
@@ -93,7 +94,8 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
 pub fn run(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> Result<Outcome> {
     let _lock = dir.lock()?;
     let total = trainer.total_steps();
-    let mut state = Loop { dir, since: observer.seconds(), saved_at: observer.seconds(), tokens: 0, logged_at: None };
+    let mut state =
+        Loop { dir, since: observer.seconds(), saved_at: observer.seconds(), tokens: 0, logged_at: None };
     let (done, steps_per_epoch) = (trainer.progress().step, trainer.steps_per_epoch());
     observer.event(&Event::Started { steps: total, done, steps_per_epoch });
     while trainer.progress().step < total {
@@ -149,7 +151,9 @@ impl Loop<'_> {
         let every = trainer.config.save.validate_every;
         let last = report.step == trainer.total_steps();
         let ends_epoch = trainer.progress().epoch != report.epoch;
-        !trainer.validation_rows.is_empty() && !last && if every > 0 { report.step % every == 0 } else { ends_epoch }
+        !trainer.validation_rows.is_empty()
+            && !last
+            && if every > 0 { report.step % every == 0 } else { ends_epoch }
     }
     fn save_if_due(&mut self, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
         let every = trainer.config.save.every_seconds;
@@ -173,7 +177,8 @@ impl Loop<'_> {
             true => vec![],
             false => measure(trainer, "P@1,P@3,P@5,nDCG@5,R@10", observer)?,
         };
-        let facts: Vec<(String, f64)> = validation.iter().map(|(m, v)| (format!("validation {m}"), *v)).collect();
+        let facts: Vec<(String, f64)> =
+            validation.iter().map(|(m, v)| (format!("validation {m}"), *v)).collect();
         load::write_model(&trainer.network, trainer.data(), &self.dir.model(), &facts)?;
         let metrics: Map<String, Value> = validation.iter().map(|(m, v)| (m.to_string(), json!(v))).collect();
         self.dir.append_log(&json!({
@@ -201,6 +206,7 @@ fn validate(trainer: &Trainer, observer: &mut dyn Observer, report: &StepReport)
 fn measure(trainer: &Trainer, metrics: &str, observer: &mut dyn Observer) -> Result<Vec<(Metric, f64)>> {
     let options = Options { metrics: Metric::list(metrics)?, ..Options::default() };
     let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
-    let found = evaluate::evaluate(&trainer.engine, &trainer.network, trainer.data(), queries, &options, observer)?;
+    let found =
+        evaluate::evaluate(&trainer.engine, &trainer.network, trainer.data(), queries, &options, observer)?;
     Ok(found.metrics)
 }

@@ -110,7 +110,9 @@ impl Trainer {
             batches[0].iter().take(5).map(|&row| self.data.queries(Split::Train).uid(row as usize)).collect();
         Err(Error::new(Kind::Numeric, what)
             .note(format!("the batch begins with the queries {}", first.join(", ")))
-            .help("the parameters are those before this step; try a lower --lr, or a larger loss.temperature"))
+            .help(
+                "the parameters are those before this step; try a lower --lr, or a larger loss.temperature",
+            ))
     }
 }
 

@@ -7,15 +7,15 @@ use crate::embed::embed;
 use crate::exec::Exec;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
-use crate::step::StepReport;
 use crate::recipes::Parts;
+use crate::step::StepReport;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
 use data::{DataSet, Holdout, Split};
 use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
+use samplers::Snapshot;
 use samplers::bank::Bank;
 use samplers::composer::Plan;
-use samplers::Snapshot;
 
 /// What a run draws random numbers for.
 mod tags {
@@ -58,10 +58,14 @@ impl Trainer {
         }
         network.recompute = config.model.recompute;
         let holdout = Stream::new(config.train.seed, tags::HOLDOUT);
-        let (mut train_rows, validation_rows) = data::holdout(&data, Holdout::PerMille(config.data.validation_per_mille), holdout);
+        let (mut train_rows, validation_rows) =
+            data::holdout(&data, Holdout::PerMille(config.data.validation_per_mille), holdout);
         if train_rows.len() < 2 {
-            return Err(Error::input(format!("there are {} queries to train on, at least 2 are needed", train_rows.len()))
-                .help("look at what `lode prepare` kept: queries without labels are not trained on"));
+            return Err(Error::input(format!(
+                "there are {} queries to train on, at least 2 are needed",
+                train_rows.len()
+            ))
+            .help("look at what `lode prepare` kept: queries without labels are not trained on"));
         }
         if config.train.overfit_batch {
             train_rows.truncate(config.train.batch);
@@ -78,7 +82,8 @@ impl Trainer {
         let bank = parts.wants_bank().then(|| Bank::new(queries, network.width()));
         let t = &config.train;
         let schedule = Schedule { kind, warmup_steps: t.warmup_steps.min(total / 2), total_steps: total + 1 };
-        let options = AdamWOptions { weight_decay: t.weight_decay, decay_all: t.decay_all, ..AdamWOptions::default() };
+        let options =
+            AdamWOptions { weight_decay: t.weight_decay, decay_all: t.decay_all, ..AdamWOptions::default() };
         let optimizer = AdamW::new(options);
         Ok(Trainer {
             engine: engine.clone(),
@@ -227,12 +232,20 @@ impl Trainer {
 pub(crate) fn restore_params(model: &mut models::Model, params: Vec<(String, Tensor)>) -> Result<()> {
     if params.len() != model.params.len() {
         let (here, there) = (model.params.len(), params.len());
-        return Err(Error::new(Kind::Damaged, format!("the checkpoint has {there} tensors, the model has {here}")));
+        return Err(Error::new(
+            Kind::Damaged,
+            format!("the checkpoint has {there} tensors, the model has {here}"),
+        ));
     }
     for (name, value) in params {
         match model.params.find(&name) {
             Some(id) if model.params.value(id).shape() == value.shape() => model.params.set(id, value),
-            _ => return Err(Error::new(Kind::Damaged, format!("`{name}` of the checkpoint does not fit the model"))),
+            _ => {
+                return Err(Error::new(
+                    Kind::Damaged,
+                    format!("`{name}` of the checkpoint does not fit the model"),
+                ));
+            }
         }
     }
     Ok(())
@@ -257,13 +270,17 @@ fn total_steps(config: &Config, steps_per_epoch: u64) -> u64 {
 pub(crate) fn check_vocabulary(data: &DataSet, model: &models::Model) -> Result<()> {
     let (tokens, rows) = (data.vocab_size(), model.architecture.vocab());
     if tokens > rows {
-        return Err(Error::input(format!("the data set has token ids up to {tokens}, the model knows {rows}"))
-            .help("prepare the data with the tokenizer of this model: `lode prepare … --tokenizer MODEL`"));
+        return Err(Error::input(format!(
+            "the data set has token ids up to {tokens}, the model knows {rows}"
+        ))
+        .help("prepare the data with the tokenizer of this model: `lode prepare … --tokenizer MODEL`"));
     }
     let (longest, limit) = (data.max_len(), model.encoder().tokens_max());
     if longest > limit {
-        return Err(Error::input(format!("texts of up to {longest} tokens do not fit the model's {limit} positions"))
-            .help(format!("prepare the data with `--max-len {limit}`")));
+        return Err(Error::input(format!(
+            "texts of up to {longest} tokens do not fit the model's {limit} positions"
+        ))
+        .help(format!("prepare the data with `--max-len {limit}`")));
     }
     Ok(())
 }

@@ -36,7 +36,14 @@ fn world(dir: &Path, titles: u64) -> PathBuf {
 fn settings(data: &Path, changes: &[&str]) -> Settings {
     let mut settings = Settings::default();
     settings.flag("data.path", data.to_str().expect("a name"), "DATA").expect("a path");
-    let base = ["model.source=tiny", "model.width=32", "train.batch=24", "train.epochs=2", "train.lr=1e-3", "train.warmup_steps=2"];
+    let base = [
+        "model.source=tiny",
+        "model.width=32",
+        "train.batch=24",
+        "train.epochs=2",
+        "train.lr=1e-3",
+        "train.warmup_steps=2",
+    ];
     for change in base.iter().chain(changes) {
         settings.set(change).expect("a setting");
     }
@@ -52,7 +59,8 @@ fn bits(trainer: &Trainer) -> Vec<u32> {
 
 fn trained(data: &Path, dir: &TempDir, name: &str, threads: usize, changes: &[&str]) -> Trainer {
     let settings = settings(data, changes);
-    let (mut trainer, run_dir) = run::begin(&Engine::new(threads), &settings, &dir.path().join(name)).expect("begins");
+    let (mut trainer, run_dir) =
+        run::begin(&Engine::new(threads), &settings, &dir.path().join(name)).expect("begins");
     let outcome = run::run(&mut trainer, &run_dir, &mut Silent).expect("trains");
     assert!(outcome.finished && outcome.step == trainer.total_steps());
     trainer
@@ -79,7 +87,8 @@ fn resume_equals_uninterrupted_run_at_every_step() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = world(dir.path(), 200);
     for loss in ["infonce", "triplet"] {
-        let changes = [format!("loss.name={loss}"), "composer.name=ngame".into(), "train.accumulate=2".into()];
+        let changes =
+            [format!("loss.name={loss}"), "composer.name=ngame".into(), "train.accumulate=2".into()];
         let changes: Vec<&str> = changes.iter().map(String::as_str).collect();
         let whole = trained(&data, &dir, &format!("whole-{loss}"), 2, &changes);
         let total = whole.total_steps();
@@ -87,14 +96,18 @@ fn resume_equals_uninterrupted_run_at_every_step() {
         for stop in 1..total {
             let out = dir.path().join(format!("stopped-{loss}-{stop}"));
             let engine = Engine::new(2);
-            let (mut trainer, run_dir) = run::begin(&engine, &settings(&data, &changes), &out).expect("begins");
+            let (mut trainer, run_dir) =
+                run::begin(&engine, &settings(&data, &changes), &out).expect("begins");
             let outcome = run::run(&mut trainer, &run_dir, &mut StopAfter(stop)).expect("stops");
             assert_eq!((outcome.step, outcome.finished), (stop, false));
             drop((trainer, run_dir));
             let (mut again, run_dir) = run::resume(&engine, &out, &mut Silent).expect("resumes");
             assert_eq!(again.progress().step, stop);
             run::run(&mut again, &run_dir, &mut Silent).expect("ends");
-            assert!(bits(&again) == bits(&whole), "{loss}: other bits after a stop at step {stop} of {total}");
+            assert!(
+                bits(&again) == bits(&whole),
+                "{loss}: other bits after a stop at step {stop} of {total}"
+            );
         }
     }
 }
@@ -105,7 +118,10 @@ fn bits_do_not_depend_on_threads() {
     let data = world(dir.path(), 300);
     let one = bits(&trained(&data, &dir, "t1", 1, &[]));
     for threads in [2, 3, 7] {
-        assert!(bits(&trained(&data, &dir, &format!("t{threads}"), threads, &[])) == one, "{threads} threads differ");
+        assert!(
+            bits(&trained(&data, &dir, &format!("t{threads}"), threads, &[])) == one,
+            "{threads} threads differ"
+        );
     }
 }
 
@@ -127,11 +143,16 @@ fn chunks_and_recomputing_give_the_gradient_of_the_whole_batch_with_dropout_on()
     // Plain SGD would show gradients best; AdamW's first step is their sign, so one step is compared by its gradient.
     let gradient = |name: &str, changes: &[&str]| {
         let settings = settings(&data, &[&["model.dropout=0.3"][..], changes].concat());
-        let (mut trainer, _) = run::begin(&Engine::new(2), &settings, &dir.path().join(name)).expect("begins");
+        let (mut trainer, _) =
+            run::begin(&Engine::new(2), &settings, &dir.path().join(name)).expect("begins");
         trainer.gradient_of_next_batch(&mut Silent)
     };
     let (loss, whole) = gradient("whole", &[]);
-    for (name, changes) in [("chunks", &["train.chunk=7"][..]), ("recompute", &["model.recompute=true"]), ("both", &["train.chunk=5", "model.recompute=true"])] {
+    for (name, changes) in [
+        ("chunks", &["train.chunk=7"][..]),
+        ("recompute", &["model.recompute=true"]),
+        ("both", &["train.chunk=5", "model.recompute=true"]),
+    ] {
         let (other_loss, other) = gradient(name, changes);
         assert!((loss - other_loss).abs() < 1e-6 * loss, "{name}: loss {other_loss}, whole {loss}");
         let largest = whole.iter().fold(0.0f64, |m, x| m.max(x.abs()));
@@ -147,7 +168,13 @@ fn chunks_and_recomputing_give_the_gradient_of_the_whole_batch_with_dropout_on()
 fn one_batch_is_learned_by_heart() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = world(dir.path(), 200);
-    let changes = ["train.overfit_batch=true", "train.steps=60", "model.dropout=0.0", "train.lr=3e-3", "save.log_every=1"];
+    let changes = [
+        "train.overfit_batch=true",
+        "train.steps=60",
+        "model.dropout=0.0",
+        "train.lr=3e-3",
+        "save.log_every=1",
+    ];
     trained(&data, &dir, "overfit", 2, &changes);
     let log = std::fs::read_to_string(RunDir::at(&dir.path().join("overfit")).log()).expect("a log");
     let losses: Vec<f64> = log
@@ -162,7 +189,13 @@ fn one_batch_is_learned_by_heart() {
 fn clustered_training_learns_and_the_log_ends_with_the_metrics() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = world(dir.path(), 1200);
-    let changes = ["model.source=bag", "train.epochs=8", "train.lr=2e-2", "data.validation_per_mille=100", "composer.name=ngame"];
+    let changes = [
+        "model.source=bag",
+        "train.epochs=8",
+        "train.lr=2e-2",
+        "data.validation_per_mille=100",
+        "composer.name=ngame",
+    ];
     let trainer = trained(&data, &dir, "bag", 2, &changes);
     let log = std::fs::read_to_string(RunDir::at(&dir.path().join("bag")).log()).expect("a log");
     let last: serde_json::Value = serde_json::from_str(log.lines().last().expect("a line")).expect("JSON");
@@ -171,7 +204,10 @@ fn clustered_training_learns_and_the_log_ends_with_the_metrics() {
     let p = last["metrics"]["P@1"].as_f64().expect("measured");
     assert!(p > 0.3, "P@1 {p}");
     let set = DataSet::open(&data, Verify::Full).expect("open");
-    assert_eq!(trainer.train_rows.len() + trainer.validation_rows.len(), set.queries(data::Split::Train).len());
+    assert_eq!(
+        trainer.train_rows.len() + trainer.validation_rows.len(),
+        set.queries(data::Split::Train).len()
+    );
 }
 
 #[test]

@@ -31,7 +31,8 @@ pub(super) const RECIPE: Recipe = Recipe {
 fn schedule(config: &ComposerConfig) -> Result<Schedule> {
     let mut sizes = vec![];
     for entry in &config.sizes {
-        let parsed = entry.split_once(':').and_then(|(e, s)| Some((e.trim().parse().ok()?, s.trim().parse().ok()?)));
+        let parsed =
+            entry.split_once(':').and_then(|(e, s)| Some((e.trim().parse().ok()?, s.trim().parse().ok()?)));
         sizes.push(parsed.ok_or_else(|| {
             Error::input(format!("`composer.sizes`: `{entry}` is not of the form epoch:size"))
                 .help("for example composer.sizes = [\"0:8\", \"2:32\"]")

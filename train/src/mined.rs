@@ -1,0 +1,46 @@
+//! Looks into a batch: which labels a query meets there as negatives, and how hard they are.
+
+use crate::batch::Batch;
+use crate::trainer::Trainer;
+use autograd::Tape;
+use engine::Stream;
+
+/// A query of a batch and the negatives that it meets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mined {
+    /// The training query.
+    pub query: u32,
+    /// The label drawn for it in this batch, and its score.
+    pub positive: (u32, f32),
+    /// Its negatives in this batch, hardest first, with their scores.
+    pub negatives: Vec<(u32, f32)>,
+}
+
+impl Trainer {
+    /// The negatives of every query of batch `batch` of the epoch at hand, under the model as it is, without dropout.
+    ///
+    /// # Panics
+    /// If the epoch has no such batch.
+    pub fn mined(&self, batch: usize) -> Vec<Mined> {
+        let seed = Stream::new(self.config.train.seed, 0);
+        let plan = self.parts.composer.plan(self.progress.epoch, seed);
+        let miner = &*self.parts.miner;
+        let batch = Batch::compose(&self.data, &self.text_ids, miner, plan.batch(batch), self.stream(0));
+        let tape = Tape::inference(&self.engine);
+        let embeddings = self.network.encode(&tape, &batch.texts, 0, None);
+        let queries = embeddings.gather(batch.query_texts.clone());
+        let scores = queries.matmul_nt(embeddings.gather(batch.label_texts.clone())).value();
+        let columns = batch.labels.len();
+        let one = |(i, &query): (usize, &u32)| {
+            let (scores, keep) =
+                (&scores.data::<f32>()[i * columns..][..columns], &batch.keep[i * columns..]);
+            let target = batch.targets[i] as usize;
+            let counts = |&j: &usize| j != target && keep[j] > 0.0;
+            let mut negatives: Vec<(u32, f32)> =
+                (0..columns).filter(counts).map(|j| (batch.labels[j], scores[j])).collect();
+            negatives.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            Mined { query, positive: (batch.labels[target], scores[target]), negatives }
+        };
+        batch.rows.iter().enumerate().map(one).collect()
+    }
+}
