@@ -3,7 +3,7 @@
 use crate::args::Global;
 use crate::early::{Done, Early};
 use crate::meter::Meter;
-use crate::render::Style;
+use crate::render::{Style, note};
 use crate::stop::Stop;
 use engine::{Engine, Error, Kind, Result};
 use serde::Serialize;
@@ -55,13 +55,13 @@ impl Context {
     /// A message on stderr; silent with `-q`.
     pub(crate) fn say(&self, message: &str) {
         if !self.quiet {
-            eprintln!("{message}");
+            note(message);
         }
     }
     /// A message on stderr for those who asked for more with `-v`.
     pub(crate) fn tell(&self, message: &str) {
         if self.verbose {
-            eprintln!("{message}");
+            note(message);
         }
     }
     /// Writes a part of the result, and a line break.
@@ -86,7 +86,7 @@ impl Context {
     pub(crate) fn check_stop(&self) -> Done {
         match self.stop.requested() {
             Some(signal) => {
-                eprintln!("interrupted: nothing was written");
+                note("interrupted: nothing was written");
                 Err(Early::Interrupted(signal))
             }
             None => Ok(()),

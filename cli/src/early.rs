@@ -1,6 +1,7 @@
 //! Why a verb ended before its end, and the exit code that says so.
 
 use crate::context::Context;
+use crate::render::note;
 use engine::{Error, Kind};
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ impl Early {
     pub(crate) fn report(&self, context: &Context) -> ExitCode {
         match self {
             Early::Failed(error) => {
-                eprintln!("{} {error}", context.style.error("error:"));
+                note(&format!("{} {error}", context.style.error("error:")));
                 ExitCode::from(code(error.kind()))
             }
             Early::PipeClosed => ExitCode::SUCCESS,

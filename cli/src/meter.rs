@@ -1,6 +1,7 @@
 //! Progress on stderr: a bar where a person looks, a plain line every ten seconds where a file listens,
 //! nothing with `-q`.
 
+use crate::render::note;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ impl Meter {
             bar.set_message(message());
         } else if !self.quiet && self.last_line.elapsed() >= LINES_EVERY {
             self.last_line = Instant::now();
-            eprintln!("{what}: {}", message());
+            note(&format!("{what}: {}", message()));
         }
     }
     /// A line that stays, above the bar if there is one; silent with `-q`.
@@ -44,14 +45,14 @@ impl Meter {
         match &self.bar {
             Some(bar) => bar.println(text),
             None if self.quiet => {}
-            None => eprintln!("{text}"),
+            None => note(text),
         }
     }
     /// A line that stays even with `-q`.
     pub(crate) fn warning(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => note(text),
         }
     }
     /// Takes the bar away.

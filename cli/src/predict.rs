@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::early::{Done, Early};
 use crate::observer::Terminal;
 use crate::quantity::span;
-use crate::render::rounded;
+use crate::render::{note, rounded};
 use crate::vocabulary;
 use data::{DataSet, Verify};
 use engine::{Engine, Error, Result};
@@ -75,7 +75,7 @@ fn input(args: &Args) -> Result<Option<Box<dyn BufRead>>> {
         _ => {
             let stdin = std::io::stdin();
             if stdin.is_terminal() {
-                eprintln!("Type a text and press Enter; Ctrl-D ends.");
+                note("Type a text and press Enter; Ctrl-D ends.");
             }
             Ok(Some(Box::new(stdin.lock())))
         }
@@ -146,7 +146,7 @@ impl Service<'_> {
         match self.context.json {
             true => self.context.print_json(&json!({"text": text, "error": why})),
             false => {
-                eprintln!("{} {why}: {text}", self.context.style.error("error:"));
+                note(&format!("{} {why}: {text}", self.context.style.error("error:")));
                 Ok(())
             }
         }

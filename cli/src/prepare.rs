@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::early::{Done, Early};
 use crate::quantity::count;
+use crate::render::note;
 use clap::ValueEnum;
 use data::title::Ratio;
 use data::{CsvSource, OnBadLine, PrepareOptions, Progress, Source, Stage, TokenizerChoice};
@@ -147,7 +148,7 @@ fn watched<T>(context: &Context, work: impl FnOnce(&mut dyn FnMut(Progress)) -> 
         Ok(result) => Ok(result?),
         Err(panic) => match panic.downcast::<GivenUp>() {
             Ok(given_up) => {
-                eprintln!("interrupted: nothing was written");
+                note("interrupted: nothing was written");
                 Err(Early::Interrupted(given_up.0))
             }
             Err(panic) => resume_unwind(panic),

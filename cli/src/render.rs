@@ -3,6 +3,7 @@
 use clap::ColorChoice;
 use data::metrics::Metric;
 use serde_json::{Map, Value};
+use std::io::Write;
 
 /// Whether stderr takes colours.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,11 @@ impl Style {
     fn paint(self, code: &str, text: &str) -> String {
         if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// A line on stderr. If nobody reads there any more, that stops nothing.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// A table: the first column to the left, the others to the right, as wide as their widest cell.

@@ -5,7 +5,7 @@ use crate::early::{Done, Early};
 use crate::memory;
 use crate::observer::Terminal;
 use crate::quantity::{count, span};
-use crate::render::{metrics, percent, rounded, table};
+use crate::render::{metrics, note, percent, rounded, table};
 use engine::{Error, Kind, Result};
 use serde_json::json;
 use train::plan::{MemoryPlan, bytes};
@@ -18,9 +18,9 @@ pub(crate) fn check_memory(plan: &MemoryPlan, limit: Option<usize>, context: &Co
         (None, Some((_, available))) if plan.total() as u64 > available => {
             let (needs, has) = (bytes(plan.total()), bytes(available as usize));
             let warning = context.style.warning("warning:");
-            eprintln!(
+            note(&format!(
                 "{warning} this run needs about {needs}, this machine has {has} to give (see --dry-run)"
-            );
+            ));
             Ok(())
         }
         _ => Ok(()),
@@ -53,7 +53,7 @@ fn interrupted(o: &Outcome, trainer: &Trainer, dir: &RunDir, observer: &Terminal
     let root = dir.root().display();
     let took = observer.saved.map_or_else(String::new, |(_, seconds)| format!(" in {seconds:.2} s"));
     let (step, steps) = (count(o.step), count(trainer.total_steps()));
-    eprintln!("interrupted: step {step} of {steps} saved{took}\nresume with: lode resume {root}");
+    note(&format!("interrupted: step {step} of {steps} saved{took}\nresume with: lode resume {root}"));
     if context.json {
         context.print_json(&summary(o, trainer, dir, context))?;
     }

@@ -42,7 +42,7 @@ impl Stop {
                 if again || !state.heard.load(Ordering::SeqCst) {
                     exit(128 + signal);
                 }
-                eprintln!("\nstopping as soon as the work at hand is done; again to end at once");
+                crate::render::note("\nstopping as soon as the work at hand is done; again to end at once");
             }
         };
         std::thread::Builder::new().name("signals".into()).spawn(watch).map_err(failed)?;

@@ -103,8 +103,10 @@ fn preparing_that_is_interrupted_leaves_nothing() {
     let world = World::new();
     // Large enough that it is still being read when the signal comes.
     world.write("products.csv", products::csv(300_000));
-    let mut child = world.start(&products::PREPARE, Stdio::null());
-    std::thread::sleep(std::time::Duration::from_millis(150));
+    let words: Vec<&str> = products::PREPARE.into_iter().filter(|w| *w != "-q").collect();
+    let mut child = world.start(&words, Stdio::null());
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    told.read_line(&mut String::new()).unwrap();
     signal(&child, "-INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(world.listing(), [world.path("products.csv")]);
