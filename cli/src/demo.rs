@@ -22,7 +22,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use train::evaluate::{Options, Queries, evaluate};
-use train::{Mined, Network, Settings, Trainer, recipes, run};
+use train::{Mined, Settings, Trainer, recipes, run};
 
 /// Flags of `demo`.
 #[derive(clap::Args)]
@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         "\n4. The best on validation is `{}`; {NEIGHBOURS} near training titles now vote too",
         best.name
     ));
-    demo.measure(&format!("{} + kNN", best.name), &best.trainer.network, NEIGHBOURS, 0.0)?;
+    demo.measure(&format!("{} + kNN", best.name), &best.trainer, NEIGHBOURS, 0.0)?;
     demo.table(since)?;
     answers::answer(&best.dir, &demo.engine, context)?;
     demo.next_steps(&best);
@@ -151,14 +151,15 @@ impl Demo<'_> {
             return Err(Error::new(Kind::Interrupted, "the demo was stopped"));
         }
         let seconds = since.elapsed().as_secs_f64();
-        self.measure(name, &trainer.network, 0, seconds)?;
+        self.measure(name, &trainer, 0, seconds)?;
         Ok(Trained { name, trainer, dir, validation: outcome.validation[0].1 })
     }
-    fn measure(&mut self, name: &str, network: &Network, knn: usize, seconds: f64) -> Result<()> {
-        let options = Options { metrics: Metric::list(METRICS)?, knn, ..Options::default() };
+    fn measure(&mut self, name: &str, trainer: &Trainer, knn: usize, seconds: f64) -> Result<()> {
+        let held_out = trainer.validation_rows.clone();
+        let options = Options { metrics: Metric::list(METRICS)?, knn, held_out, ..Options::default() };
         let queries = Queries { split: Split::Test, rows: None };
         let mut observer = Terminal::new(self.context);
-        let found = evaluate(&self.engine, network, &self.data, queries, &options, &mut observer)?;
+        let found = evaluate(&self.engine, &trainer.network, &self.data, queries, &options, &mut observer)?;
         observer.finish();
         self.note(name.into(), found.metrics, seconds);
         Ok(())

@@ -97,11 +97,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         Labels::Unseen => LabelSet::Unseen,
     };
     let (knn, propensity) = (args.knn, args.propensity);
-    let options = Options { metrics: wanted, knn, labels, propensity, depth: misses::SHOWN };
+    let held_out = if knn > 0 { load::held_out(&args.model, &data)? } else { vec![] };
+    let options = Options { metrics: wanted, knn, held_out, labels, propensity, depth: misses::SHOWN };
     let mut observer = Terminal::new(context);
     let queries = Queries { split, rows: None };
     let found = evaluate(&context.engine(), &network, &data, queries, &options, &mut observer)?;
     observer.finish();
+    if knn > 0 {
+        let (power, weight) = (found.voting.power, found.voting.weight);
+        context.tell(&format!("votes: {knn} near titles, cosine to the power {power}, weight {weight}"));
+    }
     if context.json {
         context.print_json(&object(&found, &data, split, args))?;
     } else {

@@ -25,6 +25,12 @@ pub struct Voting {
     pub weight: f32,
 }
 
+impl Default for Voting {
+    fn default() -> Voting {
+        Voting::EMBEDDINGS
+    }
+}
+
 impl Voting {
     /// For embeddings: 20 titles, fourth power, plain sum.
     pub const EMBEDDINGS: Voting = Voting { nearest: 20, power: 4, weight: 1.0 };
@@ -42,6 +48,8 @@ pub struct Titles<'a> {
     /// Row `q`: titles that must not vote for query `q` of a search, itself among them when it is a training
     /// title.
     pub exclude: Option<Csr<'a>>,
+    /// Ascending ids of the titles that may vote; `None` for all.
+    pub only: Option<&'a [u32]>,
 }
 
 /// The votes of some titles with their cosines (nearest first): (label, v), by rising label, each label once.
@@ -96,7 +104,7 @@ pub fn search_with_votes(
     limits: Limits<'_>,
 ) -> Hits {
     let hits = search(engine, queries, labels, k, limits);
-    let own = Limits { exclude: titles.exclude, only: None };
+    let own = Limits { exclude: titles.exclude, only: titles.only };
     let near = search(engine, queries, titles.embeddings, voting.nearest, own);
     let rows = engine.map(queries.rows(), |q| {
         let excluded = |label: u32| limits.exclude.is_some_and(|e| e.row(q).contains(&label));
@@ -140,7 +148,7 @@ mod tests {
         let (unit, labels) = ([1.0f32, 0.0], [0.0f32, 1.0, 0.0, 1.0]);
         let csr = Csr { starts: &[0, 1], items: &[1] };
         let first = |exclude| {
-            let titles = Titles { embeddings: Matrix::new(&unit, 2), labels: csr, exclude };
+            let titles = Titles { embeddings: Matrix::new(&unit, 2), labels: csr, exclude, only: None };
             let (q, z) = (Matrix::new(&unit, 2), Matrix::new(&labels, 2));
             search_with_votes(&Engine::new(1), q, z, titles, Voting::EMBEDDINGS, 1, Limits::default())
                 .row(0)
@@ -184,7 +192,7 @@ mod tests {
         let forbidden: Vec<u32> = (0..6).map(|i| ranked(&fused(i))[0]).collect();
         let exclude = Csr { starts: &[0, 1, 2, 3, 4, 5, 6], items: &forbidden };
         let limits = Limits { exclude: Some(exclude), only: Some(&only) };
-        let titles = Titles { embeddings: t, labels: csr, exclude: None };
+        let titles = Titles { embeddings: t, labels: csr, exclude: None, only: None };
         let got = search_with_votes(&Engine::new(2), q, z, titles, voting, 8, limits);
         for i in 0..6 {
             let f = fused(i);

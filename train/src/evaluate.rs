@@ -4,9 +4,11 @@ use crate::embed::embed;
 use crate::index::{Index, Ranking};
 use crate::network::Network;
 use crate::observer::Observer;
+use crate::voting;
 use data::metrics::{Bin, Evaluator, FrequencyBins, Metric, Propensities};
 use data::{DataSet, Split};
 use engine::{Engine, Error, Result};
+use samplers::knn::Voting;
 use samplers::{Csr, Matrix};
 
 /// Queries that are ranked at once.
@@ -31,6 +33,9 @@ pub struct Options {
     pub metrics: Vec<Metric>,
     /// Training titles that vote; 0 for none.
     pub knn: usize,
+    /// Training queries on which the weight of the votes is fitted; none for that of an untrained model. They must have
+    /// been held out of training.
+    pub held_out: Vec<u32>,
     /// Which labels.
     pub labels: LabelSet,
     /// The constants A and B of the propensity model.
@@ -42,7 +47,14 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         let metrics = Metric::list("P@1,P@3,P@5").expect("these metrics exist");
-        Options { metrics, knn: 0, labels: LabelSet::All, propensity: (0.55, 1.5), depth: 5 }
+        Options {
+            metrics,
+            knn: 0,
+            held_out: vec![],
+            labels: LabelSet::All,
+            propensity: (0.55, 1.5),
+            depth: 5,
+        }
     }
 }
 
@@ -77,6 +89,8 @@ pub struct Evaluation {
     pub rankings: Vec<Ranked>,
     /// P@1 of every query, for paired comparisons.
     pub hits: Vec<f64>,
+    /// How near training titles voted.
+    pub voting: Voting,
 }
 
 /// Measures a network.
@@ -115,6 +129,10 @@ pub fn evaluate_with(
             .at(data.path()));
     }
     let truth = Truth::new(data, queries.split, options)?;
+    let voting = match options.knn {
+        0 => Voting::default(),
+        nearest => voting::fit(engine, index, data, &options.held_out, nearest),
+    };
     let push = |i: usize, packed: &mut engine::Packed| texts.push_to(rows[i] as usize, packed);
     let embeddings = embed(engine, network, rows.len(), push, "queries", observer);
     let mut sums = Sums::new(data, options);
@@ -122,7 +140,7 @@ pub fn evaluate_with(
     let width = network.width();
     for (rows, embeddings) in rows.chunks(BLOCK).zip(embeddings.chunks(BLOCK * width)) {
         let matrix = Matrix::new(embeddings, width);
-        let found = truth.rank(engine, index, matrix, rows, options);
+        let found = truth.rank(engine, index, matrix, rows, (options, voting));
         for ((&query, labels), x) in rows.iter().zip(found).zip(embeddings.chunks(width)) {
             let relevant = truth.relevant(query);
             sums.add(&labels, &relevant);
@@ -130,7 +148,7 @@ pub fn evaluate_with(
             rankings.push(Ranked { query, labels, confusion });
         }
     }
-    Ok(sums.finish(rankings))
+    Ok(sums.finish(rankings, voting))
 }
 
 /// What is right and what may be ranked.
@@ -165,7 +183,7 @@ impl<'a> Truth<'a> {
         index: &Index,
         queries: Matrix<'_>,
         rows: &[u32],
-        options: &Options,
+        (options, voting): (&Options, Voting),
     ) -> Vec<Vec<(u32, f32)>> {
         let mut starts = vec![0u64];
         let mut items = vec![];
@@ -178,6 +196,7 @@ impl<'a> Truth<'a> {
         let ranking = Ranking {
             k: options.metrics.iter().map(|m| m.k).max().unwrap_or(1).max(options.depth),
             knn: options.knn,
+            voting,
             exclude: (!items.is_empty()).then_some(Csr { starts: &starts, items: &items }),
             exclude_titles: (self.split == Split::Train).then_some(Csr { starts: &own, items: rows }),
             only: self.only.as_deref(),
@@ -211,9 +230,9 @@ impl Sums {
         }
         self.hits.push(f64::from(u8::from(ranked.first().is_some_and(|l| relevant.contains(l)))));
     }
-    fn finish(self, rankings: Vec<Ranked>) -> Evaluation {
+    fn finish(self, rankings: Vec<Ranked>, voting: Voting) -> Evaluation {
         let by_frequency = self.by_bin.iter().map(|(bin, e)| (*bin, e.finish(), e.queries())).collect();
-        Evaluation { metrics: self.all.finish(), by_frequency, rankings, hits: self.hits }
+        Evaluation { metrics: self.all.finish(), by_frequency, rankings, hits: self.hits, voting }
     }
 }
 

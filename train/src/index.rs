@@ -49,6 +49,8 @@ pub struct Ranking<'a> {
     pub k: usize,
     /// Training titles that vote; 0 for none.
     pub knn: usize,
+    /// How they vote; the number of voters is `knn`.
+    pub voting: Voting,
     /// Row `i`: labels that query `i` must not get.
     pub exclude: Option<Csr<'a>>,
     /// Row `i`: training titles that must not vote for query `i`.
@@ -126,6 +128,13 @@ impl Index {
     pub fn labels(&self) -> Matrix<'_> {
         self.labels.matrix(self.width)
     }
+    /// The embedding of each training title, `[N, width]`.
+    ///
+    /// # Panics
+    /// If the index was built without them.
+    pub fn titles(&self) -> Matrix<'_> {
+        self.titles.as_ref().expect("the index was built with titles").matrix(self.width)
+    }
     /// The best labels of each query, best first, ties by label id.
     ///
     /// # Panics
@@ -146,8 +155,9 @@ impl Index {
                     embeddings: titles.matrix(self.width),
                     labels: csr(data.positive_rows(Split::Train)),
                     exclude: ranking.exclude_titles,
+                    only: None,
                 };
-                let voting = Voting { nearest, ..Voting::EMBEDDINGS };
+                let voting = Voting { nearest, ..ranking.voting };
                 search_with_votes(engine, queries, self.labels(), titles, voting, ranking.k, limits)
             }
         };

@@ -22,6 +22,7 @@ pub mod run;
 pub mod run_dir;
 pub mod step;
 pub mod trainer;
+pub mod voting;
 
 pub use checkpoint::{Checkpoint, Progress};
 pub use config::{Config, Origin, Settings};

@@ -5,7 +5,7 @@ use crate::config::{Config, Settings};
 use crate::network::Network;
 use crate::run_dir::RunDir;
 use crate::trainer::restore_params;
-use data::DataSet;
+use data::{DataSet, Verify};
 use engine::{Error, Result};
 use models::hf::{self, Card, Export};
 use models::{Architecture, Model, bag, bert, init_from_bag};
@@ -118,6 +118,21 @@ pub fn run_settings(path: &Path) -> Result<(RunDir, Settings)> {
     let mut settings = Settings::default();
     settings.file(&dir.config())?;
     Ok((dir, settings))
+}
+
+/// The queries of `data` that a run held out of training, ascending: none if `path` is no run, or was trained on another
+/// data set.
+///
+/// # Errors
+/// If the run's configuration cannot be read.
+pub fn held_out(path: &Path, data: &DataSet) -> Result<Vec<u32>> {
+    if !RunDir::is_run(path) {
+        return Ok(vec![]);
+    }
+    let config = run_settings(path)?.1.config()?;
+    let same =
+        DataSet::open(&config.data.path, Verify::Header).is_ok_and(|d| d.fingerprint() == data.fingerprint());
+    Ok(if same { crate::trainer::held_out(data, &config).1 } else { vec![] })
 }
 
 /// The data set that a run was trained on.

@@ -4,10 +4,12 @@ use crate::index::{Index, Ranking};
 use crate::load;
 use crate::network::Network;
 use crate::observer::Observer;
+use crate::voting;
 use autograd::Tape;
 use data::{DataSet, Tokenizer, Verify};
 use engine::{Engine, Error, Packed, Result};
 use samplers::Matrix;
+use samplers::knn::Voting;
 use std::path::Path;
 
 /// A label for a text.
@@ -26,7 +28,7 @@ pub struct Predictor {
     tokenizer: Tokenizer,
     data: DataSet,
     index: Index,
-    knn: usize,
+    voting: Option<Voting>,
 }
 
 impl Predictor {
@@ -62,7 +64,11 @@ impl Predictor {
             }
             false => Index::build(engine, &network, &data, knn > 0, observer),
         };
-        Ok(Predictor { engine: engine.clone(), network, tokenizer, data, index, knn })
+        let voting = match knn {
+            0 => None,
+            nearest => Some(voting::fit(engine, &index, &data, &load::held_out(model, &data)?, nearest)),
+        };
+        Ok(Predictor { engine: engine.clone(), network, tokenizer, data, index, voting })
     }
     /// The model that answers.
     pub fn network(&self) -> &Network {
@@ -81,7 +87,9 @@ impl Predictor {
             return Ok(vec![]);
         }
         let embeddings = self.embed(texts)?;
-        let ranking = Ranking { k, knn: self.knn, ..Ranking::default() };
+        let voting = self.voting.unwrap_or_default();
+        let knn = self.voting.map_or(0, |v| v.nearest);
+        let ranking = Ranking { k, knn, voting, ..Ranking::default() };
         let queries = Matrix::new(&embeddings, self.network.width());
         let found = self.index.rank(&self.engine, &self.data, queries, &ranking);
         let prediction = |(label, score)| Prediction { label, score };

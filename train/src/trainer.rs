@@ -57,9 +57,7 @@ impl Trainer {
             network.set_dropout(config.model.dropout);
         }
         network.recompute = config.model.recompute;
-        let holdout = Stream::new(config.train.seed, tags::HOLDOUT);
-        let (mut train_rows, validation_rows) =
-            data::holdout(&data, Holdout::PerMille(config.data.validation_per_mille), holdout);
+        let (mut train_rows, validation_rows) = held_out(&data, &config);
         if train_rows.len() < 2 {
             return Err(Error::input(format!(
                 "there are {} queries to train on, at least 2 are needed",
@@ -249,6 +247,12 @@ pub(crate) fn restore_params(model: &mut models::Model, params: Vec<(String, Ten
         }
     }
     Ok(())
+}
+
+/// The training queries of a run: those that it learns from, and those that it validates on; both ascending.
+pub(crate) fn held_out(data: &DataSet, config: &Config) -> (Vec<u32>, Vec<u32>) {
+    let size = Holdout::PerMille(config.data.validation_per_mille);
+    data::holdout(data, size, Stream::new(config.train.seed, tags::HOLDOUT))
 }
 
 fn steps_per_epoch(config: &Config, rows: usize) -> u64 {
