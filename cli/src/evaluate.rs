@@ -4,14 +4,14 @@ use crate::context::Context;
 use crate::early::Done;
 use crate::misses;
 use crate::observer::Terminal;
-use crate::render::{metrics, percent, table};
+use crate::render::{metrics, percent, rounded, table};
 use crate::vocabulary;
 use clap::ValueEnum;
-use data::metrics::{Bin, Metric};
+use data::metrics::{Bin, Interval, Metric, paired_bootstrap};
 use data::{DataSet, Split, Verify};
-use engine::{Error, Kind, Result};
-use serde_json::{Map, Value};
-use std::path::PathBuf;
+use engine::{Error, Kind, Result, Stream};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
 use train::evaluate::{Evaluation, LabelSet, Options, Queries, evaluate};
 use train::load;
 
@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// Also by frequent, middling and rare labels
     #[arg(long)]
     by_frequency: bool,
+    /// Also measure this model or run on the same queries, and say whether the difference is more than luck
+    #[arg(long, value_name = "MODEL|RUN")]
+    against: Option<PathBuf>,
     /// Exit with 7 unless this is reached, for example P@1=0.60
     #[arg(long, value_name = "METRIC=VALUE", value_parser = threshold)]
     require: Vec<(String, f64)>,
@@ -88,8 +91,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         }
     }
     let data = DataSet::open(&args.data, Verify::Full)?;
-    let network = load::network(&args.model)?;
-    vocabulary::demand_same(&network, &args.model, &data)?;
     let split = if args.split == Part::Test { Split::Test } else { Split::Train };
     let labels = match args.labels {
         Labels::All => LabelSet::All,
@@ -97,22 +98,85 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         Labels::Unseen => LabelSet::Unseen,
     };
     let (knn, propensity) = (args.knn, args.propensity);
-    let held_out = if knn > 0 { load::held_out(&args.model, &data)? } else { vec![] };
-    let options = Options { metrics: wanted, knn, held_out, labels, propensity, depth: misses::SHOWN };
-    let mut observer = Terminal::new(context);
-    let queries = Queries { split, rows: None };
-    let found = evaluate(&context.engine(), &network, &data, queries, &options, &mut observer)?;
-    observer.finish();
-    if knn > 0 {
-        let (power, weight) = (found.voting.power, found.voting.weight);
-        context.tell(&format!("votes: {knn} near titles, cosine to the power {power}, weight {weight}"));
-    }
+    let options =
+        Options { metrics: wanted, knn, held_out: vec![], labels, propensity, depth: misses::SHOWN };
+    let found = measure(&args.model, &data, split, &options, context)?;
+    let other = match &args.against {
+        Some(path) => Some(Against::new(path, &found, &measure(path, &data, split, &options, context)?)),
+        None => None,
+    };
     if context.json {
-        context.print_json(&object(&found, &data, split, args))?;
+        let mut all = object(&found, &data, split, args);
+        all.extend(other.map(|o| ("against".to_owned(), o.object())));
+        context.print_json(&all)?;
     } else {
         context.print(&text(&found, &data, split, args))?;
+        other.map_or(Ok(()), |o| context.print(&o.text()))?;
     }
     Ok(check(&found, &demands)?)
+}
+
+/// Measures one model or run.
+fn measure(
+    path: &Path,
+    data: &DataSet,
+    split: Split,
+    options: &Options,
+    context: &Context,
+) -> Result<Evaluation> {
+    let network = load::network(path)?;
+    vocabulary::demand_same(&network, path, data)?;
+    let held_out = if options.knn > 0 { load::held_out(path, data)? } else { vec![] };
+    let options = Options { held_out, ..options.clone() };
+    let mut observer = Terminal::new(context);
+    let queries = Queries { split, rows: None };
+    let found = evaluate(&context.engine(), &network, data, queries, &options, &mut observer)?;
+    observer.finish();
+    if options.knn > 0 {
+        let (power, weight) = (found.voting.power, found.voting.weight);
+        context.tell(&format!(
+            "votes: {} near titles, cosine to the power {power}, weight {weight}",
+            options.knn
+        ));
+    }
+    Ok(found)
+}
+
+/// Bootstrap samples of a comparison.
+const RESAMPLES: usize = 10_000;
+
+/// P@1 beside that of another model, query by query.
+struct Against {
+    name: String,
+    p_at_1: f64,
+    interval: Interval,
+}
+
+impl Against {
+    fn new(path: &Path, found: &Evaluation, other: &Evaluation) -> Against {
+        let interval = paired_bootstrap(&found.hits, &other.hits, RESAMPLES, Stream::new(0, 0));
+        let p_at_1 = other.hits.iter().sum::<f64>() / other.hits.len().max(1) as f64;
+        Against { name: path.display().to_string(), p_at_1, interval }
+    }
+    fn object(&self) -> Value {
+        let Interval { difference, low, high } = self.interval;
+        json!({
+            "model": self.name, "P@1": rounded(self.p_at_1),
+            "difference": rounded(difference), "low": rounded(low), "high": rounded(high),
+        })
+    }
+    fn text(&self) -> String {
+        let points = |x: f64| format!("{:+.2}", 100.0 * x);
+        let Interval { difference, low, high } = self.interval;
+        format!(
+            "\nagainst {} (P@1 {}): {} points of P@1, 95 % interval {} to {} (paired bootstrap)",
+            self.name,
+            percent(self.p_at_1),
+            points(difference),
+            points(low),
+            points(high)
+        )
+    }
 }
 
 fn demands(args: &Args) -> Result<Vec<(Metric, f64)>> {
@@ -177,8 +241,13 @@ mod tests {
     #[test]
     fn a_missed_threshold_is_told_and_a_reached_one_is_not() {
         let p1: Metric = "P@1".parse().unwrap();
-        let found =
-            Evaluation { metrics: vec![(p1, 0.5)], by_frequency: vec![], rankings: vec![], hits: vec![] };
+        let found = Evaluation {
+            metrics: vec![(p1, 0.5)],
+            by_frequency: vec![],
+            rankings: vec![],
+            hits: vec![],
+            voting: train::index::Ranking::default().voting,
+        };
         assert!(check(&found, &[(p1, 0.5)]).is_ok());
         let error = check(&found, &[(p1, 0.51)]).expect_err("missed");
         assert_eq!(error.kind(), Kind::Threshold);

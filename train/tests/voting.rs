@@ -32,5 +32,8 @@ fn neighbours_that_mislead_get_little_weight_and_few_queries_decide_nothing() {
     let all: Vec<u32> = (0..data.queries(Split::Train).len() as u32).collect();
     let fitted = voting::fit(&engine, &index, &data, &all[..150], 20);
     assert!(fitted.weight <= 0.1, "{fitted:?}");
-    assert_eq!(voting::fit(&engine, &index, &data, &all[..99], 20), Voting { nearest: 20, ..Voting::EMBEDDINGS });
+    assert_eq!(
+        voting::fit(&engine, &index, &data, &all[..99], 20),
+        Voting { nearest: 20, ..Voting::EMBEDDINGS }
+    );
 }
