@@ -78,13 +78,16 @@ pub struct Ranked {
     pub confusion: f32,
 }
 
+/// Labels of some frequency, the metrics when they alone are true, and how many queries have one of them.
+pub type OfBin = (Bin, Vec<(Metric, f64)>, usize);
+
 /// What was measured.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     /// Fractions, in the order asked for.
     pub metrics: Vec<(Metric, f64)>,
-    /// The same with the truth restricted to frequent, middling and rare labels; the share of queries that have one.
-    pub by_frequency: Vec<(Bin, Vec<(Metric, f64)>, usize)>,
+    /// The same with the truth restricted to frequent, middling and rare labels.
+    pub by_frequency: Vec<OfBin>,
     /// Every query's ranking.
     pub rankings: Vec<Ranked>,
     /// P@1 of every query, for paired comparisons.

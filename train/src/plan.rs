@@ -81,7 +81,10 @@ impl MemoryPlan {
         let error = Error::new(Kind::Refused, what);
         let error =
             self.parts.iter().fold(error, |e, (name, b)| e.note(format!("{name:<16} {:>10}", bytes(*b))));
-        Err(error.help("--chunk 64 encodes 64 texts at a time with the same gradient; --recompute and a smaller --batch help too"))
+        Err(error.help(
+            "--chunk 64 encodes 64 texts at a time with the same gradient; \
+             --recompute and a smaller --batch help too",
+        ))
     }
 }
 

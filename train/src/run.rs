@@ -129,7 +129,7 @@ impl Loop<'_> {
     fn log(&mut self, report: &StepReport, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
         self.tokens += report.tokens;
         let every = trainer.config.save.log_every.max(1);
-        if report.step % every != 0 && report.step != trainer.total_steps() {
+        if !report.step.is_multiple_of(every) && report.step != trainer.total_steps() {
             return Ok(());
         }
         let now = observer.seconds();
@@ -153,7 +153,7 @@ impl Loop<'_> {
         let ends_epoch = trainer.progress().epoch != report.epoch;
         !trainer.validation_rows.is_empty()
             && !last
-            && if every > 0 { report.step % every == 0 } else { ends_epoch }
+            && if every > 0 { report.step.is_multiple_of(every) } else { ends_epoch }
     }
     fn save_if_due(&mut self, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
         let every = trainer.config.save.every_seconds;

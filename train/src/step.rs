@@ -4,8 +4,8 @@
 //! rows → batch → embeddings → scores → shaped → loss → gradients → clip → update
 //! ```
 //! The composer has chosen the rows; everything else of a step can be read in [`Trainer::walk`] and
-//! [`Trainer::step`]. The loss has a tape of its own whose leaf is the matrix of embeddings: its gradient is then pulled
-//! back through the encoder, at once or chunk by chunk ([`crate::exec`]), with the same result.
+//! [`Trainer::step`]. The loss has a tape of its own whose leaf is the matrix of embeddings: its gradient is then
+//! pulled back through the encoder, at once or chunk by chunk ([`crate::exec`]), with the same result.
 
 use crate::batch::Batch;
 use crate::exec::Encoded;

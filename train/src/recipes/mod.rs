@@ -28,9 +28,12 @@ pub struct Recipe {
     pub cost: &'static str,
     /// Sets the defaults of the strategy where the user said nothing.
     pub defaults: fn(&mut Settings) -> Result<()>,
-    /// Makes the composer over these training queries.
-    pub composer: fn(&Config, rows: Vec<u32>) -> Result<Box<dyn Composer>>,
+    /// Makes its composer.
+    pub composer: Compose,
 }
+
+/// Makes the composer that a configuration asks for, over these training queries.
+pub type Compose = fn(&Config, rows: Vec<u32>) -> Result<Box<dyn Composer>>;
 
 /// All recipes.
 pub const RECIPES: &[Recipe] = &[in_batch::RECIPE, ngame::RECIPE];
