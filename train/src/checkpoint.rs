@@ -99,7 +99,8 @@ pub fn list(folder: &Path) -> Vec<PathBuf> {
 }
 
 impl Checkpoint {
-    /// Writes the checkpoint of its step into `folder`, then removes all but the newest `keep`.
+    /// Writes the checkpoint of its step into `folder`, then removes all but the newest `keep`. Those of later steps go
+    /// too: they are damaged, or the run would not have gone back before them.
     ///
     /// # Errors
     /// If the system cannot write; older checkpoints are untouched then.
@@ -139,7 +140,9 @@ impl Checkpoint {
         writer.section("clusters.order", &self.composer.order)?;
         writer.section("clusters.ends", &self.composer.ends)?;
         writer.commit()?;
-        for old in list(folder).into_iter().skip(keep.max(1)) {
+        let (until_now, later): (Vec<PathBuf>, Vec<PathBuf>) =
+            list(folder).into_iter().partition(|p| *p <= path);
+        for old in until_now.into_iter().skip(keep.max(1)).chain(later) {
             fs::remove_file(&old).map_err(|e| Error::io(&old, e))?;
         }
         Ok(path)
@@ -256,5 +259,13 @@ mod tests {
         fs::remove_file(path_of(dir.path(), 2)).expect("removed");
         let error = Checkpoint::newest(dir.path()).err().expect("none is whole");
         assert_eq!(error.kind(), Kind::Damaged);
+    }
+
+    #[test]
+    fn a_damaged_newer_one_takes_no_place_from_those_that_are_whole() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(path_of(dir.path(), 100), b"torn").expect("written");
+        sample(90).write(dir.path(), 1).expect("written");
+        assert_eq!(list(dir.path()), [path_of(dir.path(), 90)]);
     }
 }
