@@ -82,7 +82,7 @@ fn encode(
     let tokens = engine.map(lot.len(), |i| tokenizer.encode(&lot[i], max_len));
     let tokens: Vec<Vec<u32>> = tokens.into_iter().collect::<Result<_>>()?;
     let push = |i: usize, packed: &mut Packed| packed.push(tokens[i].iter().copied());
-    Ok(embed(engine, network, tokens.len(), push, "texts", observer))
+    embed(engine, network, tokens.len(), push, "texts", observer)
 }
 
 /// Reads lines, and knows their numbers.

@@ -80,7 +80,7 @@ fn npy(network: &Network, args: &Args, context: &Context) -> Result<()> {
     let labels = data.labels();
     let push = |i: usize, packed: &mut Packed| labels.push_to(i, packed);
     let mut observer = Terminal::new(context);
-    let rows = embed(&context.engine(), network, labels.len(), push, "labels", &mut observer);
+    let rows = embed(&context.engine(), network, labels.len(), push, "labels", &mut observer)?;
     observer.finish();
     let mut names = String::new();
     for i in 0..labels.len() {

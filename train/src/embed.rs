@@ -1,17 +1,20 @@
 //! Embeds many texts without a tape: labels for an index, queries for an evaluation or a composer's refresh.
 //!
 //! Texts are packed into chunks of about [`CHUNK_TOKENS`] tokens, so the memory is bounded whatever the number of
-//! texts; a text's embedding does not depend on its neighbours.
+//! texts; a text's embedding does not depend on its neighbours. Between two chunks the observer may stop the work.
 
 use crate::network::Network;
 use crate::observer::{Event, Observer};
 use autograd::Tape;
-use engine::{Engine, Packed};
+use engine::{Engine, Error, Kind, Packed, Result};
 
 /// Tokens that are encoded at once. Large enough for the matrix products, small against the memory of a step.
 pub const CHUNK_TOKENS: usize = 4096;
 
 /// The embeddings `[n, width]` of `n` texts; `push(i, packed)` appends the tokens of text `i`.
+///
+/// # Errors
+/// [`Kind::Interrupted`] when the observer wants to stop.
 pub fn embed(
     engine: &Engine,
     network: &Network,
@@ -19,10 +22,13 @@ pub fn embed(
     push: impl Fn(usize, &mut Packed),
     what: &str,
     observer: &mut dyn Observer,
-) -> Vec<f32> {
+) -> Result<Vec<f32>> {
     let mut all = Vec::with_capacity(n * network.width());
     let (mut packed, mut done) = (Packed::default(), 0);
     while done < n {
+        if observer.stop() {
+            return Err(Error::new(Kind::Interrupted, format!("stopped after {done} of {n} {what}")));
+        }
         packed.clear();
         while done < n && packed.tokens.len() < CHUNK_TOKENS {
             push(done, &mut packed);
@@ -32,5 +38,5 @@ pub fn embed(
         all.extend_from_slice(network.encode(&tape, &packed, 0, None).value().data());
         observer.event(&Event::Embedding { what, done, total: n });
     }
-    all
+    Ok(all)
 }

@@ -99,7 +99,7 @@ pub struct Evaluation {
 /// Measures a network.
 ///
 /// # Errors
-/// If the split has no query, or no label is left to rank.
+/// If the split has no query, no label is left to rank, or the observer wants to stop.
 pub fn evaluate(
     engine: &Engine,
     network: &Network,
@@ -108,7 +108,7 @@ pub fn evaluate(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
-    let index = Index::build(engine, network, data, options.knn > 0, observer);
+    let index = Index::build(engine, network, data, options.knn > 0, observer)?;
     evaluate_with(engine, network, &index, data, queries, options, observer)
 }
 
@@ -137,7 +137,7 @@ pub fn evaluate_with(
         nearest => voting::fit(engine, index, data, &options.held_out, nearest),
     };
     let push = |i: usize, packed: &mut engine::Packed| texts.push_to(rows[i] as usize, packed);
-    let embeddings = embed(engine, network, rows.len(), push, "queries", observer);
+    let embeddings = embed(engine, network, rows.len(), push, "queries", observer)?;
     let mut sums = Sums::new(data, options);
     let mut rankings = Vec::with_capacity(rows.len());
     let width = network.width();

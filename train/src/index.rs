@@ -12,7 +12,7 @@ use crate::network::Network;
 use crate::observer::Observer;
 use data::{DataSet, Split};
 use engine::container::{Container, Verify, View, Writer};
-use engine::{Engine, Result};
+use engine::{Engine, Packed, Result};
 use samplers::knn::{Titles, Voting, search_with_votes};
 use samplers::search::{Limits, search};
 use samplers::{Csr, Matrix};
@@ -61,29 +61,32 @@ pub struct Ranking<'a> {
 
 impl Index {
     /// Embeds the labels of a data set, and its training titles if they are to vote.
+    ///
+    /// # Errors
+    /// As [`embed`].
     pub fn build(
         engine: &Engine,
         network: &Network,
         data: &DataSet,
         with_titles: bool,
         observer: &mut dyn Observer,
-    ) -> Index {
+    ) -> Result<Index> {
         let mut rows = |texts: data::Texts<'_>, what: &str| {
-            Rows::Heap(embed(
-                engine,
-                network,
-                texts.len(),
-                |i, packed| texts.push_to(i, packed),
-                what,
-                observer,
-            ))
+            let push = |i: usize, packed: &mut Packed| texts.push_to(i, packed);
+            embed(engine, network, texts.len(), push, what, observer).map(Rows::Heap)
         };
-        let labels = rows(data.labels(), "labels");
-        let titles = with_titles.then(|| rows(data.queries(Split::Train), "training titles"));
-        Index { labels, titles, width: network.width() }
+        let labels = rows(data.labels(), "labels")?;
+        let titles = match with_titles {
+            true => Some(rows(data.queries(Split::Train), "training titles")?),
+            false => None,
+        };
+        Ok(Index { labels, titles, width: network.width() })
     }
     /// The index of a file if it is there and belongs to this model and data; otherwise a new one, written there. That
     /// the file cannot be written is no error: the index is then in memory alone.
+    ///
+    /// # Errors
+    /// As [`embed`].
     pub fn load_or_build(
         path: &Path,
         engine: &Engine,
@@ -91,16 +94,16 @@ impl Index {
         data: &DataSet,
         with_titles: bool,
         observer: &mut dyn Observer,
-    ) -> Index {
+    ) -> Result<Index> {
         let fingerprints = [network.fingerprint(), data.fingerprint()];
         if let Ok(index) = Index::open(path, fingerprints, network.width(), with_titles) {
-            return index;
+            return Ok(index);
         }
-        let index = Index::build(engine, network, data, with_titles, observer);
+        let index = Index::build(engine, network, data, with_titles, observer)?;
         if let Err(error) = index.write(path, fingerprints) {
             observer.event(&crate::observer::Event::Warning(&format!("the index is not kept: {error}")));
         }
-        index
+        Ok(index)
     }
     fn open(path: &Path, fingerprints: [u64; 2], width: usize, with_titles: bool) -> Result<Index> {
         let file = Container::open(path, KIND, Verify::Full)?;

@@ -60,7 +60,7 @@ pub enum Event<'a> {
 pub trait Observer {
     /// Seconds since some fixed moment.
     fn seconds(&mut self) -> f64;
-    /// Whether to save and stop after this step.
+    /// Whether to save and stop: asked after each step, and between chunks of texts while many are embedded.
     fn stop(&mut self) -> bool {
         false
     }

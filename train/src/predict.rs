@@ -60,9 +60,9 @@ impl Predictor {
         let index = match of_run {
             true => {
                 let path = model.join("index.lode");
-                Index::load_or_build(&path, engine, &network, &data, knn > 0, observer)
+                Index::load_or_build(&path, engine, &network, &data, knn > 0, observer)?
             }
-            false => Index::build(engine, &network, &data, knn > 0, observer),
+            false => Index::build(engine, &network, &data, knn > 0, observer)?,
         };
         let voting = match knn {
             0 => None,

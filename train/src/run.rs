@@ -11,7 +11,7 @@ use crate::trainer::Trainer;
 use data::metrics::Metric;
 use data::{DataSet, Split};
 use engine::container::Verify;
-use engine::{Engine, Result};
+use engine::{Engine, Kind, Result};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -50,11 +50,12 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
 /// The second half of [`begin`]: the directory, with the configuration and the model as it starts.
 ///
 /// # Errors
-/// If the directory is not empty, or the system refuses.
+/// If the directory is not empty, or the system refuses; nothing is left behind.
 pub fn found(trainer: &Trainer, settings: &Settings, out: &Path) -> Result<RunDir> {
     let dir = RunDir::create(out)?;
-    load::write_model(&trainer.network, trainer.data(), &dir.model(), &[])?;
-    RunDir::write_text(&dir.config(), &settings.to_string())?;
+    load::write_model(&trainer.network, trainer.data(), &dir.model(), &[])
+        .and_then(|()| RunDir::write_text(&dir.config(), &settings.to_string()))
+        .inspect_err(|_| dir.discard())?;
     Ok(dir)
 }
 
@@ -82,37 +83,40 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
             format!("{}: made with {made_on} kernels, this is {here}: bits will differ", path.display());
         observer.event(&Event::Warning(&text));
     }
-    dir.rewind_log(checkpoint.progress.step)?;
     trainer.restore(checkpoint)?;
     Ok((trainer, dir))
 }
 
 /// Trains until the last step or until the observer wants to stop. A checkpoint is written at intervals and at the end.
+/// Of a finished run only the outcome is told again.
 ///
 /// # Errors
 /// If a step fails or a file cannot be written; the last checkpoint stays.
 pub fn run(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> Result<Outcome> {
     let _lock = dir.lock()?;
-    let total = trainer.total_steps();
+    let (total, done) = (trainer.total_steps(), trainer.progress().step);
+    if let Some(last) = dir.final_line().filter(|_| done >= total) {
+        observer.event(&Event::Warning("this run is finished: nothing is left to do, nothing was changed"));
+        return Ok(Outcome { step: done, finished: true, validation: logged_metrics(&last) });
+    }
+    dir.rewind_log(done)?;
     let mut state =
         Loop { dir, since: observer.seconds(), saved_at: observer.seconds(), tokens: 0, logged_at: None };
-    let (done, steps_per_epoch) = (trainer.progress().step, trainer.steps_per_epoch());
-    observer.event(&Event::Started { steps: total, done, steps_per_epoch });
-    while trainer.progress().step < total {
-        let batches = trainer.next_batches(observer);
-        let report = trainer.step(&batches)?;
-        observer.event(&Event::Stepped(&report));
-        state.log(&report, trainer, observer)?;
-        if state.validation_is_due(&report, trainer) {
-            validate(trainer, observer, &report)?;
-        }
-        if observer.stop() && report.step < total {
+    observer.event(&Event::Started { steps: total, done, steps_per_epoch: trainer.steps_per_epoch() });
+    match state.go(trainer, observer) {
+        // Stopped while texts were embedded: the trainer stands where its last step left it.
+        Err(e) if e.kind() == Kind::Interrupted => {
             state.save(trainer, observer)?;
-            return Ok(Outcome { step: report.step, finished: false, validation: vec![] });
+            Ok(Outcome { step: trainer.progress().step, finished: false, validation: vec![] })
         }
-        state.save_if_due(trainer, observer)?;
+        ended => ended,
     }
-    state.finish(trainer, observer)
+}
+
+/// The metrics in the last line of a log.
+fn logged_metrics(last: &Value) -> Vec<(Metric, f64)> {
+    let all = last["metrics"].as_object().into_iter().flatten();
+    all.filter_map(|(name, value)| Some((*Metric::list(name).ok()?.first()?, value.as_f64()?))).collect()
 }
 
 /// What the loop remembers between steps.
@@ -126,6 +130,23 @@ struct Loop<'a> {
 }
 
 impl Loop<'_> {
+    fn go(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {
+        let total = trainer.total_steps();
+        while trainer.progress().step < total {
+            let report = trainer.next_step(observer)?;
+            observer.event(&Event::Stepped(&report));
+            self.log(&report, trainer, observer)?;
+            if self.validation_is_due(&report, trainer) {
+                validate(trainer, observer, &report)?;
+            }
+            if observer.stop() && report.step < total {
+                self.save(trainer, observer)?;
+                return Ok(Outcome { step: report.step, finished: false, validation: vec![] });
+            }
+            self.save_if_due(trainer, observer)?;
+        }
+        self.finish(trainer, observer)
+    }
     fn log(&mut self, report: &StepReport, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
         self.tokens += report.tokens;
         let every = trainer.config.save.log_every.max(1);

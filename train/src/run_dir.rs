@@ -106,7 +106,21 @@ impl RunDir {
             value.is_some_and(|v| v.get("final").is_none() && v["step"].as_u64().is_some_and(|s| s <= step))
         };
         let kept: String = text.lines().filter(keep).flat_map(|line| [line, "\n"]).collect();
-        RunDir::write_text(&path, &kept)
+        if kept == text { Ok(()) } else { RunDir::write_text(&path, &kept) }
+    }
+    /// The last line of the log, if the run is finished.
+    pub fn final_line(&self) -> Option<serde_json::Value> {
+        let text = fs::read_to_string(self.log()).ok()?;
+        let last: serde_json::Value = serde_json::from_str(text.lines().last()?).ok()?;
+        (last["final"] == true).then_some(last)
+    }
+    /// Takes away what a failed beginning has left here; the directory itself stays if it holds anything else.
+    pub(crate) fn discard(&self) {
+        // It is not there, or it stays: the error that led here is the one to report.
+        let _ = fs::remove_file(self.config());
+        let _ = fs::remove_file(self.config().with_extension("tmp"));
+        let _ = fs::remove_dir_all(self.model());
+        let _ = fs::remove_dir(&self.root);
     }
     /// Appends one object to the log.
     ///

@@ -83,12 +83,15 @@ impl Trainer {
 
     /// The loss and the gradient of the next batch, all parameters one after another, without an update: for tests and
     /// for the curious.
-    pub fn gradient_of_next_batch(&mut self, observer: &mut dyn Observer) -> (f64, Vec<f64>) {
-        let batches = self.next_batches(observer);
+    ///
+    /// # Errors
+    /// If the observer wants to stop while texts are embedded.
+    pub fn gradient_of_next_batch(&mut self, observer: &mut dyn Observer) -> Result<(f64, Vec<f64>)> {
+        let batches = self.next_batches(observer)?;
         let (measured, grads) = self.gradient(&batches[0], self.stream(0));
         let params = &self.network.model.params;
         let one = |id| grads.get(id).map_or_else(|| vec![0.0; params.value(id).len()], Grad::to_f64);
-        (measured.loss, params.ids().flat_map(one).collect())
+        Ok((measured.loss, params.ids().flat_map(one).collect()))
     }
 
     /// Runs the largest batch that can occur without an update, so that the pool holds all buffers that a step needs.

@@ -134,24 +134,27 @@ impl Trainer {
         self.config.train.lr * self.schedule.rate(self.progress.step + 1).max(0.0)
     }
     /// The batches of the next step. Begins an epoch where one is due: refreshes what the composer wants, and plans.
-    pub(crate) fn next_batches(&mut self, observer: &mut dyn Observer) -> Vec<Vec<u32>> {
+    ///
+    /// # Errors
+    /// If the observer wants to stop while texts are embedded; nothing has changed then.
+    pub(crate) fn next_batches(&mut self, observer: &mut dyn Observer) -> Result<Vec<Vec<u32>>> {
         let epoch = self.progress.epoch;
         if self.plan.as_ref().is_none_or(|(planned, _)| *planned != epoch) {
-            self.refresh(observer);
+            self.refresh(observer)?;
             let stream = Stream::new(self.config.train.seed, 0);
             self.plan = Some((epoch, self.parts.composer.plan(epoch, stream)));
         }
         let (_, plan) = self.plan.as_ref().expect("the epoch is planned");
         let from = self.progress.batch as usize;
         let to = (from + self.config.train.accumulate as usize).min(plan.len());
-        (from..to).map(|b| plan.batch(b).to_vec()).collect()
+        Ok((from..to).map(|b| plan.batch(b).to_vec()).collect())
     }
     /// Takes the next step of the run.
     ///
     /// # Errors
-    /// As [`Trainer::step`].
+    /// As [`Trainer::step`], and [`engine::Kind::Interrupted`] if the observer wants to stop while texts are embedded.
     pub fn next_step(&mut self, observer: &mut dyn Observer) -> Result<StepReport> {
-        let batches = self.next_batches(observer);
+        let batches = self.next_batches(observer)?;
         self.step(&batches)
     }
     /// Counts an update from so many batches.
@@ -164,10 +167,10 @@ impl Trainer {
         }
     }
     /// Gives the composer the embeddings that it wants before this epoch.
-    fn refresh(&mut self, observer: &mut dyn Observer) {
+    fn refresh(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let epoch = self.progress.epoch;
         if self.parts.composer.need(epoch).is_nothing() {
-            return;
+            return Ok(());
         }
         let since = observer.seconds();
         let bank = self.bank.as_mut().expect("a composer that has needs has a bank");
@@ -175,7 +178,7 @@ impl Trainer {
             let queries = self.data.queries(Split::Train);
             let push = |i: usize, packed: &mut Packed| queries.push_to(self.train_rows[i] as usize, packed);
             let what = "training queries for clustering";
-            let rows = embed(&self.engine, &self.network, self.train_rows.len(), push, what, observer);
+            let rows = embed(&self.engine, &self.network, self.train_rows.len(), push, what, observer)?;
             bank.write(self.progress.step, &self.train_rows, &rows);
         }
         let made_at_step = bank.oldest().unwrap_or(self.progress.step);
@@ -185,6 +188,7 @@ impl Trainer {
         let clusters = self.parts.composer.state().ends.len();
         let seconds = observer.seconds() - since;
         observer.event(&Event::Clustered { epoch, clusters, seconds });
+        Ok(())
     }
 
     /// All that decides the bits of the next step.

@@ -5,7 +5,7 @@ use engine::{Engine, Stream};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use train::config::Settings;
-use train::{Event, Observer, RunDir, Silent, Trainer, run};
+use train::{Event, Network, Observer, RunDir, Silent, Trainer, run};
 
 /// Sixty topics of six words each; a title is four words of its topic and one of another; a label is two words of its
 /// topic. What is near is what shares words, so there is something to learn and something to cluster.
@@ -145,7 +145,7 @@ fn chunks_and_recomputing_give_the_gradient_of_the_whole_batch_with_dropout_on()
         let settings = settings(&data, &[&["model.dropout=0.3"][..], changes].concat());
         let (mut trainer, _) =
             run::begin(&Engine::new(2), &settings, &dir.path().join(name)).expect("begins");
-        trainer.gradient_of_next_batch(&mut Silent)
+        trainer.gradient_of_next_batch(&mut Silent).expect("nobody stops it")
     };
     let (loss, whole) = gradient("whole", &[]);
     for (name, changes) in [
@@ -238,4 +238,116 @@ fn a_run_from_the_same_seed_is_the_same_and_from_another_is_not() {
     let c = trained(&data, &dir, "c", 2, &["train.seed=2"]);
     assert!(bits(&a) == bits(&b));
     assert!(difference(&a, &c) > 1e-3);
+}
+
+fn log_of(run: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(RunDir::at(run).log()).expect("a log");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn a_finished_run_that_is_resumed_stays_as_it_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 200);
+    let first = trained(&data, &dir, "done", 2, &["data.validation_per_mille=100"]);
+    let out = dir.path().join("done");
+    let files = || {
+        let mut all = vec![];
+        for folder in [out.clone(), out.join("checkpoints"), out.join("model")] {
+            for entry in std::fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_file() {
+                    let at = path.metadata().expect("a file").modified().expect("a time");
+                    all.push((path.clone(), std::fs::read(&path).expect("read"), at));
+                }
+            }
+        }
+        all.sort();
+        all
+    };
+    let before = files();
+    let (mut again, run_dir) = run::resume(&Engine::new(2), &out, &mut Silent).expect("resumes");
+    let outcome = run::run(&mut again, &run_dir, &mut Silent).expect("has nothing to do");
+    assert!(outcome.finished && outcome.step == first.total_steps());
+    assert_eq!(outcome.validation.len(), 5, "what was measured then is told again");
+    assert!(files() == before, "a file changed");
+}
+
+#[test]
+fn a_run_without_a_checkpoint_begins_its_log_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 200);
+    let changes = ["save.log_every=1", "train.steps=3"];
+    trained(&data, &dir, "killed", 2, &changes);
+    let out = dir.path().join("killed");
+    std::fs::remove_dir_all(RunDir::at(&out).checkpoints()).expect("removed");
+    let (mut again, run_dir) = run::resume(&Engine::new(2), &out, &mut Silent).expect("resumes");
+    run::run(&mut again, &run_dir, &mut Silent).expect("trains");
+    let steps: Vec<u64> = log_of(&out).iter().map(|line| line["step"].as_u64().expect("a step")).collect();
+    assert_eq!(steps, [1, 2, 3, 3]);
+}
+
+#[test]
+fn resuming_a_run_that_is_training_leaves_its_log_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 200);
+    let out = dir.path().join("busy");
+    let settings = settings(&data, &["save.log_every=1"]);
+    let engine = Engine::new(2);
+    let (mut trainer, run_dir) = run::begin(&engine, &settings, &out).expect("begins");
+    run::run(&mut trainer, &run_dir, &mut StopAfter(2)).expect("stops");
+    run_dir.append_log(&serde_json::json!({"step": 3})).expect("the other process goes on");
+    let _held = run_dir.lock().expect("by the other process");
+    let refused = run::resume(&engine, &out, &mut Silent)
+        .and_then(|(mut t, d)| run::run(&mut t, &d, &mut Silent))
+        .expect_err("another process trains here");
+    assert_eq!(refused.kind(), engine::Kind::Refused);
+    assert_eq!(log_of(&out).len(), 3);
+}
+
+/// Stops in the embedding for the first clustering.
+struct StopEmbedding(bool);
+impl Observer for StopEmbedding {
+    fn seconds(&mut self) -> f64 {
+        0.0
+    }
+    fn stop(&mut self) -> bool {
+        self.0
+    }
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Embedding { done, total, .. } = event {
+            assert!(!self.0, "asked to stop, went on to {done} of {total}");
+            self.0 = true;
+        }
+    }
+}
+
+#[test]
+fn a_stop_while_texts_are_embedded_is_heard_and_resumed_from() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 1200);
+    let changes = ["model.source=bag", "train.steps=5"];
+    let whole = trained(&data, &dir, "whole", 2, &changes);
+    let (out, engine) = (dir.path().join("stopped"), Engine::new(2));
+    let (mut trainer, run_dir) = run::begin(&engine, &settings(&data, &changes), &out).expect("begins");
+    let outcome = run::run(&mut trainer, &run_dir, &mut StopEmbedding(false)).expect("stops");
+    assert_eq!((outcome.step, outcome.finished), (0, false));
+    drop((trainer, run_dir));
+    let (mut again, run_dir) = run::resume(&engine, &out, &mut Silent).expect("resumes");
+    assert!(run::run(&mut again, &run_dir, &mut Silent).expect("ends").finished);
+    assert!(bits(&again) == bits(&whole));
+}
+
+#[test]
+fn a_beginning_that_fails_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 200);
+    let settings = settings(&data, &[]);
+    let mut trainer = run::assemble(&Engine::new(1), &settings).expect("fits");
+    // A model of five tokens cannot be written with a tokenizer of hundreds.
+    let bag = models::bag::Config { vocab: 5, width: 8, normalise: true };
+    trainer.network = Network::new(models::Model::fresh(models::Architecture::Bag(bag), 8, 0));
+    let out = dir.path().join("run");
+    assert!(run::found(&trainer, &settings, &out).is_err());
+    assert!(!out.exists());
 }
