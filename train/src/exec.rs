@@ -9,9 +9,12 @@
 //! too: a mask depends on the slot of a text in the whole batch, not on where the batch is cut.
 
 use crate::network::Network;
-use autograd::{Grad, ParamGrads, Tape, Var};
+use autograd::{Anomaly, Grad, ParamGrads, Tape, Var};
 use engine::{Engine, Packed, Stream, Tensor};
 use std::ops::Range;
+
+/// Makes the tapes of a step: [`Tape::new`], or [`Tape::checked`] to find out which operation failed.
+pub(crate) type Record = fn(&Engine) -> Tape;
 
 /// How a batch is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,20 +69,29 @@ impl<'a> Encoded<'a> {
             Kind::Chunked { embeddings, .. } => embeddings.clone(),
         }
     }
-    /// The gradient of the parameters from the gradient of the embeddings.
-    pub(crate) fn backward(self, engine: &Engine, grad: Option<Grad>) -> ParamGrads {
-        let Some(grad) = grad else { return ParamGrads::default() };
+    /// The gradient of the parameters from the gradient of the embeddings; and the first NaN or infinity, if `record`
+    /// makes tapes that look for it.
+    pub(crate) fn backward(
+        self,
+        record: Record,
+        engine: &Engine,
+        grad: Grad,
+    ) -> (ParamGrads, Option<Anomaly>) {
         let grad = grad.into_dense(engine);
         match self.kind {
-            Kind::Whole(var) => var.tape().backward(vec![(var, grad)]).into_params(),
+            Kind::Whole(var) => {
+                let grads = var.tape().backward(vec![(var, grad)]).into_params();
+                (grads, var.tape().anomaly())
+            }
             Kind::Chunked { chunk, .. } => {
-                let mut total = ParamGrads::default();
+                let (mut total, mut anomaly) = (ParamGrads::default(), None);
                 for range in chunks(self.texts.len(), chunk) {
-                    let tape = Tape::new(engine);
+                    let tape = record(engine);
                     let part = encode(&tape, self.network, self.texts, range.clone(), self.stream);
                     total.add(engine, tape.backward(vec![(part, grad.rows(range))]).into_params());
+                    anomaly = anomaly.or(tape.anomaly());
                 }
-                total
+                (total, anomaly)
             }
         }
     }

@@ -8,10 +8,10 @@
 //! pulled back through the encoder, at once or chunk by chunk ([`crate::exec`]), with the same result.
 
 use crate::batch::Batch;
-use crate::exec::Encoded;
+use crate::exec::{Encoded, Record};
 use crate::observer::Observer;
 use crate::trainer::Trainer;
-use autograd::{Grad, Optimizer, ParamGrads, Tape, Var, clip};
+use autograd::{Anomaly, Grad, Optimizer, ParamGrads, Tape, Var, clip};
 use data::Split;
 use engine::{Error, Kind, Result, Stream};
 
@@ -36,14 +36,14 @@ pub struct StepReport {
 
 impl Trainer {
     /// The loss of some training queries and its gradient with respect to every parameter.
-    fn gradient(&mut self, rows: &[u32], stream: Stream) -> (Measured, ParamGrads) {
+    fn gradient(&mut self, rows: &[u32], stream: Stream, record: Record) -> (Measured, ParamGrads) {
         let batch = Batch::compose(&self.data, &self.text_ids, &*self.parts.miner, rows, stream);
-        self.walk(&batch, stream)
+        self.walk(&batch, stream, record)
     }
 
     /// From the ids and tokens of a batch to the gradient: encode, score, shape, lose, go back.
-    fn walk(&mut self, batch: &Batch, stream: Stream) -> (Measured, ParamGrads) {
-        let (encoder_tape, loss_tape) = (Tape::new(&self.engine), Tape::new(&self.engine));
+    fn walk(&mut self, batch: &Batch, stream: Stream, record: Record) -> (Measured, ParamGrads) {
+        let (encoder_tape, loss_tape) = (record(&self.engine), record(&self.engine));
         let encoded = Encoded::new(&encoder_tape, &self.network, &batch.texts, stream, self.exec);
 
         let embeddings = loss_tape.leaf(encoded.embeddings());
@@ -56,19 +56,20 @@ impl Trainer {
         if let Some(bank) = &mut self.bank {
             bank.write(self.progress.step, &batch.rows, queries.value().data());
         }
-        let measured = Measured::of(loss, batch);
-        let pulled = loss_tape.backward_from(loss).take(embeddings);
-        (measured, encoded.backward(&self.engine, pulled))
+        let pulled =
+            loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");
+        let (grads, anomaly) = encoded.backward(record, &self.engine, pulled);
+        (Measured::of(loss, batch, first(anomaly, loss_tape.anomaly())), grads)
     }
 
     /// One update of the parameters, from one or more batches of training queries.
     ///
     /// # Errors
-    /// If the loss or the gradient is not finite ([`engine::Kind::Numeric`]): nothing is updated then.
+    /// If the loss or the gradient is not finite ([`engine::Kind::Numeric`]): the parameters stay as they were.
     pub fn step(&mut self, batches: &[Vec<u32>]) -> Result<StepReport> {
         let (mut total, mut grads) = (Measured::default(), ParamGrads::default());
         for (micro, rows) in batches.iter().enumerate() {
-            let (measured, more) = self.gradient(rows, self.stream(micro));
+            let (measured, more) = self.gradient(rows, self.stream(micro), Tape::new);
             total.add(&measured);
             grads.add(&self.engine, more);
         }
@@ -88,7 +89,7 @@ impl Trainer {
     /// If the observer wants to stop while texts are embedded.
     pub fn gradient_of_next_batch(&mut self, observer: &mut dyn Observer) -> Result<(f64, Vec<f64>)> {
         let batches = self.next_batches(observer)?;
-        let (measured, grads) = self.gradient(&batches[0], self.stream(0));
+        let (measured, grads) = self.gradient(&batches[0], self.stream(0), Tape::new);
         let params = &self.network.model.params;
         let one = |id| grads.get(id).map_or_else(|| vec![0.0; params.value(id).len()], Grad::to_f64);
         Ok((measured.loss, params.ids().flat_map(one).collect()))
@@ -101,25 +102,29 @@ impl Trainer {
         // Small buffers meet in other sizes in every batch, and a small one may be lent a larger one that the next
         // request misses: one spare of each size from 64 bytes to 64 KiB evens that out.
         let spares: Vec<_> = (4..15).map(|log| self.engine.buffer::<f32>(1 << log)).collect();
-        self.walk(&batch, self.stream(0));
+        self.walk(&batch, self.stream(0), Tape::new);
         drop(spares);
         self.bank = bank;
     }
 
-    /// Stops a run whose numbers have run away, before they reach the parameters.
+    /// Stops a run whose numbers have run away, before they reach the parameters. A step is a function of its place:
+    /// it is walked again on tapes that look at every result, to name the operation that failed.
     fn demand_finite(&mut self, report: &StepReport, batches: &[Vec<u32>]) -> Result<()> {
         if report.loss.is_finite() && report.grad_norm.is_finite() {
             return Ok(());
         }
+        let again = |(micro, rows): (usize, &Vec<u32>)| {
+            self.gradient(rows, self.stream(micro), Tape::checked).0.anomaly
+        };
+        let anomaly = batches.iter().enumerate().find_map(again);
         let (loss, norm, step) = (report.loss, report.grad_norm, report.step);
         let what = format!("step {step}: the loss is {loss} and the norm of its gradient {norm}");
         let first: Vec<&str> =
             batches[0].iter().take(5).map(|&row| self.data.queries(Split::Train).uid(row as usize)).collect();
-        Err(Error::new(Kind::Numeric, what)
-            .note(format!("the batch begins with the queries {}", first.join(", ")))
-            .help(
-                "the parameters are those before this step; try a lower --lr, or a larger loss.temperature",
-            ))
+        let error = anomaly.iter().fold(Error::new(Kind::Numeric, what), |e, a| e.note(a.to_string()));
+        Err(error.note(format!("the batch begins with the queries {}", first.join(", "))).help(
+            "the parameters are those before this step; try a lower --lr, or a larger loss.temperature",
+        ))
     }
 }
 
@@ -129,11 +134,20 @@ struct Measured {
     loss: f64,
     tokens: u64,
     masked: u64,
+    /// The first NaN or infinity, where it was looked for.
+    anomaly: Option<Anomaly>,
+}
+
+/// Which came first: the encoder runs before the loss, and goes back after it.
+fn first(encoder: Option<Anomaly>, loss: Option<Anomaly>) -> Option<Anomaly> {
+    let (back, forth) = (encoder.clone().filter(|a| a.backward), encoder.filter(|a| !a.backward));
+    forth.or(loss).or(back)
 }
 
 impl Measured {
-    fn of(loss: Var<'_>, batch: &Batch) -> Measured {
+    fn of(loss: Var<'_>, batch: &Batch, anomaly: Option<Anomaly>) -> Measured {
         Measured {
+            anomaly,
             loss: loss.value().item(),
             tokens: batch.texts.tokens.len() as u64,
             masked: batch.masked() as u64,
