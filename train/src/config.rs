@@ -94,7 +94,7 @@ pub struct TrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ComposerConfig {
-    /// `ngame` (clusters of near queries) or `shuffled`.
+    /// The name of a recipe ([`crate::recipes::RECIPES`]): `ngame` (clusters of near queries), `shuffled` …
     pub name: String,
     /// Wished cluster sizes, `"epoch:size"` from that epoch on; empty for the default of the epochs at hand.
     pub sizes: Vec<String>,
@@ -396,15 +396,13 @@ impl Config {
         if self.model.dropout >= 1.0 {
             return wrong("model.dropout", "below 1", &self.model.dropout);
         }
-        if self.loss.temperature <= 0.0 {
+        if !(self.loss.temperature > 0.0 && self.loss.temperature.is_finite()) {
             return wrong("loss.temperature", "above 0", &self.loss.temperature);
         }
         if !["infonce", "triplet"].contains(&&*self.loss.name) {
             return wrong("loss.name", "infonce or triplet", &self.loss.name);
         }
-        if !["ngame", "shuffled"].contains(&&*self.composer.name) {
-            return wrong("composer.name", "ngame or shuffled", &self.composer.name);
-        }
+        crate::recipes::find(&self.composer.name)?;
         if self.composer.refresh_epochs == 0 {
             return wrong("composer.refresh_epochs", "at least 1", &0);
         }

@@ -351,3 +351,43 @@ fn a_beginning_that_fails_leaves_nothing_behind() {
     assert!(run::found(&trainer, &settings, &out).is_err());
     assert!(!out.exists());
 }
+
+#[test]
+fn a_step_that_fails_names_the_operation_that_made_the_first_nan() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 200);
+    for (n, chunk) in ["train.chunk=0", "train.chunk=7"].into_iter().enumerate() {
+        let out = dir.path().join(format!("run{n}"));
+        let settings = settings(&data, &[chunk, "composer.name=shuffled"]);
+        let (mut trainer, _) = run::begin(&Engine::new(2), &settings, &out).expect("begins");
+        let params = &mut trainer.network.model.params;
+        let id = params.find("encoder.layer.1.attention.output.LayerNorm.weight").expect("a parameter");
+        let shape = params.value(id).shape();
+        params.set(id, engine::Tensor::from_vec(shape, vec![f32::INFINITY; shape.len()]));
+        let before = bits(&trainer);
+        let error = trainer.next_step(&mut Silent).expect_err("infinite");
+        assert_eq!(error.kind(), engine::Kind::Numeric);
+        assert!(error.to_string().contains("`layer_norm` made a NaN or an infinity in forward"), "{error}");
+        assert!(bits(&trainer) == before, "the parameters stay");
+    }
+}
+
+#[test]
+fn every_recipe_trains_and_resumes_bit_for_bit() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 300);
+    for recipe in train::recipes::RECIPES {
+        let name = format!("composer.name={}", recipe.name);
+        let changes = [&*name, "train.steps=18", "model.dropout=0.1"];
+        let whole = trained(&data, &dir, recipe.name, 2, &changes);
+        let (out, engine) = (dir.path().join(format!("{}-again", recipe.name)), Engine::new(3));
+        let (mut trainer, run_dir) = run::begin(&engine, &settings(&data, &changes), &out).expect("begins");
+        let fresh = bits(&trainer);
+        run::run(&mut trainer, &run_dir, &mut StopAfter(15)).expect("stops");
+        drop((trainer, run_dir));
+        let (mut again, run_dir) = run::resume(&engine, &out, &mut Silent).expect("resumes");
+        assert!(again.progress().batch > 0, "it was stopped inside an epoch");
+        run::run(&mut again, &run_dir, &mut Silent).expect("ends");
+        assert!(bits(&again) == bits(&whole) && bits(&again) != fresh, "{}", recipe.name);
+    }
+}
