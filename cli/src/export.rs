@@ -8,7 +8,6 @@ use crate::vocabulary;
 use clap::ValueEnum;
 use data::{DataSet, Verify};
 use engine::{Error, Packed, Result};
-use models::hf::Card;
 use serde_json::json;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -57,9 +56,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
 }
 
 fn hf(network: &Network, args: &Args) -> Result<()> {
-    let whole = args.model.canonicalize().unwrap_or_else(|_| args.model.clone());
-    let title = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let card = Card { title, ..Card::default() };
+    let card = load::card(&args.model)?;
     let tokenizer = network.tokenizer()?.to_json()?;
     load::export(network, &tokenizer, network.encoder.tokens_max(), card, &args.out)
 }

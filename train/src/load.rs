@@ -5,6 +5,7 @@ use crate::config::{Config, Settings};
 use crate::network::Network;
 use crate::run_dir::RunDir;
 use crate::trainer::restore_params;
+use data::metrics::Metric;
 use data::{DataSet, Verify};
 use engine::{Error, Result};
 use models::hf::{self, Card, Export};
@@ -147,14 +148,68 @@ pub fn data_of(path: &Path) -> Result<PathBuf> {
 ///
 /// # Errors
 /// If the directory holds something else, or the system refuses.
-pub fn write_model(network: &Network, data: &DataSet, dir: &Path, metrics: &[(String, f64)]) -> Result<()> {
-    let card = Card {
-        title: data.source().to_owned(),
-        metrics: metrics.to_vec(),
-        facts: vec![("data".into(), format!("{} ({:016x})", data.source(), data.fingerprint()))],
-        ..Card::default()
-    };
+pub fn write_model(network: &Network, data: &DataSet, dir: &Path, card: Card) -> Result<()> {
     export(network, data.tokenizer_json()?, data.max_len(), card, dir)
+}
+
+/// What is known of a model directory or a run: its name; of a run also how it was trained and what came of it.
+///
+/// # Errors
+/// If it is a run whose configuration or checkpoint cannot be read.
+pub fn card(path: &Path) -> Result<Card> {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let title = last_name(&whole);
+    if !RunDir::is_run(path) {
+        return Ok(Card { title, ..Card::default() });
+    }
+    let (dir, settings) = run_settings(path)?;
+    let config = settings.config()?;
+    // The card does without the data set where that has gone.
+    let data = DataSet::open(&config.data.path, Verify::Header).ok();
+    let step = match checkpoint::list(&dir.checkpoints()).is_empty() {
+        true => 0,
+        false => Checkpoint::newest(&dir.checkpoints())?.0.progress.step,
+    };
+    Ok(Card { title, ..run_card(&config, data.as_ref(), step, &dir.final_metrics()) })
+}
+
+/// The card of a run after `step` updates.
+pub(crate) fn run_card(
+    config: &Config,
+    data: Option<&DataSet>,
+    step: u64,
+    validation: &[(Metric, f64)],
+) -> Card {
+    let (t, l, source) = (&config.train, &config.loss, last_name(Path::new(&config.model.source)));
+    let data = data.map_or_else(
+        || last_name(&config.data.path),
+        |data| format!("{} ({:016x})", data.source(), data.fingerprint()),
+    );
+    let hardest = if l.hardest > 0 { format!(", {} hardest negatives", l.hardest) } else { String::new() };
+    let margin = if l.name == "triplet" { format!("margin {}, ", l.margin) } else { String::new() };
+    let facts = [
+        // The name alone: where it lay on this machine helps nobody.
+        ("model at the start", source.clone()),
+        ("data", data),
+        ("composer", config.composer.name.clone()),
+        ("loss", format!("{}: {margin}temperature {}{hardest}", l.name, l.temperature)),
+        ("steps", step.to_string()),
+        ("queries in a step", (t.batch * t.accumulate as usize).to_string()),
+        ("learning rate", format!("{} ({}, {} steps of warm-up)", t.lr, t.schedule, t.warmup_steps)),
+        ("seed", t.seed.to_string()),
+    ];
+    let fresh = SHAPES.contains(&&*config.model.source);
+    Card {
+        base_model: (!fresh).then_some(source),
+        facts: facts.map(|(key, value)| (key.to_owned(), value)).into(),
+        metrics: validation.iter().map(|(m, v)| (format!("validation {m}"), *v)).collect(),
+        ..Card::default()
+    }
+}
+
+/// The last part of a path.
+fn last_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// Writes a network as a sentence-transformers directory.

@@ -12,6 +12,7 @@ use data::metrics::Metric;
 use data::{DataSet, Split};
 use engine::container::Verify;
 use engine::{Engine, Kind, Result};
+use models::hf::Card;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -53,7 +54,7 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
 /// If the directory is not empty, or the system refuses; nothing is left behind.
 pub fn found(trainer: &Trainer, settings: &Settings, out: &Path) -> Result<RunDir> {
     let dir = RunDir::create(out)?;
-    load::write_model(&trainer.network, trainer.data(), &dir.model(), &[])
+    load::write_model(&trainer.network, trainer.data(), &dir.model(), card(trainer, &[]))
         .and_then(|()| RunDir::write_text(&dir.config(), &settings.to_string()))
         .inspect_err(|_| dir.discard())?;
     Ok(dir)
@@ -95,9 +96,9 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
 pub fn run(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> Result<Outcome> {
     let _lock = dir.lock()?;
     let (total, done) = (trainer.total_steps(), trainer.progress().step);
-    if let Some(last) = dir.final_line().filter(|_| done >= total) {
+    if done >= total && dir.final_line().is_some() {
         observer.event(&Event::Warning("this run is finished: nothing is left to do, nothing was changed"));
-        return Ok(Outcome { step: done, finished: true, validation: logged_metrics(&last) });
+        return Ok(Outcome { step: done, finished: true, validation: dir.final_metrics() });
     }
     dir.rewind_log(done)?;
     let mut state =
@@ -111,12 +112,6 @@ pub fn run(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> 
         }
         ended => ended,
     }
-}
-
-/// The metrics in the last line of a log.
-fn logged_metrics(last: &Value) -> Vec<(Metric, f64)> {
-    let all = last["metrics"].as_object().into_iter().flatten();
-    all.filter_map(|(name, value)| Some((*Metric::list(name).ok()?.first()?, value.as_f64()?))).collect()
 }
 
 /// What the loop remembers between steps.
@@ -198,9 +193,8 @@ impl Loop<'_> {
             true => vec![],
             false => measure(trainer, "P@1,P@3,P@5,nDCG@5,R@10", observer)?,
         };
-        let facts: Vec<(String, f64)> =
-            validation.iter().map(|(m, v)| (format!("validation {m}"), *v)).collect();
-        load::write_model(&trainer.network, trainer.data(), &self.dir.model(), &facts)?;
+        let card = card(trainer, &validation);
+        load::write_model(&trainer.network, trainer.data(), &self.dir.model(), card)?;
         let metrics: Map<String, Value> = validation.iter().map(|(m, v)| (m.to_string(), json!(v))).collect();
         self.dir.append_log(&json!({
             "final": true,
@@ -214,6 +208,12 @@ impl Loop<'_> {
         }))?;
         Ok(Outcome { step: trainer.progress().step, finished: true, validation })
     }
+}
+
+fn card(trainer: &Trainer, validation: &[(Metric, f64)]) -> Card {
+    let data = trainer.data();
+    let card = load::run_card(&trainer.config, Some(data), trainer.progress().step, validation);
+    Card { title: data.source().to_owned(), ..card }
 }
 
 fn validate(trainer: &Trainer, observer: &mut dyn Observer, report: &StepReport) -> Result<()> {

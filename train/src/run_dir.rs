@@ -8,6 +8,7 @@
 //! RUN/lock              held while a process trains here
 //! ```
 
+use data::metrics::Metric;
 use engine::{Error, Kind, Result};
 use serde::Serialize;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -113,6 +114,12 @@ impl RunDir {
         let text = fs::read_to_string(self.log()).ok()?;
         let last: serde_json::Value = serde_json::from_str(text.lines().last()?).ok()?;
         (last["final"] == true).then_some(last)
+    }
+    /// What was measured at the end, if the run is finished.
+    pub fn final_metrics(&self) -> Vec<(Metric, f64)> {
+        let Some(last) = self.final_line() else { return vec![] };
+        let all = last["metrics"].as_object().into_iter().flatten();
+        all.filter_map(|(name, value)| Some((*Metric::list(name).ok()?.first()?, value.as_f64()?))).collect()
     }
     /// Takes away what a failed beginning has left here; the directory itself stays if it holds anything else.
     pub(crate) fn discard(&self) {

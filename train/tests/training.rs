@@ -391,3 +391,44 @@ fn every_recipe_trains_and_resumes_bit_for_bit() {
         assert!(bits(&again) == bits(&whole) && bits(&again) != fresh, "{}", recipe.name);
     }
 }
+
+#[test]
+fn the_card_of_a_run_tells_how_it_was_trained_and_what_came_of_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 200);
+    let changes = ["loss.name=triplet", "train.seed=41", "data.validation_per_mille=100", "train.steps=3"];
+    let first = trained(&data, &dir, "first", 2, &changes);
+    let out = dir.path().join("first");
+    let text = std::fs::read_to_string(out.join("model/README.md")).expect("a card");
+    let learned = "| loss | triplet: margin 0.3, temperature 0.1, 10 hardest negatives |";
+    for part in ["| steps | 3 |", "| composer | ngame |", learned, "| seed | 41 |", "| validation P@1 |"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("license") && !text.contains("base_model"), "{text}");
+    assert!(!text.contains(&*dir.path().to_string_lossy()), "no path of this machine: {text}");
+    let card = train::load::card(&out).expect("a card");
+    assert_eq!((card.title.as_str(), card.metrics.len()), ("first", 5));
+    assert_eq!(first.progress().step, 3);
+    let source = format!("model.source={}", out.display());
+    trained(&data, &dir, "second", 2, &[&source, "train.steps=1"]);
+    let text = std::fs::read_to_string(dir.path().join("second/model/README.md")).expect("a card");
+    assert!(text.contains("base_model: \"first\""), "{text}");
+}
+
+/// A world in which there is nothing to tell apart.
+#[test]
+fn a_batch_without_negatives_has_loss_and_gradient_zero() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (table, data) = (dir.path().join("one.csv"), dir.path().join("one.lode"));
+    let rows: String = (0..60).map(|i| format!("title {i} of many,only\n")).collect();
+    std::fs::write(&table, format!("title,label\n{rows}")).expect("written");
+    let options = PrepareOptions::new(&data, TokenizerChoice::Train(100));
+    let source = data::CsvSource::new(&table, "title", "label");
+    data::prepare(&Source::Csv(source), &options, &mut |_| {}).expect("prepared");
+    for loss in ["loss.name=infonce", "loss.name=triplet", "loss.symmetric=true", "loss.hardest=3"] {
+        let settings = settings(&data, &[loss]);
+        let mut trainer = run::assemble(&Engine::new(1), &settings).expect("fits");
+        let report = trainer.next_step(&mut Silent).expect("steps");
+        assert_eq!((report.loss, report.grad_norm), (0.0, 0.0), "{loss}");
+    }
+}
