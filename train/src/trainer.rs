@@ -79,7 +79,8 @@ impl Trainer {
         let queries = data.queries(Split::Train).len();
         let bank = parts.wants_bank().then(|| Bank::new(queries, network.width()));
         let t = &config.train;
-        let schedule = Schedule { kind, warmup_steps: t.warmup_steps.min(total / 2), total_steps: total + 1 };
+        let warmup_steps = t.warmup_steps.min(total / 2);
+        let schedule = Schedule { kind, warmup_steps, total_steps: total + u64::from(warmup_steps > 0) };
         let options =
             AdamWOptions { weight_decay: t.weight_decay, decay_all: t.decay_all, ..AdamWOptions::default() };
         let optimizer = AdamW::new(options);
@@ -129,9 +130,10 @@ impl Trainer {
         let batch = self.progress.step * u64::from(self.config.train.accumulate) + micro as u64;
         Stream::new(self.config.train.seed, 0).at_step(batch)
     }
-    /// The learning rate of the step at hand. The schedule's first rate is that of step 1: no step is taken at rate 0.
+    /// The learning rate of the step at hand. A warm-up begins with its second rate: no step is taken at rate 0.
     pub(crate) fn rate(&self) -> f64 {
-        self.config.train.lr * self.schedule.rate(self.progress.step + 1).max(0.0)
+        let lead = u64::from(self.schedule.warmup_steps > 0);
+        self.config.train.lr * self.schedule.rate(self.progress.step + lead)
     }
     /// The batches of the next step. Begins an epoch where one is due: refreshes what the composer wants, and plans.
     ///
@@ -209,11 +211,17 @@ impl Trainer {
     /// Goes back to a checkpoint.
     ///
     /// # Errors
-    /// If it belongs to another data set or another model.
+    /// If it belongs to another data set, another model or another configuration.
     pub fn restore(&mut self, from: Checkpoint) -> Result<()> {
         if from.data != self.data.fingerprint() {
             return Err(Error::input("the data set is not the one that this run was trained on")
                 .help("prepare it again from the same source with the same options"));
+        }
+        let rows = self.data.queries(Split::Train).len();
+        let bank_fits = self.bank.is_none() || from.bank.1.len() == rows;
+        if from.progress.batch >= batches_per_epoch(&self.config, self.train_rows.len()) || !bank_fits {
+            return Err(Error::input("the configuration of the run was changed since its checkpoint")
+                .help("put config.toml back as it was, or begin a new run with --model RUN"));
         }
         restore_params(&mut self.network.model, from.params)?;
         self.optimizer.restore(&self.network.model.params, from.optimizer)?;
@@ -259,9 +267,13 @@ pub(crate) fn held_out(data: &DataSet, config: &Config) -> (Vec<u32>, Vec<u32>) 
     data::holdout(data, size, Stream::new(config.train.seed, tags::HOLDOUT))
 }
 
+/// As the composers cut them: the rest that fills no batch waits for another epoch.
+fn batches_per_epoch(config: &Config, rows: usize) -> u64 {
+    (rows / config.train.batch).max(1) as u64
+}
+
 fn steps_per_epoch(config: &Config, rows: usize) -> u64 {
-    let batches = (rows / config.train.batch).max(1) as u64;
-    batches.div_ceil(u64::from(config.train.accumulate))
+    batches_per_epoch(config, rows).div_ceil(u64::from(config.train.accumulate))
 }
 
 fn total_steps(config: &Config, steps_per_epoch: u64) -> u64 {
