@@ -264,7 +264,8 @@ impl Settings {
                 let key = format!("{section}.{name}");
                 self.put(&key, value.clone(), Origin::File(path.to_owned())).map_err(|e| {
                     let is_key = |l: &str| l.split_once('=').is_some_and(|(k, _)| k.trim() == name);
-                    let line = text.lines().position(is_key);
+                    let head = text.lines().position(|l| l.trim() == format!("[{section}]")).unwrap_or(0);
+                    let line = text.lines().skip(head).position(is_key).map(|i| head + i);
                     let shown = line.and_then(|i| text.lines().nth(i)).unwrap_or("");
                     e.at_line(path, line.map_or(1, |i| i as u64 + 1), None).showing(shown)
                 })?;
@@ -461,6 +462,7 @@ mod tests {
             "run.toml:3: unknown key `train.lrr`\n  | lrr = 1.0\n  = help: did you mean `train.lr`?",
         );
         check("[train]\nbatch = \"x\"\n", "run.toml:2: `train.batch` is a integer, this is a string");
+        check("[composer]\nname = \"ngame\"\n[loss]\nname = 3\n", "run.toml:4: `loss.name` is a string");
         check("[train\n", "run.toml:1: this is not TOML");
         check("[train]\nbatch = 1\n", "`train.batch` must be at least 2");
         check("[loss]\nname = \"infonec\"\n", "`loss.name` must be infonce or triplet");
