@@ -4,7 +4,8 @@
 //! ```text
 //! values [N, d]      row i = embedding of query i, from the step written_at[i]
 //! ```
-//! A row is at most one epoch old. Plain data: a checkpoint stores `values` and `written_at` and gives them
+//! A row is as old as the last batch that its query was in: one epoch, or more where the rest that filled no batch
+//! was dropped. Plain data: a checkpoint stores `values` and `written_at` and gives them
 //! back.
 
 use engine::{Error, Kind, Result};

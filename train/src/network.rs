@@ -62,7 +62,7 @@ impl Network {
         let scope = Scope { tape, params: &self.model.params, dropout, recompute: self.recompute };
         self.encoder.encode(&scope, text, first_slot)
     }
-    /// A hash of all numbers: equal for equal models.
+    /// A hash of architecture and numbers: equal for equal models.
     pub fn fingerprint(&self) -> u64 {
         let params = &self.model.params;
         let sums = params.ids().flat_map(|id| {
@@ -70,6 +70,7 @@ impl Network {
                 params.value(id).data::<f32>().iter().flat_map(|x| x.to_le_bytes()).collect();
             checksum(&bytes).to_le_bytes()
         });
-        checksum(&sums.collect::<Vec<u8>>())
+        let shape = format!("{:?}", self.model.architecture).into_bytes();
+        checksum(&sums.chain(shape).collect::<Vec<u8>>())
     }
 }
