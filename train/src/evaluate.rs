@@ -3,7 +3,7 @@
 use crate::embed::embed;
 use crate::index::{Index, Ranking};
 use crate::network::Network;
-use crate::observer::Observer;
+use crate::observer::{Event, Observer};
 use crate::voting;
 use data::metrics::{Bin, Evaluator, FrequencyBins, Metric, Propensities};
 use data::{DataSet, Split};
@@ -11,7 +11,7 @@ use engine::{Engine, Error, Result};
 use samplers::knn::Voting;
 use samplers::{Csr, Matrix};
 
-/// Queries that are ranked at once.
+/// Queries that are embedded and ranked at once: their embeddings and scores are all that grows with it.
 const BLOCK: usize = 4096;
 
 /// Which labels may be ranked, and count as truth.
@@ -88,9 +88,9 @@ pub struct Evaluation {
     pub metrics: Vec<(Metric, f64)>,
     /// The same with the truth restricted to frequent, middling and rare labels.
     pub by_frequency: Vec<OfBin>,
-    /// Every query's ranking.
+    /// The ranking of every query that counts: where labels are restricted, those that have one of them.
     pub rankings: Vec<Ranked>,
-    /// P@1 of every query, for paired comparisons.
+    /// P@1 of every query that counts, for paired comparisons.
     pub hits: Vec<f64>,
     /// How near training titles voted.
     pub voting: Voting,
@@ -136,22 +136,53 @@ pub fn evaluate_with(
         0 => Voting::default(),
         nearest => voting::fit(engine, index, data, &options.held_out, nearest),
     };
-    let push = |i: usize, packed: &mut engine::Packed| texts.push_to(rows[i] as usize, packed);
-    let embeddings = embed(engine, network, rows.len(), push, "queries", observer)?;
     let mut sums = Sums::new(data, options);
     let mut rankings = Vec::with_capacity(rows.len());
-    let width = network.width();
-    for (rows, embeddings) in rows.chunks(BLOCK).zip(embeddings.chunks(BLOCK * width)) {
-        let matrix = Matrix::new(embeddings, width);
+    let (width, total) = (network.width(), rows.len());
+    for (block, rows) in rows.chunks(BLOCK).enumerate() {
+        let push = |i: usize, packed: &mut engine::Packed| texts.push_to(rows[i] as usize, packed);
+        let mut part = Part { observer: &mut *observer, before: block * BLOCK, total };
+        let embeddings = embed(engine, network, rows.len(), push, "queries", &mut part)?;
+        let matrix = Matrix::new(&embeddings, width);
         let found = truth.rank(engine, index, matrix, rows, (options, voting));
         for ((&query, labels), x) in rows.iter().zip(found).zip(embeddings.chunks(width)) {
             let relevant = truth.relevant(query);
+            if relevant.is_empty() && options.labels != LabelSet::All {
+                continue;
+            }
             sums.add(&labels, &relevant);
             let confusion = confusion(index, x, &labels, &relevant);
             rankings.push(Ranked { query, labels, confusion });
         }
     }
     Ok(sums.finish(rankings, voting))
+}
+
+/// Hears of a block of texts and tells of all.
+struct Part<'a> {
+    observer: &'a mut dyn Observer,
+    before: usize,
+    total: usize,
+}
+
+impl Observer for Part<'_> {
+    fn seconds(&mut self) -> f64 {
+        self.observer.seconds()
+    }
+    fn stop(&mut self) -> bool {
+        self.observer.stop()
+    }
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Embedding { what, done, .. } => {
+                self.observer.event(&Event::Embedding { what, done: self.before + done, total: self.total });
+            }
+            other => self.observer.event(other),
+        }
+    }
+    fn memory_peak(&mut self) -> Option<u64> {
+        self.observer.memory_peak()
+    }
 }
 
 /// What is right and what may be ranked.

@@ -5,6 +5,7 @@ use engine::{Engine, Stream};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use train::config::Settings;
+use train::evaluate::{LabelSet, Options, Queries, evaluate};
 use train::{Event, Network, Observer, RunDir, Silent, Trainer, run};
 
 /// Sixty topics of six words each; a title is four words of its topic and one of another; a label is two words of its
@@ -430,5 +431,68 @@ fn a_batch_without_negatives_has_loss_and_gradient_zero() {
         let mut trainer = run::assemble(&Engine::new(1), &settings).expect("fits");
         let report = trainer.next_step(&mut Silent).expect("steps");
         assert_eq!((report.loss, report.grad_norm), (0.0, 0.0), "{loss}");
+    }
+}
+
+#[test]
+fn the_rate_begins_at_its_peak_without_a_warm_up_and_never_is_zero() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 200);
+    let rates = |warmup: &str, schedule: &str| -> Vec<f64> {
+        let changes = [warmup, schedule, "train.steps=4", "train.lr=1.0", "composer.name=shuffled"];
+        let mut trainer =
+            run::assemble(&Engine::new(1), &settings(&data, &[&changes[..], &["model.source=bag"]].concat()))
+                .expect("fits");
+        (0..4).map(|_| trainer.next_step(&mut Silent).expect("steps").rate).collect()
+    };
+    assert_eq!(rates("train.warmup_steps=0", "train.schedule=linear"), [1.0, 0.75, 0.5, 0.25]);
+    assert_eq!(rates("train.warmup_steps=2", "train.schedule=constant"), [0.5, 1.0, 1.0, 1.0]);
+    assert!(rates("train.warmup_steps=2", "train.schedule=cosine")[3] > 0.1);
+}
+
+#[test]
+fn a_run_whose_configuration_was_changed_is_not_taken_up() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 200);
+    let check = |changes: &[&str], from: &str, to: &str| {
+        let out = tempfile::tempdir_in(dir.path()).expect("a directory").path().join("run");
+        let engine = Engine::new(1);
+        let (mut trainer, run_dir) = run::begin(&engine, &settings(&data, changes), &out).expect("begins");
+        run::run(&mut trainer, &run_dir, &mut StopAfter(5)).expect("stops");
+        let config = std::fs::read_to_string(run_dir.config()).expect("read");
+        assert!(config.contains(from), "{config}");
+        std::fs::write(run_dir.config(), config.replace(from, to)).expect("written");
+        let error = run::resume(&engine, &out, &mut Silent).err().expect("another run");
+        assert!(error.to_string().contains("the configuration"), "{error}");
+    };
+    check(&["composer.name=shuffled"], "batch = 24", "batch = 100");
+    check(&["composer.name=shuffled"], "\"shuffled\"", "\"ngame\"");
+}
+
+#[test]
+fn only_queries_with_a_label_of_the_kind_count_when_labels_are_restricted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 200);
+    let trainer = run::assemble(&Engine::new(1), &settings(&data, &["model.source=bag"])).expect("fits");
+    let measure = |labels| {
+        let queries = Queries { split: data::Split::Test, rows: None };
+        let options = Options { labels, ..Options::default() };
+        evaluate(trainer.engine(), &trainer.network, trainer.data(), queries, &options, &mut Silent)
+            .map(|found| (found.hits.iter().sum::<f64>() / found.hits.len() as f64, found))
+    };
+    let set = trainer.data();
+    let seen: Vec<bool> = set.label_frequency().iter().map(|&n| n > 0).collect();
+    let queries = set.queries(data::Split::Test).len();
+    let with = |kind: bool| {
+        let has = |q: &usize| set.positives(data::Split::Test, *q).iter().any(|&l| seen[l as usize] == kind);
+        (0..queries).filter(has).count()
+    };
+    assert!(with(false) > 0 && with(false) < queries, "there is a test query with an unseen label");
+    for (labels, count) in
+        [(LabelSet::Unseen, with(false)), (LabelSet::Seen, with(true)), (LabelSet::All, queries)]
+    {
+        let (mean, found) = measure(labels).expect("measured");
+        assert_eq!((found.hits.len(), found.rankings.len()), (count, count), "{labels:?}");
+        assert!((mean - found.metrics[0].1).abs() < 1e-12, "{labels:?}");
     }
 }
