@@ -8,12 +8,11 @@ use samplers::knn::Voting;
 use samplers::tfidf::Baselines;
 use std::time::Instant;
 
+/// Metrics, and the seconds that they took.
+type Measured = (Vec<(Metric, f64)>, f64);
+
 /// The two baselines on the test titles, by name: metrics and the seconds that they took.
-pub(super) fn measure(
-    engine: &Engine,
-    data: &DataSet,
-    metrics: &[Metric],
-) -> [(&'static str, (Vec<(Metric, f64)>, f64)); 2] {
+pub(super) fn measure(engine: &Engine, data: &DataSet, metrics: &[Metric]) -> [(&'static str, Measured); 2] {
     let (train, labels) = (data.queries(Split::Train), data.labels());
     let titles: Vec<&str> = (0..train.len()).map(|i| train.title(i)).collect();
     let names: Vec<&str> = (0..labels.len()).map(|i| labels.title(i)).collect();
