@@ -23,6 +23,7 @@
 //! assert_eq!(set.titles_of(boots), [1, 2]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+#![forbid(unsafe_code)]
 
 pub(crate) mod build;
 pub(crate) mod count;

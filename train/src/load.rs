@@ -121,8 +121,8 @@ pub fn run_settings(path: &Path) -> Result<(RunDir, Settings)> {
     Ok((dir, settings))
 }
 
-/// The queries of `data` that a run held out of training, ascending: none if `path` is no run, or was trained on another
-/// data set.
+/// The queries of `data` that a run held out of training, ascending: none if `path` is no run, or was trained on
+/// another data set.
 ///
 /// # Errors
 /// If the run's configuration cannot be read.

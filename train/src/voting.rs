@@ -4,9 +4,9 @@
 //! f_l = cos(x, z_l) + weight · Σ_{t near x, l ∈ Y_t} max(cos(x, t), 0)^power
 //! ```
 //! Training moves titles with a label together, so the cosines of near titles grow and a plain sum of votes drowns the
-//! score of the label's own text. Both constants are chosen from a small grid by nDCG@5 on the validation queries of the
-//! run, which were held out of training; neither they nor their near-duplicates vote while this is done. The first point
-//! of the grid is what an untrained model gets.
+//! score of the label's own text. Both constants are chosen from a small grid by nDCG@5 on the validation queries of
+//! the run, which were held out of training; neither they nor their near-duplicates vote while this is done. The first
+//! point of the grid is what an untrained model gets.
 
 use crate::batch::csr;
 use crate::index::Index;
