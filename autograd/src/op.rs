@@ -51,6 +51,11 @@ pub trait Op: fmt::Debug {
     /// # Errors
     /// If the inputs do not fit: the rule that they break.
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError>;
+    /// Whether a gradient of the output becomes one of the inputs. Where it does not, nothing that lies behind is kept
+    /// for backward.
+    fn passes_gradient(&self) -> bool {
+        true
+    }
     /// Computes the output.
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor;
     /// Gives each wanted input its gradient: the transposed derivative times [`Backward::grad`].

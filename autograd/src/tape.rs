@@ -165,10 +165,11 @@ impl Tape {
         if self.checked {
             self.look(&value, op.name(), false, made_at);
         }
-        let wants_grad = {
+        let reaches_leaf = {
             let nodes = self.nodes.borrow();
             inputs.iter().any(|v| nodes[v.id as usize].wants_grad)
         };
+        let wants_grad = reaches_leaf && op.passes_gradient();
         let ids = inputs.iter().map(|v| v.id).collect();
         let mut node = Node {
             op: None,
@@ -186,6 +187,8 @@ impl Tape {
             node.kept = values.into_iter().enumerate().map(|(i, v)| keep.has_input(i).then_some(v)).collect();
             node.kept_output = node.value.clone().filter(|_| keep.output);
             node.saved = saved;
+        }
+        if reaches_leaf {
             node.op = Some(Box::new(op));
         }
         self.push(node)
