@@ -8,7 +8,7 @@
 //! keep     [n · m]    0 where the pair must not count as a negative
 //! texts               every distinct text once; query_texts [n] and label_texts [m] say which
 //! ```
-//! A known positive of a row is never its negative, by id and by text; nor is a label that the data set filters for
+//! A known positive of a row, or of a query with the same text, is never its negative, by id and by text; nor is a label that the data set filters for
 //! it. This is done here for every strategy, so that no strategy can forget it.
 
 use data::{DataSet, Split};
@@ -26,6 +26,15 @@ pub struct TextIds {
     pub queries: Vec<u32>,
     /// Of each label, `[L]`.
     pub labels: Vec<u32>,
+    /// The labels of any training query with the same text, `[N]`, where some texts are equal; none where all differ,
+    /// since each query's own labels are then all that is known.
+    together: Option<Lists>,
+}
+
+/// Lists of ascending ids: where each starts, and the ids.
+struct Lists {
+    starts: Vec<u64>,
+    items: Vec<u32>,
 }
 
 impl TextIds {
@@ -42,8 +51,44 @@ impl TextIds {
             };
             (0..texts.len()).map(&mut one).collect()
         };
-        TextIds { queries: number(data.queries(Split::Train)), labels: number(data.labels()) }
+        let (queries, labels) = (number(data.queries(Split::Train)), number(data.labels()));
+        let together = labels_together(data, &queries);
+        TextIds { queries, labels, together }
     }
+    /// Row `q`: all labels that are known for the text of training query `q`.
+    fn known<'a>(&'a self, data: &'a DataSet) -> Csr<'a> {
+        match &self.together {
+            Some(lists) => csr((&lists.starts, &lists.items)),
+            None => csr(data.positive_rows(Split::Train)),
+        }
+    }
+    /// The bytes that it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let together = self.together.as_ref().map_or(0, |l| 8 * l.starts.len() + 4 * l.items.len());
+        4 * (self.queries.len() + self.labels.len()) + together
+    }
+}
+
+fn labels_together(data: &DataSet, queries: &[u32]) -> Option<Lists> {
+    let mut rows: Vec<u32> = (0..queries.len() as u32).collect();
+    rows.sort_unstable_by_key(|&row| (queries[row as usize], row));
+    let same: Vec<&[u32]> = rows.chunk_by(|&a, &b| queries[a as usize] == queries[b as usize]).collect();
+    if same.iter().all(|group| group.len() == 1) {
+        return None;
+    }
+    let mut lists: Vec<Vec<u32>> = vec![vec![]; queries.len()];
+    for group in same {
+        let mut labels: Vec<u32> = vec![];
+        group.iter().for_each(|&row| labels.extend(data.positives(Split::Train, row as usize)));
+        labels.sort_unstable();
+        labels.dedup();
+        group.iter().for_each(|&row| lists[row as usize].clone_from(&labels));
+    }
+    let ends = lists.iter().scan(0, |end, list| {
+        *end += list.len() as u64;
+        Some(*end)
+    });
+    Some(Lists { starts: std::iter::once(0).chain(ends).collect(), items: lists.concat() })
 }
 
 /// The ids, masks and tokens of one step.
@@ -75,7 +120,7 @@ impl Batch {
         let drawn = draw_positives(rows, positives, stream);
         let found = miner.candidates(&samplers::miner::Batch { queries: rows, positives: &drawn }, stream);
         let known = Known {
-            positives,
+            positives: ids.known(data),
             barred: data.filtered_rows(Split::Train).map(csr),
             text_group: Some(&ids.labels),
         };
@@ -147,5 +192,34 @@ impl TextTable {
             push(&mut self.texts);
             self.texts.len() as u32 - 1
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data::{PrepareOptions, Source, TokenizerChoice, Verify};
+    use samplers::miner::in_batch::InBatch;
+
+    #[test]
+    fn what_is_known_of_a_text_counts_for_all_queries_with_that_text() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (table, out) = (dir.path().join("t.csv"), dir.path().join("t.lode"));
+        std::fs::write(&table, "title,label\nred shoe,shoes\nRed  shoe,red things\nblue boot,boots\n")
+            .expect("written");
+        let mut source = data::CsvSource::new(&table, "title", "label");
+        source.split = "100/0".parse().expect("a ratio");
+        let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
+        data::prepare(&Source::Csv(source), &options, &mut |_| {}).expect("prepared");
+        let data = DataSet::open(&out, Verify::Full).expect("opens");
+        let ids = TextIds::of(&data);
+        let batch = Batch::compose(&data, &ids, &InBatch, &[0, 1, 2], Stream::new(0, 0));
+        let counts = |row: usize, label: &str| {
+            let column = batch.labels.iter().position(|&l| data.labels().title(l as usize) == label);
+            batch.keep[3 * row + column.expect("a column")] > 0.0
+        };
+        assert!(counts(0, "shoes") && counts(0, "boots") && counts(2, "shoes") && counts(2, "red things"));
+        assert!(!counts(0, "red things") && !counts(1, "shoes"), "the twin's label is a known positive");
+        assert_eq!(batch.texts.len(), 5, "two queries share a text");
     }
 }

@@ -56,7 +56,7 @@ impl MemoryPlan {
             ("activations", slack(network.encoder.activation_bytes(&live, network.recompute))),
             ("working buffers", slack(network.encoder.working_bytes(&live)) + 4 * scores),
             ("memory bank", bank),
-            ("text numbers", 4 * (trainer.text_ids.queries.len() + trainer.text_ids.labels.len())),
+            ("text numbers", trainer.text_ids.bytes()),
             ("program", PROGRAM + engine.threads() * (4 << 20)),
         ];
         MemoryPlan { parts, tokens: texts.tokens.len(), texts: texts.len(), steps: trainer.total_steps() }
