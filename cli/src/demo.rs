@@ -1,4 +1,5 @@
-//! `lode demo`: the whole job on real data that travels inside the binary, beside honest baselines computed on the spot.
+//! `lode demo`: the whole job on real data that travels inside the binary, beside honest baselines computed on the
+//! spot.
 //!
 //! ```text
 //! prepare → TF-IDF baselines → bag, random batches → bag, NGAME batches → tiny transformer → + kNN → answers
@@ -216,11 +217,15 @@ impl Demo<'_> {
     }
     fn next_steps(&self, best: &Trained) {
         let (run, data) = (best.dir.display(), self.data.path().display());
-        self.context.say(&format!(
-            "\nNext:  lode predict {run} --text \"a title of your own\"\n       lode evaluate {run} {data} --knn 20 --errors 10\n       \
-             lode export {run} --to hf --out model       (loads in sentence-transformers)\n       \
-             lode prepare products.csv --text title --labels category --train-vocab 8000 --out products.lode"
-        ));
+        for line in [
+            String::new(),
+            format!("Next:  lode predict {run} --text \"a title of your own\""),
+            format!("       lode evaluate {run} {data} --knn 20 --errors 10"),
+            format!("       lode export {run} --to hf --out model       (loads in sentence-transformers)"),
+            "       lode prepare products.csv --text title --labels category --train-vocab 8000 --out products.lode".into(),
+        ] {
+            self.context.say(&line);
+        }
     }
     /// The best baseline, and whether the last line stands clear of it.
     fn demand(&self) -> Done {

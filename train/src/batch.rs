@@ -8,8 +8,8 @@
 //! keep     [n · m]    0 where the pair must not count as a negative
 //! texts               every distinct text once; query_texts [n] and label_texts [m] say which
 //! ```
-//! A known positive of a row, or of a query with the same text, is never its negative, by id and by text; nor is a label that the data set filters for
-//! it. This is done here for every strategy, so that no strategy can forget it.
+//! A known positive of a row, or of a query with the same text, is never its negative, by id and by text; nor is a
+//! label that the data set filters for it. This is done here for every strategy, so that no strategy can forget it.
 
 use data::{DataSet, Split};
 use engine::container::checksum_wide;
