@@ -1,6 +1,6 @@
 //! The loop around the step: epochs, log, validation, checkpoints, stopping.
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{self, Checkpoint};
 use crate::config::Settings;
 use crate::evaluate::{self, Options, Queries};
 use crate::load;
@@ -68,7 +68,7 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
     let data = DataSet::open(&config.data.path, Verify::Header)?;
     let network = load::network(&dir.model())?;
     let mut trainer = Trainer::new(engine, data, network, config)?;
-    if crate::checkpoint::list(&dir.checkpoints()).is_empty() {
+    if checkpoint::list(&dir.checkpoints()).is_empty() {
         observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
         return Ok((trainer, dir));
     }
@@ -82,7 +82,6 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
             format!("{}: made with {made_on} kernels, this is {here}: bits will differ", path.display());
         observer.event(&Event::Warning(&text));
     }
-    dir.rewind_log(checkpoint.progress.step)?;
     trainer.restore(checkpoint)?;
     Ok((trainer, dir))
 }
@@ -93,6 +92,10 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
 /// If a step fails or a file cannot be written; the last checkpoint stays.
 pub fn run(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> Result<Outcome> {
     let _lock = dir.lock()?;
+    // What a killed process left: lines of steps that are now done again, and half a checkpoint. Another process may
+    // write both, so this waits for the lock.
+    dir.rewind_log(trainer.progress().step)?;
+    checkpoint::remove_unfinished(&dir.checkpoints())?;
     let total = trainer.total_steps();
     let mut state =
         Loop { dir, since: observer.seconds(), saved_at: observer.seconds(), tokens: 0, logged_at: None };
