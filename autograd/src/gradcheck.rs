@@ -215,8 +215,8 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::{Backward, Forward, Keep, Op};
     use crate::ops::OPS;
-    use crate::tape::{Backward, Forward, Keep, Op};
     use engine::ShapeError;
     use engine::kernels::map::{Map1, Map2, map1, map2};
 

@@ -14,13 +14,15 @@
 //! assert_eq!(grads.of(x).to_f64(), [6.0, 8.0]);   // 2x
 //! ```
 //!
-//! Read [`tape`] next, then `ops/mul.rs`, the shortest operation, then `ops/attention.rs`, the longest. To add an
+//! Read [`tape`] next, and [`op`], what an operation is; then `ops/mul.rs`, the shortest one, and `ops/attention.rs`, the
+//! longest. To add an
 //! operation: write its file in `ops/` and one line in `ops/mod.rs`; the gradient checker takes it from there.
 #![forbid(unsafe_code)]
 
 pub mod clip;
 pub mod grad;
 pub mod gradcheck;
+pub mod op;
 pub mod ops;
 pub mod optim;
 pub mod param;
@@ -30,9 +32,10 @@ pub mod tape;
 
 pub use clip::clip;
 pub use grad::{Grad, Grads, RowGrad};
+pub use op::{Backward, Forward, Keep, Op};
 pub use ops::{Dropout, Pairwise, Pool, SoftmaxLoss, Target, Triplet, Weighting};
 pub use optim::{AdagradRows, AdamW, AdamWOptions, LazyAdamW, Optimizer, Sgd, TableOptimizer};
 pub use param::{ParamGrads, ParamId, Params};
 pub use recompute::Segment;
 pub use schedule::{Schedule, ScheduleKind};
-pub use tape::{Anomaly, Backward, Forward, Keep, Op, Tape, Var};
+pub use tape::{Anomaly, Tape, Var};

@@ -3,7 +3,8 @@
 //! Only the inputs and the result stay alive. A dropout mask repeats itself because it is a function of its place
 //! ([`engine::Stream`]), not of a generator's state.
 
-use crate::tape::{Backward, Forward, Keep, Op, Tape, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::{Tape, Var};
 use engine::{Shape, ShapeError, Tensor};
 use std::fmt;
 use std::rc::Rc;

@@ -4,156 +4,17 @@
 //! forward   v_n = op_n(v_i, v_j, …)          recorded as it runs, i, j < n
 //! backward  v̄_i += (∂op_n/∂v_i)ᵀ v̄_n         for n from the last node to the first, from given seeds
 //! ```
-//! A node keeps only what its operation asked for ([`Keep`]); backward lets go of it as soon as it is used. The value
-//! of a node itself lives until its [`Tape::scope`] closes or the tape is reset, because a later operation may still
-//! read it through a [`Var`].
+//! A node keeps only what its operation asked for ([`Op::keep`]); backward lets go of it as soon as it is used. The
+//! value of a node itself lives until its [`Tape::scope`] closes or the tape is reset, because a later operation may
+//! still read it through a [`Var`].
 
 use crate::grad::{Grad, Grads};
+use crate::op::{Backward, Forward, Op};
 use crate::param::{ParamId, Params};
-use engine::{Engine, Shape, ShapeError, Tensor};
+use engine::{Engine, Shape, Tensor};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
-
-/// What the backward of an operation will read. The rest is released at once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Keep {
-    inputs: u32,
-    output: bool,
-}
-
-impl Keep {
-    /// Nothing but what [`Forward::save`] puts aside.
-    pub const NOTHING: Keep = Keep { inputs: 0, output: false };
-    /// All inputs.
-    pub const INPUTS: Keep = Keep { inputs: u32::MAX, output: false };
-    /// The output alone.
-    pub const OUTPUT: Keep = Keep { inputs: 0, output: true };
-    /// Input `i`, besides what `self` keeps.
-    #[must_use]
-    pub const fn input(self, i: u32) -> Keep {
-        Keep { inputs: self.inputs | 1 << i, ..self }
-    }
-    /// The output, besides what `self` keeps.
-    #[must_use]
-    pub const fn and_output(self) -> Keep {
-        Keep { output: true, ..self }
-    }
-    fn has_input(self, i: usize) -> bool {
-        self.inputs >> i.min(31) & 1 == 1
-    }
-}
-
-/// An operation: its shape rule, its forward and its backward, in one `impl`, in one file of `ops/`.
-pub trait Op: fmt::Debug {
-    /// The name, as the user reads it in an error.
-    fn name(&self) -> &'static str;
-    /// What backward will read.
-    fn keep(&self) -> Keep;
-    /// The shape of the output.
-    ///
-    /// # Errors
-    /// If the inputs do not fit: the rule that they break.
-    fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError>;
-    /// Computes the output.
-    fn forward(&self, cx: &mut Forward<'_>) -> Tensor;
-    /// Gives each wanted input its gradient: the transposed derivative times [`Backward::grad`].
-    fn backward(&self, cx: &mut Backward<'_>);
-}
-
-/// What an operation sees in forward.
-pub struct Forward<'a> {
-    /// Threads and buffers.
-    pub engine: &'a Engine,
-    /// The values of the inputs.
-    pub inputs: &'a [Tensor],
-    saved: Vec<Tensor>,
-}
-
-impl Forward<'_> {
-    /// Puts a tensor aside for backward (it is [`Backward::saved`] there).
-    pub fn save(&mut self, tensor: Tensor) {
-        self.saved.push(tensor);
-    }
-}
-
-/// What an operation sees in backward.
-pub struct Backward<'a> {
-    /// Threads and buffers.
-    pub engine: &'a Engine,
-    /// ȳ: the gradient of the output, always dense, in the shape of the output.
-    pub grad: &'a Tensor,
-    name: &'static str,
-    inputs: &'a [Option<Tensor>],
-    shapes: &'a [Shape],
-    wanted: &'a [bool],
-    output: Option<&'a Tensor>,
-    saved: &'a [Tensor],
-    given: Vec<Option<Grad>>,
-}
-
-impl Backward<'_> {
-    /// The value of input `i`.
-    ///
-    /// # Panics
-    /// If the operation did not ask to keep it.
-    #[track_caller]
-    pub fn input(&self, i: usize) -> &Tensor {
-        self.inputs[i]
-            .as_ref()
-            .unwrap_or_else(|| panic!("{}: backward reads input {i}, keep() does not", self.name))
-    }
-    /// The value of the output.
-    ///
-    /// # Panics
-    /// If the operation did not ask to keep it.
-    #[track_caller]
-    pub fn output(&self) -> &Tensor {
-        self.output.unwrap_or_else(|| panic!("{}: backward reads the output, keep() does not", self.name))
-    }
-    /// The `i`-th tensor that forward saved.
-    #[track_caller]
-    pub fn saved(&self, i: usize) -> &Tensor {
-        &self.saved[i]
-    }
-    /// The shape of input `i`.
-    pub fn shape(&self, i: usize) -> Shape {
-        self.shapes[i]
-    }
-    /// How many inputs there are.
-    pub fn count(&self) -> usize {
-        self.shapes.len()
-    }
-    /// Whether anybody wants the gradient of input `i`. Skip the work otherwise.
-    pub fn wants(&self, i: usize) -> bool {
-        self.wanted[i]
-    }
-    /// Gives input `i` its gradient.
-    ///
-    /// # Panics
-    /// If the shape is not that of the input.
-    #[track_caller]
-    pub fn give(&mut self, i: usize, grad: Tensor) {
-        assert_eq!(
-            grad.shape(),
-            self.shapes[i],
-            "{}: the gradient of input {i} has a wrong shape",
-            self.name
-        );
-        self.give_any(i, Grad::Dense(grad));
-    }
-    /// Gives input `i`, a table of rows, the gradient `values[n]` of row `rows[n]`, for all n; a row may come often.
-    #[track_caller]
-    pub fn give_rows(&mut self, i: usize, rows: &[u32], values: &Tensor) {
-        let grad = Grad::rows(self.engine, self.shapes[i], rows, values);
-        self.give_any(i, grad);
-    }
-    pub(crate) fn give_any(&mut self, i: usize, grad: Grad) {
-        if self.wanted[i] {
-            Grad::add_to_slot(self.engine, &mut self.given[i], grad);
-        }
-    }
-}
 
 struct Node {
     op: Option<Box<dyn Op>>,
@@ -304,10 +165,11 @@ impl Tape {
         if self.checked {
             self.look(&value, op.name(), false, made_at);
         }
-        let wants_grad = {
+        let reaches_leaf = {
             let nodes = self.nodes.borrow();
             inputs.iter().any(|v| nodes[v.id as usize].wants_grad)
         };
+        let wants_grad = reaches_leaf && op.passes_gradient();
         let ids = inputs.iter().map(|v| v.id).collect();
         let mut node = Node {
             op: None,
@@ -325,6 +187,8 @@ impl Tape {
             node.kept = values.into_iter().enumerate().map(|(i, v)| keep.has_input(i).then_some(v)).collect();
             node.kept_output = node.value.clone().filter(|_| keep.output);
             node.saved = saved;
+        }
+        if reaches_leaf {
             node.op = Some(Box::new(op));
         }
         self.push(node)

@@ -7,6 +7,7 @@ pub mod container;
 pub mod engine;
 pub mod error;
 pub mod gemm;
+pub mod heap;
 pub mod kernels;
 pub mod math;
 pub mod packed;

@@ -6,7 +6,8 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::tape::{Backward, Forward, Keep, Op, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::Var;
 use engine::kernels::broadcast::{broadcast, joined, sum_to};
 use engine::kernels::map::Map2;
 use engine::{Real, Shape, ShapeError, Tensor};

@@ -25,7 +25,8 @@
 use super::dropout::{Dropout, broken};
 use super::{Entry, pool::cuts};
 use crate::gradcheck::{Case, In};
-use crate::tape::{Backward, Forward, Keep, Op, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::Var;
 use engine::kernels::attention::{Layout, attention, gradients};
 use engine::{Places, Shape, ShapeError, Tensor};
 use std::sync::Arc;

@@ -8,7 +8,8 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::tape::{Backward, Forward, Keep, Op, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::Var;
 use engine::kernels::slice::{concat, slice, with_dim};
 use engine::{Shape, ShapeError, Tensor};
 

@@ -6,7 +6,8 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::tape::{Backward, Forward, Keep, Op, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::Var;
 use engine::{Shape, ShapeError, Tensor};
 
 impl<'t> Var<'t> {
@@ -30,6 +31,9 @@ impl Op for Detach {
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         Ok(inputs[0])
     }
+    fn passes_gradient(&self) -> bool {
+        false
+    }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         cx.inputs[0].clone()
     }
@@ -45,3 +49,27 @@ pub(super) const ENTRY: Entry = Entry {
         Case::new("alone", &[In::normal(&[4]).blocked(|_| true)], |x| x[0].detach()),
     ],
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::Tape;
+    use engine::{Engine, Tensor};
+
+    #[test]
+    fn nothing_is_kept_behind_a_detach() {
+        let engine = Engine::new(1);
+        let held = |detach: bool| {
+            let tape = Tape::new(&engine);
+            let x = tape.leaf(Tensor::from_vec([1000], vec![2.0f32; 1000]));
+            let before = engine.pool_stats().bytes_in_use;
+            let _y = tape.scope(|| {
+                let x = if detach { x.detach() } else { x };
+                (x.exp() * x).tanh() * x
+            });
+            engine.pool_stats().bytes_in_use - before
+        };
+        let (open, behind) = (held(false), held(true));
+        assert!((4000..8000).contains(&behind), "the result alone is held, not {behind} bytes");
+        assert!(open > 3 * behind - 1000, "{open} bytes without a detach");
+    }
+}

@@ -12,7 +12,8 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::tape::{Backward, Forward, Keep, Op, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::Var;
 pub use engine::kernels::dropout::Dropout;
 use engine::kernels::dropout::dropout;
 use engine::random::philox;

@@ -9,7 +9,8 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::tape::{Backward, Forward, Keep, Op, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::Var;
 use engine::kernels::rows::gathered;
 use engine::{Shape, ShapeError, Tensor};
 use std::sync::Arc;

@@ -15,7 +15,8 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::tape::{Backward, Forward, Keep, Op, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::Var;
 use engine::kernels::layer_norm::{gradients, layer_norm};
 use engine::{Shape, ShapeError, Tensor};
 

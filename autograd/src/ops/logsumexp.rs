@@ -10,7 +10,8 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::tape::{Backward, Forward, Keep, Op, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::Var;
 use engine::kernels::logsumexp::{logsumexp, logsumexp_back};
 use engine::{Shape, ShapeError, Tensor};
 use std::sync::Arc;

@@ -13,7 +13,8 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, Draw, In};
-use crate::tape::{Backward, Forward, Keep, Op, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::Var;
 pub use engine::kernels::pool::Pool;
 use engine::kernels::pool::{gradient, pool};
 use engine::{Shape, ShapeError, Tensor};

@@ -22,7 +22,8 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::tape::{Backward, Forward, Keep, Op, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::Var;
 pub use engine::kernels::softmax_loss::{SoftmaxLoss, Target};
 use engine::kernels::softmax_loss::{gradient, softmax_loss};
 use engine::{Shape, ShapeError, Tensor};

@@ -11,7 +11,8 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, Draw, In};
-use crate::tape::{Backward, Forward, Keep, Op, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::Var;
 use engine::kernels::top_k::{top_k, top_k_back};
 use engine::{Shape, ShapeError, Tensor};
 

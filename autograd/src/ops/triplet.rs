@@ -20,7 +20,8 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, Draw, In};
-use crate::tape::{Backward, Forward, Keep, Op, Var};
+use crate::op::{Backward, Forward, Keep, Op};
+use crate::tape::Var;
 pub use engine::kernels::triplet::{Triplet, Weighting};
 use engine::kernels::triplet::{gradient, triplet};
 use engine::{Shape, ShapeError, Tensor};
