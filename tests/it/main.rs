@@ -10,4 +10,5 @@ mod pipeline;
 mod products;
 mod run;
 mod signals;
+mod torture;
 mod usage;

@@ -98,6 +98,21 @@ pub fn list(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Removes what processes that were killed while they wrote left behind: files under temporary names, which
+/// [`list`] never shows.
+///
+/// # Errors
+/// If the system refuses.
+pub fn remove_unfinished(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|n| n.starts_with(".step-") && n.contains(".lode.tmp-")) {
+            fs::remove_file(entry.path()).map_err(|e| Error::io(&entry.path(), e))?;
+        }
+    }
+    Ok(())
+}
+
 impl Checkpoint {
     /// Writes the checkpoint of its step into `folder`, then removes all but the newest `keep`. Those of later steps go
     /// too: they are damaged, or the run would not have gone back before them.

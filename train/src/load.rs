@@ -110,6 +110,7 @@ pub fn network(path: &Path) -> Result<Network> {
 /// # Errors
 /// If it is no run, or its configuration cannot be read.
 pub fn run_settings(path: &Path) -> Result<(RunDir, Settings)> {
+    RunDir::at(path).restore_model()?;
     if !RunDir::is_run(path) {
         return Err(Error::input("this is not the directory of a run")
             .at(path)

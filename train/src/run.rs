@@ -1,6 +1,6 @@
 //! The loop around the step: epochs, log, validation, checkpoints, stopping.
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{self, Checkpoint};
 use crate::config::Settings;
 use crate::evaluate::{self, Options, Queries};
 use crate::load;
@@ -70,7 +70,7 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
     let data = DataSet::open(&config.data.path, Verify::Header)?;
     let network = load::network(&dir.model())?;
     let mut trainer = Trainer::new(engine, data, network, config)?;
-    if crate::checkpoint::list(&dir.checkpoints()).is_empty() {
+    if checkpoint::list(&dir.checkpoints()).is_empty() {
         observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
         return Ok((trainer, dir));
     }
@@ -95,6 +95,9 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
 /// If a step fails or a file cannot be written; the last checkpoint stays.
 pub fn run(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> Result<Outcome> {
     let _lock = dir.lock()?;
+    // What a killed process left: half a checkpoint, and lines of steps that are now done again. Another process may
+    // write both, so this waits for the lock.
+    checkpoint::remove_unfinished(&dir.checkpoints())?;
     let (total, done) = (trainer.total_steps(), trainer.progress().step);
     if done >= total && dir.final_line().is_some() {
         observer.event(&Event::Warning("this run is finished: nothing is left to do, nothing was changed"));

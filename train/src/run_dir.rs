@@ -30,6 +30,17 @@ impl RunDir {
     pub fn is_run(path: &Path) -> bool {
         path.join("config.toml").is_file() && path.join("model").is_dir()
     }
+    /// Gives the model its name back where a process was killed between the two renames that replace it.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn restore_model(&self) -> Result<()> {
+        let (model, previous) = (self.model(), self.root.join(".model.previous"));
+        if model.exists() || !previous.is_dir() {
+            return Ok(());
+        }
+        fs::rename(&previous, &model).map_err(|e| Error::io(&model, e))
+    }
     /// Makes the directory for a new run.
     ///
     /// # Errors

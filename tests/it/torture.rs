@@ -1,0 +1,152 @@
+//! `kill -9` at any moment, then `lode resume`: the bits of the model are those of a run that nobody disturbed.
+//!
+//! The run is killed when its log has reached a random step, after a random pause, so that the blow falls into
+//! batches, clusterings, checkpoints and the end alike. Every process of a run may have another number of threads.
+//! `SLOW=1` asks for two hundred runs.
+
+use crate::products;
+use crate::run::World;
+use engine::Stream;
+use serde_json::Value;
+use std::process::Stdio;
+use std::time::Duration;
+
+const TRAIN: [&str; 24] = [
+    "train",
+    "shop.data",
+    "--model",
+    "tiny",
+    "--set",
+    "model.width=32",
+    "--set",
+    "model.dropout=0.2",
+    "--composer",
+    "ngame",
+    "--batch",
+    "24",
+    "--set",
+    "train.accumulate=2",
+    "--epochs",
+    "6",
+    "--lr",
+    "0.003",
+    "--save-every",
+    "0.05s",
+    "--set",
+    "save.log_every=1",
+    "-q",
+    "--out",
+];
+const MODEL: &str = "model/model.safetensors";
+const THREADS: [&str; 4] = ["1", "2", "3", "7"];
+
+/// A shop, prepared.
+fn world() -> World {
+    let world = World::new();
+    world.write("products.csv", products::csv(400));
+    world.lode(&products::PREPARE).ok();
+    world
+}
+
+/// The model of a run that nobody disturbs.
+fn undisturbed(world: &World, run: &str, threads: &str) -> Vec<u8> {
+    world.lode(&[&TRAIN[..], &[run, "--threads", threads]].concat()).ok();
+    world.read(&format!("{run}/{MODEL}"))
+}
+
+/// The lines of a log that end with a newline: the last one may be in the making.
+fn lines(world: &World, run: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(world.path(&format!("{run}/log.jsonl"))).unwrap_or_default();
+    text.split_inclusive('\n').filter(|l| l.ends_with('\n')).map(str::to_owned).collect()
+}
+
+/// Starts `lode` and kills it once the log has `lines_wanted` lines, and a pause has passed. Whether it was killed
+/// before it ended by itself.
+fn killed(world: &World, run: &str, words: &[&str], lines_wanted: usize, pause: Duration) -> bool {
+    let mut child = world.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while lines(world, run).len() < lines_wanted && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(pause);
+    let ended = child.try_wait().unwrap().is_some();
+    let _ = child.kill();
+    let status = child.wait().unwrap();
+    assert!(status.code().is_none_or(|code| code == 0), "{words:?} ended with {status}");
+    !ended
+}
+
+/// Each step once and in order, then one final line.
+#[track_caller]
+fn check_log(world: &World, run: &str) -> u64 {
+    let lines: Vec<Value> = lines(world, run).iter().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let (last, steps) = lines.split_last().unwrap();
+    let numbers: Vec<u64> = steps.iter().map(|l| l["step"].as_u64().unwrap()).collect();
+    let total = last["step"].as_u64().unwrap();
+    assert_eq!(numbers, (1..=total).collect::<Vec<_>>());
+    assert!(last["final"] == true && steps.iter().all(|l| l.get("final").is_none()));
+    total
+}
+
+/// What kills leave behind under temporary names is no checkpoint, and the next checkpoints take it away.
+#[track_caller]
+fn check_checkpoints(world: &World, run: &str) {
+    for entry in std::fs::read_dir(world.path(&format!("{run}/checkpoints"))).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("step-") && name.ends_with(".lode"), "litter: {name}");
+        train::checkpoint::Checkpoint::read(&path).unwrap();
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_the_number_of_threads() {
+    let world = world();
+    let models = THREADS.map(|threads| undisturbed(&world, &format!("run{threads}"), threads));
+    assert!(models.iter().all(|model| *model == models[0]));
+    assert!(check_log(&world, "run1") >= 40);
+}
+
+#[test]
+fn a_run_killed_at_any_moment_ends_with_the_bits_of_an_undisturbed_one() {
+    let world = world();
+    let whole = undisturbed(&world, "whole", "2");
+    let total = check_log(&world, "whole");
+    let trials = if std::env::var_os("SLOW").is_some() { 200 } else { 12 };
+    let (mut kills, mut late) = (0, 0);
+    for trial in 0..trials {
+        let random = Stream::new(5, trial);
+        let run = format!("run{trial}");
+        let threads = |i: u64| THREADS[random.below(100 + i, 4) as usize];
+        let pause = |i: u64| Duration::from_micros(random.below(200 + i, 40_000));
+        let start = [&TRAIN[..], &[&run, "--threads", threads(0)]].concat();
+        // Until the first step there may be no run to resume: half of the trials are killed very early.
+        let first = if trial % 2 == 0 { 1 + random.below(0, 3) } else { 1 + random.below(0, total) };
+        let mut goal = first as usize;
+        let mut alive = !killed(&world, &run, &start, goal, pause(0));
+        kills += usize::from(!alive);
+        for i in 1..=3 {
+            if alive {
+                break;
+            }
+            goal = (goal + random.below(i, total / 2) as usize).min(total as usize + 1);
+            let again = ["resume", &run, "-q", "--threads", threads(i)];
+            alive = !killed(&world, &run, &again, goal, pause(i));
+            kills += usize::from(!alive);
+            late += usize::from(!alive && lines(&world, &run).len() > total as usize);
+        }
+        // What a killed process could leave: a model between its old and its new name, half a checkpoint under its temporary name.
+        let litter = format!("{run}/checkpoints/.step-{total:012}.lode.tmp-1-0");
+        world.write(&litter, &whole[..100]);
+        if trial % 3 == 0 {
+            let at = |name: &str| world.path(&format!("{run}/{name}"));
+            std::fs::rename(at("model"), at(".model.previous")).unwrap();
+        }
+        world.lode(&["resume", &run, "-q", "--threads", threads(9)]).ok();
+        assert!(world.read(&format!("{run}/{MODEL}")) == whole, "trial {trial}: other bits");
+        assert_eq!(check_log(&world, &run), total, "trial {trial}");
+        check_checkpoints(&world, &run);
+        std::fs::remove_dir_all(world.path(&run)).unwrap();
+    }
+    println!("{trials} runs of {total} steps, killed {kills} times, {late} of them after the last step");
+    assert!(kills as u64 >= trials, "{kills} kills");
+}
