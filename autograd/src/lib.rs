@@ -14,9 +14,9 @@
 //! assert_eq!(grads.of(x).to_f64(), [6.0, 8.0]);   // 2x
 //! ```
 //!
-//! Read [`tape`] next, and [`op`], what an operation is; then `ops/mul.rs`, the shortest one, and `ops/attention.rs`, the
-//! longest. To add an
-//! operation: write its file in `ops/` and one line in `ops/mod.rs`; the gradient checker takes it from there.
+//! Read [`tape`] next, and [`op`], what an operation is; then `ops/mul.rs`, the shortest one, and `ops/attention.rs`,
+//! the longest. To add an operation: write its file in `ops/` and one line in `ops/mod.rs`; the gradient checker takes
+//! it from there.
 #![forbid(unsafe_code)]
 
 pub mod clip;

@@ -83,7 +83,8 @@ fn margin_mse<'t>(x: &[Var<'t>], g: &Golden<'_>) -> Var<'t> {
 type Row = (&'static str, [f64; 2], for<'t> fn(&[Var<'t>], &Golden<'_>) -> Var<'t>);
 
 const USUAL: [f64; 2] = [2e-6, 5e-6];
-/// Near 1000 one unit in the last place is 6e-5, and the gradient is the exponential of a difference of two such numbers.
+/// Near 1000 one unit in the last place is 6e-5, and the gradient is the exponential of a difference of two such
+/// numbers.
 const NEAR_A_THOUSAND: [f64; 2] = [2e-6, 2e-4];
 
 const CASES: &[Row] = &[

@@ -192,7 +192,8 @@ mod tests {
             .at_line(Path::new("d.jsonl"), 18, Some(4))
             .showing("{\"labels\":[\"B00X\"]}\n")
             .help("add it to labels.jsonl");
-        let want = "d.jsonl:18:4: label `B00X` is unknown\n  | {\"labels\":[\"B00X\"]}\n  = help: add it to labels.jsonl";
+        let want = "d.jsonl:18:4: label `B00X` is unknown\n  | {\"labels\":[\"B00X\"]}\n  \
+                    = help: add it to labels.jsonl";
         assert_eq!(e.to_string(), want);
         assert_eq!(e.kind(), Kind::Input);
     }
