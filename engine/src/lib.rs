@@ -22,7 +22,7 @@ pub use engine::{Engine, KernelClass};
 pub use error::{Error, Kind, Result};
 pub use gemm::{Mat, gemm};
 pub use packed::{Packed, Places};
-pub use pool::{Buf, PoolStats};
+pub use pool::{Buf, PoolStats, pooled_bytes};
 pub use random::Stream;
 pub use real::{Element, Real};
 pub use shape::{Shape, ShapeError};

@@ -55,6 +55,12 @@ fn class(bytes: usize) -> usize {
     bytes.div_ceil(quarter) * quarter
 }
 
+/// The bytes that a pool takes from the system for a buffer of so many: the size of its class. Plans of memory add
+/// these up.
+pub fn pooled_bytes(bytes: usize) -> usize {
+    class(bytes)
+}
+
 fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes, ALIGN).expect("a buffer is smaller than the address space")
 }

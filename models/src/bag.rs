@@ -102,6 +102,9 @@ impl Encoder for Bag {
         let inner = text.tokens.len().saturating_sub(2 * text.len());
         (text.len() + inner) * self.config.width * size_of::<f32>()
     }
+    fn inference_bytes(&self, tokens: usize) -> usize {
+        tokens * self.config.width * size_of::<f32>()
+    }
 }
 
 #[cfg(test)]

@@ -60,6 +60,8 @@ pub trait Encoder: fmt::Debug + Send + Sync {
     fn activation_bytes(&self, text: &Packed, recompute: bool) -> usize;
     /// Bytes that backward needs at its peak besides, gradients of parameters not counted.
     fn working_bytes(&self, text: &Packed) -> usize;
+    /// Bytes that encoding so many tokens without a tape holds at its peak.
+    fn inference_bytes(&self, tokens: usize) -> usize;
 }
 
 /// The ids of the parameters of a layout.

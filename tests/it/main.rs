@@ -6,6 +6,8 @@
 
 mod bad_input;
 mod bad_models;
+mod export;
+mod memory;
 mod pipeline;
 mod products;
 mod run;

@@ -2,23 +2,29 @@
 //!
 //! ```text
 //! parameters 4·P   gradients 4·P'   AdamW 8·P   activations of the largest batch (or chunk)   working buffers
-//! memory bank 4·N·d   text numbers 4·(N + L)   program
+//! loss 16·n·m   memory bank 4·N·d, and once more while it is saved   text numbers 4·(N + L)   program
 //! ```
-//! P' leaves out the token table, whose gradient has only the rows of a batch. The largest batch is found by composing
+//! P' counts those rows of the token table that a batch touches; where the gradients of several batches or chunks are
+//! added, two are there at once. Where texts are embedded without a tape, idle buffers are given back before and after
+//! ([`crate::embed`]): what that takes counts only as far as it exceeds what a step takes. The largest batch is found by composing
 //! some: titles differ in length, and clusters bring long ones together. A mapped data set is not counted: its pages
 //! belong to the system, which takes them back when it must.
 
 use crate::batch::Batch;
+use crate::embed::CHUNK_TOKENS;
 use crate::exec::Exec;
 use crate::trainer::Trainer;
 use autograd::optim::Optimizer;
+use data::Split;
 use engine::{Error, Kind, Packed, Result, Stream};
 use std::fmt;
 
 /// Batches that are composed to find a large one.
 const TRIALS: u64 = 24;
-/// Bytes of the program itself: code, stacks, allocator, panels of matrix products.
-const PROGRAM: usize = 24 << 20;
+/// Bytes of the program itself: tables, tokenizer, stacks, what the allocator holds back.
+const PROGRAM: usize = 4 << 20;
+/// Bytes of a worker: its stack and the packed panels of its matrix products.
+const WORKER: usize = 2 << 20;
 /// What clusters add to the tokens of the largest of some random batches.
 const CLUSTER_SLACK: f64 = 1.05;
 
@@ -45,19 +51,27 @@ impl MemoryPlan {
             Exec::Chunked(chunk) if chunk < texts.len() => largest_chunk(&texts, chunk),
             _ => texts.clone(),
         };
-        let table = params.value(network.model.architecture.token_table(params)).len();
+        let table = params.value(network.model.architecture.token_table(params));
         let slack = |bytes: usize| (bytes as f64 * CLUSTER_SLACK) as usize;
         let bank = trainer.bank.as_ref().map_or(0, |b| b.matrix().data.len() * 4 + b.written_at().len() * 8);
-        let scores = texts.len().pow(2);
+        let touched = distinct(&texts).min(table.shape().dim(0)) * table.shape().last();
+        let gradients = 4 * (params.count() - table.len() + touched);
+        let added = trainer.config.train.accumulate > 1 || live.len() < texts.len();
+        let activations = slack(network.encoder.activation_bytes(&live, network.recompute));
+        let working = slack(network.encoder.working_bytes(&live));
+        let embedding = network.encoder.inference_bytes(CHUNK_TOKENS.min(all_tokens(trainer)));
+        let scores = trainer.config.train.batch.min(trainer.train_rows.len()) * trainer.data.labels().len();
         let parts = vec![
             ("parameters", 4 * params.count()),
-            ("gradients", 4 * (params.count() - table) + slack(4 * texts.tokens.len() * network.width())),
+            ("gradients", gradients * if added { 2 } else { 1 }),
             ("AdamW", trainer.optimizer.bytes(params)),
-            ("activations", slack(network.encoder.activation_bytes(&live, network.recompute))),
-            ("working buffers", slack(network.encoder.working_bytes(&live)) + 4 * scores),
-            ("memory bank", bank),
+            ("activations", activations),
+            ("working buffers", working),
+            ("loss", 16 * scores.min(texts.len().pow(2))),
+            ("embedding", embedding.saturating_sub(activations + working)),
+            ("memory bank", 2 * bank),
             ("text numbers", trainer.text_ids.bytes()),
-            ("program", PROGRAM + engine.threads() * (4 << 20)),
+            ("program", PROGRAM + engine.threads() * WORKER),
         ];
         MemoryPlan { parts, tokens: texts.tokens.len(), texts: texts.len(), steps: trainer.total_steps() }
     }
@@ -122,6 +136,20 @@ fn largest_batch(trainer: &Trainer) -> Packed {
         Batch::compose(&trainer.data, &trainer.text_ids, &*trainer.parts.miner, &order[..size], stream).texts
     };
     (0..TRIALS).map(trial).max_by_key(|t| t.tokens.len()).unwrap_or_default()
+}
+
+/// Distinct tokens: the rows of the table that have a gradient.
+fn distinct(texts: &Packed) -> usize {
+    let mut tokens = texts.tokens.clone();
+    tokens.sort_unstable();
+    tokens.dedup();
+    tokens.len()
+}
+
+/// Tokens of all training queries.
+fn all_tokens(trainer: &Trainer) -> usize {
+    let queries = trainer.data.queries(Split::Train);
+    trainer.train_rows.iter().map(|&q| queries.token_count(q as usize)).sum()
 }
 
 /// The chunk with the most tokens.

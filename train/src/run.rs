@@ -230,7 +230,10 @@ fn validate(trainer: &Trainer, observer: &mut dyn Observer, report: &StepReport)
 fn measure(trainer: &Trainer, metrics: &str, observer: &mut dyn Observer) -> Result<Vec<(Metric, f64)>> {
     let options = Options { metrics: Metric::list(metrics)?, ..Options::default() };
     let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
+    // Buffers of a step and of an embedding are of different sizes: each gives back what it held.
+    trainer.engine.trim();
     let found =
         evaluate::evaluate(&trainer.engine, &trainer.network, trainer.data(), queries, &options, observer)?;
+    trainer.engine.trim();
     Ok(found.metrics)
 }

@@ -180,7 +180,10 @@ impl Trainer {
             let queries = self.data.queries(Split::Train);
             let push = |i: usize, packed: &mut Packed| queries.push_to(self.train_rows[i] as usize, packed);
             let what = "training queries for clustering";
+            // Its buffers fit no step, which takes larger or smaller ones.
+            self.engine.trim();
             let rows = embed(&self.engine, &self.network, self.train_rows.len(), push, what, observer)?;
+            self.engine.trim();
             bank.write(self.progress.step, &self.train_rows, &rows);
         }
         let made_at_step = bank.oldest().unwrap_or(self.progress.step);

@@ -3,31 +3,49 @@
 //! ```text
 //! per token and layer   x q k v, attention, x + attention, a, a + ffn: 8 d
 //!                       before and behind φ: 2 f;  moments of two norms: 4
-//! backward on top       gradients of both sides of φ: 2 f;  of the residual, inside, of x: 3 d
+//! backward on top       gradients of both sides of φ: 2 f;  of the residual: d
+//! a layer without a tape, or that lives again (recompute), until it ends: 4 d more
 //! ```
-//! The buffers of the pool are up to a quarter larger than their contents; that is not counted here.
+//! The four are the two projections before they are added, the layer's output and the gradient or input that waits
+//! for it: a tape forgets these at once, a layer that runs inside a scope of its own when the scope ends. Each is as
+//! large as the pool's buffer for it.
 
 use super::{Config, Size};
-use engine::Packed;
+use engine::{Packed, pooled_bytes};
 
 const NUMBER: usize = size_of::<f32>();
 
 /// Bytes that the tape holds between forward and backward; with recompute, also one layer that lives again.
 pub(super) fn activation_bytes(config: &Config, text: &Packed, recompute: bool) -> usize {
     let Size { layers, width, .. } = config.size;
-    let (tokens, texts) = (text.tokens.len(), text.len());
+    let tokens = text.tokens.len();
+    let row = buffer(tokens, width);
     // Before the first layer norm, and its moments; what is behind it is the input of the first layer.
-    let embeddings = width + 2;
-    let inside = if recompute { layers * width + layer(config) } else { layers * layer(config) };
-    NUMBER * (tokens * (embeddings + inside) + texts * (width + 1))
+    let small = NUMBER * (2 * tokens + text.len());
+    let inside = match recompute {
+        true => layers * row + layer(config, tokens) + 4 * row,
+        false => layers * layer(config, tokens),
+    };
+    row + inside + buffer(text.len(), width) + small
 }
 
 /// Bytes that backward needs at once besides, parameters' gradients not counted.
 pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
-    NUMBER * text.tokens.len() * (2 * config.size.ffn + 3 * config.size.width)
+    let tokens = text.tokens.len();
+    2 * buffer(tokens, config.size.ffn) + buffer(tokens, config.size.width)
 }
 
-/// Numbers that one layer keeps for a token.
-fn layer(config: &Config) -> usize {
-    8 * config.size.width + 2 * config.size.ffn + 4
+/// Bytes that encoding without a tape holds.
+pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {
+    layer(config, tokens) + 4 * buffer(tokens, config.size.width)
+}
+
+/// Bytes that one layer keeps.
+fn layer(config: &Config, tokens: usize) -> usize {
+    8 * buffer(tokens, config.size.width) + 2 * buffer(tokens, config.size.ffn) + 4 * tokens * NUMBER
+}
+
+/// The pool's buffer for a matrix with a row for each token.
+fn buffer(rows: usize, width: usize) -> usize {
+    pooled_bytes(rows * width * NUMBER)
 }

@@ -125,4 +125,7 @@ impl Encoder for Bert {
     fn working_bytes(&self, text: &Packed) -> usize {
         memory::working_bytes(&self.config, text)
     }
+    fn inference_bytes(&self, tokens: usize) -> usize {
+        memory::inference_bytes(&self.config, tokens)
+    }
 }

@@ -1,0 +1,90 @@
+//! The memory plan against the memory: what `--dry-run` predicts, and what the system sees.
+//!
+//! The peak of `RssAnon` (heap and stacks; a mapped data set is not among it) is sampled while the run works.
+
+use crate::products;
+use crate::run::World;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+/// How far the prediction may be from the peak.
+const TOLERANCE: f64 = 0.15;
+
+/// The most anonymous memory of a process that is run to its end, in bytes.
+fn sampled_peak(world: &World, words: &[&str]) -> u64 {
+    let mut child = world.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|l| l.strip_prefix("RssAnon:"));
+        let kilobytes: u64 = line.map_or(0, |l| l.trim().trim_end_matches(" kB").parse().unwrap());
+        peak = peak.max(kilobytes * 1024);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(child.wait().unwrap().success(), "{words:?}");
+    peak
+}
+
+/// A row of the table: is the prediction near the peak?
+fn check(world: &World, name: &str, words: &[&str]) -> bool {
+    let words = [&["train"], words, &["--out", name, "-q", "--threads", "2"]].concat();
+    let plan = world.lode(&[&words[..], &["--dry-run", "--json"]].concat()).ok().json();
+    let predicted = plan["total_bytes"].as_u64().unwrap() as f64 / 1e6;
+    let sampled = sampled_peak(world, &words) as f64 / 1e6;
+    let off = predicted / sampled - 1.0;
+    let parts: Vec<String> = plan["parts_bytes"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(part, b)| format!("{part} {:.1}", b.as_f64().unwrap() / 1e6))
+        .collect();
+    println!("{name:<16} {predicted:8.1} {sampled:8.1} {:+6.1} %   {}", 100.0 * off, parts.join(", "));
+    off.abs() <= TOLERANCE
+}
+
+const HEAD: &str = "MB               planned  sampled  difference";
+
+#[test]
+fn the_plan_is_near_the_peak() {
+    if !cfg!(target_os = "linux") {
+        println!("skipped: the_plan_is_near_the_peak needs /proc");
+        return;
+    }
+    let world = World::new();
+    world.write("products.csv", products::csv(6000));
+    let words: Vec<&str> = products::PREPARE.iter().map(|w| if *w == "400" { "2000" } else { w }).collect();
+    world.lode(&words).ok();
+    println!("{HEAD}");
+    let tiny = ["shop.data", "--model", "tiny", "--set", "model.width=256", "--batch", "512", "--steps", "4"];
+    let small = ["shop.data", "--model", "small", "--batch", "128", "--steps", "4"];
+    let bag = ["shop.data", "--model", "bag", "--set", "model.width=512", "--batch", "1024", "--epochs", "2"];
+    let rows = [
+        check(&world, "tiny", &tiny),
+        check(&world, "tiny shuffled", &[&tiny[..], &["--composer", "shuffled"]].concat()),
+        check(&world, "tiny chunk", &[&tiny[..], &["--chunk", "64"]].concat()),
+        check(&world, "tiny recompute", &[&tiny[..], &["--recompute"]].concat()),
+        check(&world, "tiny twice", &[&tiny[..], &["--set", "train.accumulate=2"]].concat()),
+        check(&world, "small", &small),
+        check(&world, "bag", &bag),
+    ];
+    assert!(rows.iter().all(|near| *near));
+}
+
+#[test]
+fn the_plan_is_near_the_peak_for_a_pretrained_encoder() {
+    let shared = std::env::var_os("LODE_SHARED").map(PathBuf::from);
+    let Some(shared) = shared.filter(|_| cfg!(target_os = "linux")) else {
+        println!("skipped: the_plan_is_near_the_peak_for_a_pretrained_encoder needs LODE_SHARED and /proc");
+        return;
+    };
+    let world = World::new();
+    let name = |path: &Path| path.to_str().unwrap().to_owned();
+    let (data, model) =
+        (name(&shared.join("data/finna-small")), name(&shared.join("models/all-MiniLM-L6-v2")));
+    world.lode(&["prepare", &data, "--format", "jsonl", "--out", "finna", "--tokenizer", &model, "-q"]).ok();
+    println!("{HEAD}");
+    let words = ["finna", "--model", &model, "--batch", "256", "--steps", "6"];
+    assert!(check(&world, "MiniLM-L6", &words));
+}
