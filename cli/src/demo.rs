@@ -222,7 +222,7 @@ impl Demo<'_> {
             format!("Next:  lode predict {run} --text \"a title of your own\""),
             format!("       lode evaluate {run} {data} --knn 20 --errors 10"),
             format!("       lode export {run} --to hf --out model       (loads in sentence-transformers)"),
-            "       lode prepare products.csv --text title --labels category --train-vocab 8000 --out products.lode".into(),
+            "       lode prepare products.csv --text title --labels category --train-vocab 8000 --out shop.lode".into(),
         ] {
             self.context.say(&line);
         }

@@ -134,7 +134,8 @@ fn a_run_killed_at_any_moment_ends_with_the_bits_of_an_undisturbed_one() {
             kills += usize::from(!alive);
             late += usize::from(!alive && lines(&world, &run).len() > total as usize);
         }
-        // What a killed process could leave: a model between its old and its new name, half a checkpoint under its temporary name.
+        // What a killed process could leave: a model between its old and its new name, half a checkpoint under its
+        // temporary name.
         let litter = format!("{run}/checkpoints/.step-{total:012}.lode.tmp-1-0");
         world.write(&litter, &whole[..100]);
         if trial % 3 == 0 {
