@@ -6,7 +6,8 @@
 //! ```
 //! P' counts those rows of the token table that a batch touches; where the gradients of several batches or chunks are
 //! added, two are there at once. Where texts are embedded without a tape, idle buffers are given back before and after
-//! ([`crate::embed`]): what that takes counts only as far as it exceeds what a step takes. The largest batch is found by composing
+//! ([`crate::embed`]): what that takes counts only as far as it exceeds what a step takes. The largest batch is
+//! found by composing
 //! some: titles differ in length, and clusters bring long ones together. A mapped data set is not counted: its pages
 //! belong to the system, which takes them back when it must.
 
