@@ -219,31 +219,22 @@ impl Engine {
         cuts: &[usize],
         f: impl Fn(usize, [&mut [T]; N]) + Sync,
     ) {
-        let (first, last) = (cuts.first().copied().unwrap_or(0), cuts.last().copied().unwrap_or(0));
-        assert!(
-            first == 0 && outputs.iter().all(|out| out.len() == last),
-            "ragged: the cuts run from {first} to {last}, the outputs do not"
-        );
-        let mut rest = outputs;
-        let mut parts = Vec::with_capacity(cuts.len().saturating_sub(1));
-        for cut in cuts.windows(2) {
-            assert!(cut[0] <= cut[1], "ragged: the cuts fall from {} to {}", cut[0], cut[1]);
-            parts.push(rest.each_mut().map(|rest| {
-                let (part, behind) = std::mem::take(rest).split_at_mut(cut[1] - cut[0]);
-                *rest = behind;
-                part
-            }));
-        }
-        let run = |(i, parts)| {
+        self.each(parts(outputs, cuts), f);
+    }
+    /// `f(i, item)` for every item, in parallel, vectorised. An item may hold [`parts`] of many outputs, and a part of
+    /// a buffer as its scratch: a task that took a buffer of its own would make what the pool holds depend on how many
+    /// run at once.
+    pub fn each<P: Send>(&self, items: Vec<P>, f: impl Fn(usize, P) + Sync) {
+        let run = |(i, item)| {
             self.vectorised(
                 #[inline(always)]
-                || f(i, parts),
+                || f(i, item),
             )
         };
-        if parts.len() <= 1 {
-            return parts.into_iter().enumerate().for_each(run);
+        if items.len() <= 1 {
+            return items.into_iter().enumerate().for_each(run);
         }
-        self.0.team.install(|| parts.into_par_iter().with_max_len(1).enumerate().for_each(run));
+        self.0.team.install(|| items.into_par_iter().with_max_len(1).enumerate().for_each(run));
     }
     /// `f(i)` for `i` in `0..n`, in parallel; the results in order.
     pub fn map<R: Send>(&self, n: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
@@ -252,6 +243,28 @@ impl Engine {
         }
         self.0.team.install(|| (0..n).into_par_iter().with_max_len(1).map(&f).collect())
     }
+}
+
+/// Cuts every output at the same places: part `i` of each is its numbers `cuts[i]..cuts[i + 1]`.
+///
+/// # Panics
+/// If the cuts do not run from 0 to the length of every output without falling.
+pub fn parts<'a, T, const N: usize>(outputs: [&'a mut [T]; N], cuts: &[usize]) -> Vec<[&'a mut [T]; N]> {
+    let (first, last) = (cuts.first().copied().unwrap_or(0), cuts.last().copied().unwrap_or(0));
+    assert!(
+        first == 0 && outputs.iter().all(|out| out.len() == last),
+        "ragged: the cuts run from {first} to {last}, the outputs do not"
+    );
+    let mut rest = outputs;
+    let cut = |cut: &[usize]| {
+        assert!(cut[0] <= cut[1], "ragged: the cuts fall from {} to {}", cut[0], cut[1]);
+        rest.each_mut().map(|rest| {
+            let (part, behind) = std::mem::take(rest).split_at_mut(cut[1] - cut[0]);
+            *rest = behind;
+            part
+        })
+    };
+    cuts.windows(2).map(cut).collect()
 }
 
 impl std::fmt::Debug for Engine {
@@ -316,6 +329,15 @@ mod tests {
     #[should_panic(expected = "the cuts run from 0 to 3, the outputs do not")]
     fn ragged_cuts_must_reach_the_end() {
         Engine::new(1).ragged([&mut [0; 4]], &[0, 3], |_, _| ());
+    }
+
+    #[test]
+    fn each_item_is_seen_once_with_its_number() {
+        for n in [0, 1, 2, 9] {
+            let mut out = vec![0; n];
+            Engine::new(3).each(out.iter_mut().collect(), |i, x| *x += i + 1);
+            assert!(out.iter().enumerate().all(|(i, &x)| x == i + 1), "{out:?}");
+        }
     }
 
     #[test]

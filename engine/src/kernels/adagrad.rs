@@ -5,6 +5,7 @@
 //! p ← p − rate · g / (√a + ε)
 //! ```
 
+use super::lanes;
 use super::map::CHUNK;
 use crate::engine::Engine;
 
@@ -28,14 +29,19 @@ pub fn adagrad_rows(
     );
     let width = values.first().map_or(1, |row| row.len().max(1));
     let block = (CHUNK / width).max(1);
-    engine.chunks2((values, block), (accumulators, block), |i, values, accumulators| {
-        let rows = values.iter_mut().zip(accumulators).zip(grads[i * block * width..].chunks(width));
-        for ((p, sum), grad) in rows {
-            sum[0] += grad.iter().fold(0.0, |s, &g| s + g * g) / width as f32;
-            let step = rate / (sum[0].sqrt() + eps);
-            p.iter_mut().zip(grad).for_each(|(p, &g)| *p -= step * g);
-        }
-    });
+    engine.chunks2(
+        (values, block),
+        (accumulators, block),
+        #[inline(always)]
+        |i, values, accumulators| {
+            let rows = values.iter_mut().zip(accumulators).zip(grads[i * block * width..].chunks(width));
+            for ((p, sum), grad) in rows {
+                sum[0] += lanes::sum([grad], |[g]| g * g) / width as f32;
+                let step = rate / (sum[0].sqrt() + eps);
+                p.iter_mut().zip(grad).for_each(|(p, &g)| *p -= step * g);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

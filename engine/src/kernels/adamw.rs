@@ -112,15 +112,20 @@ pub fn adamw(
         step: &AdamStep,
     ) {
         let (width, c) = (value.shape().last(), Constants::<T>::of(step));
-        engine.chunks3([value.data_mut::<T>(), m.data_mut(), v.data_mut()], CHUNK, |i, [p, m, v]| {
-            for (at, grad) in grad.pieces::<T>(width, i * CHUNK..i * CHUNK + p.len()) {
-                let (p, m, v) = (&mut p[at.clone()], &mut m[at.clone()], &mut v[at]);
-                match grad {
-                    Some(grad) => c.update_all(p, m, v, grad),
-                    None => c.update_without_gradient(p, m, v),
+        engine.chunks3(
+            [value.data_mut::<T>(), m.data_mut(), v.data_mut()],
+            CHUNK,
+            #[inline(always)]
+            |i, [p, m, v]| {
+                for (at, grad) in grad.pieces::<T>(width, i * CHUNK..i * CHUNK + p.len()) {
+                    let (p, m, v) = (&mut p[at.clone()], &mut m[at.clone()], &mut v[at]);
+                    match grad {
+                        Some(grad) => c.update_all(p, m, v, grad),
+                        None => c.update_without_gradient(p, m, v),
+                    }
                 }
-            }
-        });
+            },
+        );
     }
     grad.check(value.shape());
     for_real!(value, run(engine, value, moments, grad, step));
@@ -135,12 +140,17 @@ pub fn adamw_rows(engine: &Engine, [values, m, v]: [&mut [&mut [f32]]; 3], grads
     let (width, c) = (values.first().map_or(1, |row| row.len().max(1)), Constants::of(step));
     assert_eq!(grads.len(), values.iter().map(|row| row.len()).sum(), "adamw_rows: gradients of other rows");
     let block = (CHUNK / width).max(1);
-    engine.chunks3([values, m, v], block, |i, [values, m, v]| {
-        let rows = values.iter_mut().zip(m).zip(v).zip(grads[i * block * width..].chunks(width));
-        for (((p, m), v), grad) in rows {
-            c.update_all(p, m, v, grad);
-        }
-    });
+    engine.chunks3(
+        [values, m, v],
+        block,
+        #[inline(always)]
+        |i, [values, m, v]| {
+            let rows = values.iter_mut().zip(m).zip(v).zip(grads[i * block * width..].chunks(width));
+            for (((p, m), v), grad) in rows {
+                c.update_all(p, m, v, grad);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

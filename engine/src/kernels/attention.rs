@@ -5,7 +5,7 @@
 //! whichever the product at hand runs along. Every product is then C += A·B with B and C in rows of a multiple of
 //! [`LANES`] numbers: zeros that fill up a register, the only padding, never leave the scratch.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, parts};
 use crate::kernels::dropout::Dropout;
 use crate::kernels::lanes::{self, LANES};
 use crate::kernels::pool::groups;
@@ -142,14 +142,20 @@ impl Layout<'_> {
         let (starts, d) = (self.starts, width / self.heads);
         let tasks = groups(starts, TOKENS);
         let cuts: Vec<usize> = tasks.iter().map(|&text| starts[text] as usize * width).collect();
-        engine.ragged(
-            outputs,
-            &cuts,
+        // One buffer for the scratch of all tasks: what the pool holds must not depend on how many run at once.
+        let mut scratch_cuts = vec![0];
+        for task in tasks.windows(2) {
+            let longest = starts[task[0]..=task[1]].windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
+            let size: usize = sizes(Size::new(longest as usize, d)).iter().sum();
+            scratch_cuts.push(scratch_cuts[scratch_cuts.len() - 1] + size);
+        }
+        let mut scratch = engine.buffer::<T>(scratch_cuts[scratch_cuts.len() - 1]);
+        let scratch = parts([&mut scratch], &scratch_cuts);
+        engine.each(
+            parts(outputs, &cuts).into_iter().zip(scratch).collect(),
             #[inline(always)]
-            |task, mut out| {
+            |task, (mut out, [scratch])| {
                 let texts = &starts[tasks[task]..=tasks[task + 1]];
-                let longest = texts.windows(2).map(|w| (w[1] - w[0]) as usize).max().unwrap_or(0);
-                let mut scratch = engine.buffer::<T>(sizes(Size::new(longest, d)).iter().sum());
                 for text in texts.windows(2).filter(|w| w[0] < w[1]) {
                     let (start, end) = (text[0] as usize, text[1] as usize);
                     let size = Size::new(end - start, d);
@@ -157,7 +163,7 @@ impl Layout<'_> {
                     for head in 0..self.heads {
                         let head = Head { size, start, width, head, dropout: self.dropout };
                         let rows = out.each_mut().map(|out| &mut out[inside.clone()]);
-                        f(head, rows, split(&mut scratch, sizes(size)));
+                        f(head, rows, split(scratch, sizes(size)));
                     }
                 }
             },

@@ -7,6 +7,7 @@
 //! ```
 
 use crate::engine::Engine;
+use crate::kernels::lanes;
 use crate::kernels::map::{CHUNK, Map2, map2};
 use crate::real::Real;
 use crate::shape::{RANK_MAX, Shape, ShapeError};
@@ -66,18 +67,25 @@ pub fn broadcast(engine: &Engine, a: &Tensor, b: &Tensor, f: impl Map2) -> Tenso
         let (data_a, data_b) = (a.data::<T>(), b.data::<T>());
         let rows = (CHUNK / width).max(1);
         let mut y = engine.buffer::<T>(to.len());
-        engine.chunks(&mut y, rows * width, |chunk, y| {
-            for (i, y) in y.chunks_mut(width).enumerate() {
-                let row = chunk * rows + i;
-                let (a, b) = (&data_a[row_offset(row, to, &sa)..], &data_b[row_offset(row, to, &sb)..]);
-                match (sa[inner] == 0, sb[inner] == 0) {
-                    (false, false) => y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f.at(a, b)),
-                    (true, false) => y.iter_mut().zip(b).for_each(|(y, &b)| *y = f.at(a[0], b)),
-                    (false, true) => y.iter_mut().zip(a).for_each(|(y, &a)| *y = f.at(a, b[0])),
-                    (true, true) => y.fill(f.at(a[0], b[0])),
+        engine.chunks(
+            &mut y,
+            rows * width,
+            #[inline(always)]
+            |chunk, y| {
+                for (i, y) in y.chunks_mut(width).enumerate() {
+                    let row = chunk * rows + i;
+                    let (a, b) = (&data_a[row_offset(row, to, &sa)..], &data_b[row_offset(row, to, &sb)..]);
+                    match (sa[inner] == 0, sb[inner] == 0) {
+                        (false, false) => {
+                            y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f.at(a, b))
+                        }
+                        (true, false) => y.iter_mut().zip(b).for_each(|(y, &b)| *y = f.at(a[0], b)),
+                        (false, true) => y.iter_mut().zip(a).for_each(|(y, &a)| *y = f.at(a, b[0])),
+                        (true, true) => y.fill(f.at(a[0], b[0])),
+                    }
                 }
-            }
-        });
+            },
+        );
         Tensor::from_buf(to, y)
     }
     if a.shape() == b.shape() {
@@ -108,16 +116,19 @@ fn sum_to_real<T: Real>(engine: &Engine, x: &Tensor, shape: Shape) -> Tensor {
     let block = (4 * CHUNK / width).max(1);
     let partial = engine.map(rows.div_ceil(block), |b| {
         let mut sum = engine.zeros::<T>(shape.len());
-        engine.vectorised(|| {
-            for row in b * block..((b + 1) * block).min(rows) {
-                let (x, to) = (&data[row * width..][..width], row_offset(row, from, &steps));
-                if inner == 0 {
-                    sum[to] += x.iter().fold(T::ZERO, |s, &x| s + x);
-                } else {
-                    sum[to..][..width].iter_mut().zip(x).for_each(|(s, &x)| *s += x);
+        engine.vectorised(
+            #[inline(always)]
+            || {
+                for row in b * block..((b + 1) * block).min(rows) {
+                    let (x, to) = (&data[row * width..][..width], row_offset(row, from, &steps));
+                    if inner == 0 {
+                        sum[to] += lanes::sum([x], |[x]| x);
+                    } else {
+                        sum[to..][..width].iter_mut().zip(x).for_each(|(s, &x)| *s += x);
+                    }
                 }
-            }
-        });
+            },
+        );
         sum
     });
     let mut total = engine.zeros::<T>(shape.len());

@@ -8,8 +8,8 @@
 //! is 0 there. Bound by flops: one exponential an element.
 
 use crate::engine::Engine;
-use crate::kernels::lanes;
 use crate::kernels::map::CHUNK;
+use crate::kernels::{lanes, rows_with_scratch};
 use crate::real::Real;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -43,20 +43,21 @@ pub fn logsumexp_back(
 fn forward<T: Real>(engine: &Engine, x: &Tensor, keep: Option<&[bool]>) -> Tensor {
     let dims = x.shape();
     let (width, data) = (dims.last(), x.data::<T>());
-    let (mut y, rows) = (engine.buffer::<T>(dims.rows()), (CHUNK / width.max(1)).max(1));
-    engine.chunks(
-        &mut y,
-        rows,
+    let (mut y, rows) = (engine.buffer::<T>(dims.rows()), rows_with_scratch(dims.rows(), width, CHUNK));
+    let mut scratch = engine.buffer::<T>(dims.rows().div_ceil(rows) * width.max(1));
+    engine.chunks2(
+        (&mut y, rows),
+        (&mut scratch, width.max(1)),
         #[inline(always)]
-        |i, y| {
-            let mut terms = engine.buffer::<T>(width);
+        |i, y, scratch| {
+            let terms = &mut scratch[..width];
             for (row, y) in (i * rows..).zip(y) {
                 let x = &data[row * width..][..width];
                 match keep {
-                    Some(keep) => only_kept(x, &keep[row * width..][..width], &mut terms),
+                    Some(keep) => only_kept(x, &keep[row * width..][..width], terms),
                     None => terms.copy_from_slice(x),
                 }
-                *y = logsumexp_row(&mut terms);
+                *y = logsumexp_row(terms);
             }
         },
     );

@@ -79,10 +79,15 @@ pub fn map2(engine: &Engine, a: &Tensor, b: &Tensor, f: impl Map2) -> Tensor {
 #[track_caller]
 pub fn add_to(engine: &Engine, a: &mut Tensor, b: &Tensor) {
     fn run<T: Real>(engine: &Engine, a: &mut [T], b: &[T]) {
-        engine.chunks(a, CHUNK, |i, a| {
-            let b = &b[i * CHUNK..][..a.len()];
-            a.iter_mut().zip(b).for_each(|(a, &b)| *a += b);
-        });
+        engine.chunks(
+            a,
+            CHUNK,
+            #[inline(always)]
+            |i, a| {
+                let b = &b[i * CHUNK..][..a.len()];
+                a.iter_mut().zip(b).for_each(|(a, &b)| *a += b);
+            },
+        );
     }
     struct Plus;
     impl Map2 for Plus {

@@ -20,8 +20,13 @@ fn spread_real<T: Real>(engine: &Engine, x: &Tensor, to: Shape, factor: f64) -> 
     let (data, width) = (x.data::<T>(), to.len().checked_div(x.len()).unwrap_or(0).max(1));
     assert_eq!(x.len() * width, to.len(), "spread: {:?} over {to:?}", x.shape());
     let (mut y, rows) = (engine.buffer::<T>(to.len()), (CHUNK / width).max(1));
-    engine.chunks(&mut y, rows * width, |i, y| {
-        y.chunks_mut(width).zip(&data[i * rows..]).for_each(|(y, &x)| y.fill(T::of(factor) * x));
-    });
+    engine.chunks(
+        &mut y,
+        rows * width,
+        #[inline(always)]
+        |i, y| {
+            y.chunks_mut(width).zip(&data[i * rows..]).for_each(|(y, &x)| y.fill(T::of(factor) * x));
+        },
+    );
     Tensor::from_buf(to, y)
 }

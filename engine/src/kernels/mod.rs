@@ -38,3 +38,10 @@ pub mod softmax_loss;
 pub mod squares;
 pub mod top_k;
 pub mod triplet;
+
+/// Rows of one parallel task that needs a row of scratch: `work` numbers at least, and so many that there are at most
+/// 64 tasks. The scratch of all tasks together is then at most 64 rows, whatever the number of threads.
+fn rows_with_scratch(rows: usize, width: usize, work: usize) -> usize {
+    const TASKS: usize = 64;
+    (work / width.max(1)).max(rows.div_ceil(TASKS)).max(1)
+}

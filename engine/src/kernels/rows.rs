@@ -57,15 +57,20 @@ fn add_by_row_real<T: Real>(engine: &Engine, ids: &[u32], values: &Tensor) -> (V
     order.sort_unstable_by_key(|&i| (ids[i as usize], i));
     let groups: Vec<&[u32]> = order.chunk_by(|&a, &b| ids[a as usize] == ids[b as usize]).collect();
     let mut sums = engine.buffer::<T>(groups.len() * width);
-    engine.chunks(&mut sums, ROWS * width, |i, sums| {
-        for (sum, group) in sums.chunks_mut(width).zip(&groups[i * ROWS..]) {
-            let row = |i: u32| &data[i as usize * width..][..width];
-            sum.copy_from_slice(row(group[0]));
-            for &i in &group[1..] {
-                sum.iter_mut().zip(row(i)).for_each(|(s, &x)| *s += x);
+    engine.chunks(
+        &mut sums,
+        ROWS * width,
+        #[inline(always)]
+        |i, sums| {
+            for (sum, group) in sums.chunks_mut(width).zip(&groups[i * ROWS..]) {
+                let row = |i: u32| &data[i as usize * width..][..width];
+                sum.copy_from_slice(row(group[0]));
+                for &i in &group[1..] {
+                    sum.iter_mut().zip(row(i)).for_each(|(s, &x)| *s += x);
+                }
             }
-        }
-    });
+        },
+    );
     let unique: Vec<u32> = groups.iter().map(|g| ids[g[0] as usize]).collect();
     let shape = [unique.len(), width];
     (unique, Tensor::from_buf(shape, sums))

@@ -20,13 +20,18 @@ use crate::tensor::Tensor;
 pub fn sgd(engine: &Engine, value: &mut Tensor, grad: Given<'_>, rate: f64) {
     fn run<T: Real>(engine: &Engine, value: &mut Tensor, grad: Given<'_>, rate: f64) {
         let (width, rate) = (value.shape().last(), T::of(rate));
-        engine.chunks(value.data_mut::<T>(), CHUNK, |i, p| {
-            for (at, grad) in grad.pieces::<T>(width, i * CHUNK..i * CHUNK + p.len()) {
-                if let Some(grad) = grad {
-                    p[at].iter_mut().zip(grad).for_each(|(p, &g)| *p -= rate * g);
+        engine.chunks(
+            value.data_mut::<T>(),
+            CHUNK,
+            #[inline(always)]
+            |i, p| {
+                for (at, grad) in grad.pieces::<T>(width, i * CHUNK..i * CHUNK + p.len()) {
+                    if let Some(grad) = grad {
+                        p[at].iter_mut().zip(grad).for_each(|(p, &g)| *p -= rate * g);
+                    }
                 }
-            }
-        });
+            },
+        );
     }
     grad.check(value.shape());
     for_real!(value, run(engine, value, grad, rate));
@@ -53,16 +58,21 @@ pub fn sgd_momentum(
     ) {
         let (width, mu, rate) = (value.shape().last(), T::of(mu), T::of(rate));
         let outputs = ((value.data_mut::<T>(), CHUNK), (buffer.data_mut::<T>(), CHUNK));
-        engine.chunks2(outputs.0, outputs.1, |i, p, b| {
-            for (at, grad) in grad.pieces::<T>(width, i * CHUNK..i * CHUNK + p.len()) {
-                let (p, b) = (&mut p[at.clone()], &mut b[at]);
-                match grad {
-                    Some(grad) => b.iter_mut().zip(grad).for_each(|(b, &g)| *b = mu * *b + g),
-                    None => b.iter_mut().for_each(|b| *b = mu * *b),
+        engine.chunks2(
+            outputs.0,
+            outputs.1,
+            #[inline(always)]
+            |i, p, b| {
+                for (at, grad) in grad.pieces::<T>(width, i * CHUNK..i * CHUNK + p.len()) {
+                    let (p, b) = (&mut p[at.clone()], &mut b[at]);
+                    match grad {
+                        Some(grad) => b.iter_mut().zip(grad).for_each(|(b, &g)| *b = mu * *b + g),
+                        None => b.iter_mut().for_each(|b| *b = mu * *b),
+                    }
+                    p.iter_mut().zip(b).for_each(|(p, &mut b)| *p -= rate * b);
                 }
-                p.iter_mut().zip(b).for_each(|(p, &mut b)| *p -= rate * b);
-            }
-        });
+            },
+        );
     }
     grad.check(value.shape());
     for_real!(value, run(engine, value, momentum, grad, rate));

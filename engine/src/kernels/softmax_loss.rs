@@ -1,11 +1,14 @@
 //! Softmax cross-entropy of rows with masked, weighted and shifted columns (equations:
 //! `autograd/src/ops/softmax_loss.rs`). Bound by the exponentials: one a column in each direction.
 
-use crate::engine::Engine;
-use crate::kernels::lanes;
+use crate::engine::{Engine, parts};
+use crate::kernels::{lanes, rows_with_scratch};
 use crate::real::Real;
 use crate::tensor::Tensor;
 use std::sync::Arc;
+
+/// Exponentials of one parallel task.
+const EXPONENTIALS: usize = 8192;
 
 /// What turns a row of scores into a loss. All of it is constant for the tape. Sizes are those of the scores, `[n, m]`,
 /// if nothing else is said.
@@ -165,15 +168,15 @@ impl<T: Real> Row<'_, T> {
 fn forward<T: Real>(engine: &Engine, s: &Tensor, loss: &SoftmaxLoss) -> (Tensor, Tensor) {
     let (n, m) = (s.shape().rows(), s.shape().last());
     let (mut losses, mut log_z) = (engine.buffer::<T>(n), engine.buffer::<T>(n));
-    let rows = rows_of_a_chunk(m);
-    engine.chunks2(
-        (&mut losses, rows),
-        (&mut log_z, rows),
+    let rows = rows_with_scratch(n, m, EXPONENTIALS);
+    let cuts: Vec<usize> = (0..=n.div_ceil(rows)).map(|task| (task * rows).min(n)).collect();
+    let mut scratch = engine.buffer::<T>((cuts.len() - 1) * m);
+    engine.each(
+        parts([&mut losses, &mut log_z], &cuts).into_iter().zip(scratch.chunks_mut(m)).collect(),
         #[inline(always)]
-        |chunk, losses, log_z| {
-            let mut z = engine.buffer::<T>(m);
+        |task, ([losses, log_z], z)| {
             for (i, (to_loss, to_log_z)) in losses.iter_mut().zip(log_z).enumerate() {
-                (*to_loss, *to_log_z) = loss.row(s, chunk * rows + i).loss(&mut z);
+                (*to_loss, *to_log_z) = loss.row(s, task * rows + i).loss(z);
             }
         },
     );
@@ -183,7 +186,7 @@ fn forward<T: Real>(engine: &Engine, s: &Tensor, loss: &SoftmaxLoss) -> (Tensor,
 fn backward<T: Real>(engine: &Engine, s: &Tensor, log_z: &Tensor, g: &Tensor, loss: &SoftmaxLoss) -> Tensor {
     let (m, log_z, g) = (s.shape().last(), log_z.data::<T>(), g.data::<T>());
     let mut ds = engine.buffer::<T>(s.len());
-    let rows = rows_of_a_chunk(m);
+    let rows = (EXPONENTIALS / m).max(1);
     engine.chunks(
         &mut ds,
         rows * m,
@@ -196,9 +199,4 @@ fn backward<T: Real>(engine: &Engine, s: &Tensor, log_z: &Tensor, g: &Tensor, lo
         },
     );
     Tensor::from_buf(s.shape(), ds)
-}
-
-/// Some thousands of exponentials a chunk.
-fn rows_of_a_chunk(m: usize) -> usize {
-    (8192 / m).max(1)
 }

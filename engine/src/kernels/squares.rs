@@ -33,10 +33,15 @@ pub fn block_squares(engine: &Engine, x: &Tensor, blocks: &mut Vec<f64>) {
     fn run<T: Real>(engine: &Engine, x: &Tensor, blocks: &mut Vec<f64>) {
         let (data, first) = (x.data::<T>(), blocks.len());
         blocks.resize(first + data.len().div_ceil(CHUNK), 0.0);
-        engine.chunks(&mut blocks[first..], 1, |i, sum| {
-            let block = &data[i * CHUNK..((i + 1) * CHUNK).min(data.len())];
-            sum[0] = squares(block);
-        });
+        engine.chunks(
+            &mut blocks[first..],
+            1,
+            #[inline(always)]
+            |i, sum| {
+                let block = &data[i * CHUNK..((i + 1) * CHUNK).min(data.len())];
+                sum[0] = squares(block);
+            },
+        );
     }
     for_real!(x, run(engine, x, blocks));
 }
@@ -71,7 +76,12 @@ pub fn scale_by(engine: &Engine, x: &mut Tensor, factor: f64) {
     }
     fn run<T: Real>(engine: &Engine, x: &mut Tensor, factor: f64) {
         let factor = T::of(factor);
-        engine.chunks(x.data_mut::<T>(), CHUNK, |_, x| x.iter_mut().for_each(|x| *x *= factor));
+        engine.chunks(
+            x.data_mut::<T>(),
+            CHUNK,
+            #[inline(always)]
+            |_, x| x.iter_mut().for_each(|x| *x *= factor),
+        );
     }
     if !x.is_unique() {
         *x = map1(engine, x, Scale(factor));
