@@ -1,6 +1,6 @@
 //! The trainer: all that a step reads and writes, and how it is made, saved and taken up again.
 
-use crate::batch::TextIds;
+use crate::batch::{Source, TextIds};
 use crate::checkpoint::{Checkpoint, Progress};
 use crate::config::Config;
 use crate::embed::embed;
@@ -124,6 +124,11 @@ impl Trainer {
     /// Updates in the whole run.
     pub fn total_steps(&self) -> u64 {
         total_steps(&self.config, self.steps_per_epoch())
+    }
+    /// Where the batches are composed from.
+    pub(crate) fn source(&self) -> Source<'_> {
+        let positives = self.config.train.positives as usize;
+        Source { data: &self.data, ids: &self.text_ids, miner: &*self.parts.miner, positives }
     }
     /// The randomness of one batch: `micro` counts the batches of an accumulated step.
     pub(crate) fn stream(&self, micro: usize) -> Stream {
