@@ -13,6 +13,7 @@ use crate::observer::Observer;
 use crate::trainer::Trainer;
 use autograd::{Anomaly, Grad, Optimizer, ParamGrads, Tape, Var, clip};
 use data::Split;
+use engine::profile::Way;
 use engine::{Error, Kind, Result, Stream};
 
 /// What a step did.
@@ -37,7 +38,7 @@ pub struct StepReport {
 impl Trainer {
     /// The loss of some training queries and its gradient with respect to every parameter.
     fn gradient(&mut self, rows: &[u32], stream: Stream, record: Record) -> (Measured, ParamGrads) {
-        let batch = Batch::compose(self.source(), rows, stream);
+        let batch = self.engine.span("batch", Way::Beside, || Batch::compose(self.source(), rows, stream));
         self.walk(&batch, stream, record)
     }
 

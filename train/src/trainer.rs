@@ -12,6 +12,7 @@ use crate::step::StepReport;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
 use data::{DataSet, Holdout, Split};
+use engine::profile::Way;
 use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
 use samplers::Snapshot;
 use samplers::bank::Bank;
@@ -147,7 +148,7 @@ impl Trainer {
     pub(crate) fn next_batches(&mut self, observer: &mut dyn Observer) -> Result<Vec<Vec<u32>>> {
         let epoch = self.progress.epoch;
         if self.plan.as_ref().is_none_or(|(planned, _)| *planned != epoch) {
-            self.refresh(observer)?;
+            self.engine.clone().span("clusters", Way::Beside, || self.refresh(observer))?;
             let stream = Stream::new(self.config.train.seed, 0);
             self.plan = Some((epoch, self.parts.composer.plan(epoch, stream)));
         }
@@ -162,7 +163,8 @@ impl Trainer {
     /// As [`Trainer::step`], and [`engine::Kind::Interrupted`] if the observer wants to stop while texts are embedded.
     pub fn next_step(&mut self, observer: &mut dyn Observer) -> Result<StepReport> {
         let batches = self.next_batches(observer)?;
-        self.step(&batches)
+        let engine = self.engine.clone();
+        engine.span("step", Way::Beside, || self.step(&batches))
     }
     /// Counts an update from so many batches.
     pub(crate) fn advance(&mut self, batches: usize) {
