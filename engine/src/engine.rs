@@ -5,6 +5,7 @@
 //! do not depend on how many threads made it.
 
 use crate::pool::{Buf, Pool, PoolStats};
+use crate::profile::{Clock, Profile, Way};
 use crate::real::Element;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -82,6 +83,7 @@ struct Inner {
     team: rayon::ThreadPool,
     pool: Arc<Pool>,
     class: KernelClass,
+    profile: Option<Profile>,
 }
 
 impl Engine {
@@ -90,20 +92,28 @@ impl Engine {
     /// # Panics
     /// If the system refuses the threads.
     pub fn new(threads: usize) -> Engine {
-        Engine::build(threads, false)
+        Engine::build(threads, false, None)
+    }
+    /// An engine that books where the time goes ([`Engine::profile`]), by this clock.
+    ///
+    /// # Panics
+    /// As [`Engine::new`].
+    pub fn profiled(threads: usize, clock: Clock) -> Engine {
+        Engine::build(threads, false, Some(Profile::new(clock)))
     }
     /// An engine whose fresh buffers are full of NaN, so that a kernel which relies on old contents is found out.
     /// For tests and `--detect-anomaly`.
     pub fn poisoned(threads: usize) -> Engine {
-        Engine::build(threads, true)
+        Engine::build(threads, true, None)
     }
-    fn build(threads: usize, poison: bool) -> Engine {
+    fn build(threads: usize, poison: bool, profile: Option<Profile>) -> Engine {
         let team = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|i| format!("lode-{i}"))
             .build()
             .expect("the system grants threads");
-        Engine(Arc::new(Inner { team, pool: Arc::new(Pool::new(poison)), class: KernelClass::detect() }))
+        let class = KernelClass::detect();
+        Engine(Arc::new(Inner { team, pool: Arc::new(Pool::new(poison)), class, profile }))
     }
     /// The number of workers.
     pub fn threads(&self) -> usize {
@@ -112,6 +122,23 @@ impl Engine {
     /// Which vector instructions the kernels use.
     pub fn kernel_class(&self) -> KernelClass {
         self.0.class
+    }
+    /// Where the time went, if this engine was asked to look.
+    pub fn profile(&self) -> Option<&Profile> {
+        self.0.profile.as_ref()
+    }
+    /// Runs `f`; a profiled engine books its time under `name`.
+    pub fn span<R>(&self, name: &'static str, way: Way, f: impl FnOnce() -> R) -> R {
+        match &self.0.profile {
+            Some(profile) => profile.span(name, way, f),
+            None => f(),
+        }
+    }
+    /// Tells a profiled engine what the span at hand computes and moves.
+    pub fn work(&self, flops: u64, bytes: u64) {
+        if let Some(profile) = &self.0.profile {
+            profile.work(flops, bytes);
+        }
     }
     /// What the buffer pool holds.
     pub fn pool_stats(&self) -> PoolStats {

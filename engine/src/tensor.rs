@@ -96,6 +96,14 @@ impl Tensor {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// What the elements take, in bytes.
+    pub fn bytes(&self) -> usize {
+        let each = match self.dtype() {
+            DType::F32 | DType::U32 => 4,
+            DType::F64 => 8,
+        };
+        each * self.len()
+    }
     /// The type of the elements.
     pub fn dtype(&self) -> DType {
         match &*self.storage {

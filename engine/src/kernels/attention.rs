@@ -34,6 +34,7 @@ pub struct Layout<'a> {
 /// If the tensors differ in shape or type, or `starts` does not run from 0 to T.
 #[track_caller]
 pub fn attention(engine: &Engine, qkv: [&Tensor; 3], layout: Layout<'_>) -> Tensor {
+    engine.work(4 * layout.pairs() * qkv[0].shape().last() as u64, 0);
     #[cfg(target_arch = "x86_64")]
     if layout.suits_avx512(engine, qkv[0]) {
         return forward(engine, qkv, layout, avx512::forward_scratch, |head, qkv, y, scratch| {
@@ -50,6 +51,7 @@ pub fn attention(engine: &Engine, qkv: [&Tensor; 3], layout: Layout<'_>) -> Tens
 /// As [`attention`].
 #[track_caller]
 pub fn gradients(engine: &Engine, qkv: [&Tensor; 3], g: &Tensor, layout: Layout<'_>) -> [Tensor; 3] {
+    engine.work(10 * layout.pairs() * g.shape().last() as u64, 0);
     let [q, k, v] = qkv;
     #[cfg(target_arch = "x86_64")]
     if layout.suits_avx512(engine, g) {
@@ -159,6 +161,10 @@ impl Head<'_> {
 }
 
 impl Layout<'_> {
+    /// Σ n² over the texts: pairs of a query and a key in one head.
+    fn pairs(&self) -> u64 {
+        self.starts.windows(2).map(|w| u64::from(w[1] - w[0]).pow(2)).sum()
+    }
     #[cfg(target_arch = "x86_64")]
     fn suits_avx512(&self, engine: &Engine, x: &Tensor) -> bool {
         let whole = (x.shape().last() / self.heads).is_multiple_of(avx512::LANES);
