@@ -72,7 +72,7 @@ impl Op for Gelu {
     }
 }
 
-struct Exact;
+pub(super) struct Exact;
 
 /// Φ(x).
 #[inline(always)]
@@ -96,7 +96,7 @@ impl Map2 for Exact {
     }
 }
 
-struct Approximate;
+pub(super) struct Approximate;
 
 /// σ(2u).
 #[inline(always)]

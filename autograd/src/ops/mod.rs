@@ -3,6 +3,7 @@
 
 use crate::gradcheck::Case;
 
+mod activated_linear;
 mod add;
 mod attention;
 mod concat;
@@ -37,6 +38,7 @@ mod tanh;
 mod top_k;
 mod triplet;
 
+pub use activated_linear::Activation;
 pub use dropout::Dropout;
 pub use pairwise::Pairwise;
 pub use pool::Pool;
@@ -77,7 +79,7 @@ pub const OPS: &[Entry] = &[
     sum::ENTRY,
     tanh::ENTRY,
     top_k::ENTRY,
-    add::ENTRY, //
+    activated_linear::ENTRY,
     attention::ENTRY,
     dropout::ENTRY,
     layer_norm::ENTRY,
