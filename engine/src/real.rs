@@ -92,6 +92,9 @@ pub trait Real:
         if self > other { self } else { other }
     }
     #[doc(hidden)]
+    /// The numbers as f32, if they are: the door to kernels that exist for f32 alone.
+    fn singles(numbers: &mut [Self]) -> Option<&mut [f32]>;
+    #[doc(hidden)]
     /// C ← αAB + βC by `matrixmultiply`.
     ///
     /// # Safety
@@ -107,7 +110,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($type:ty, $gemm:path, $exp:path, $tanh:path, $erf:path) => {
+    ($type:ty, $singles:expr, $gemm:path, $exp:path, $tanh:path, $erf:path) => {
         impl Real for $type {
             const ZERO: $type = 0.0;
             const ONE: $type = 1.0;
@@ -152,6 +155,10 @@ macro_rules! real {
             fn is_finite(self) -> bool {
                 <$type>::is_finite(self)
             }
+            #[inline(always)]
+            fn singles(numbers: &mut [$type]) -> Option<&mut [f32]> {
+                $singles(numbers)
+            }
             unsafe fn matrix_multiply(
                 [m, k, n]: [usize; 3],
                 alpha: $type,
@@ -166,5 +173,5 @@ macro_rules! real {
         }
     };
 }
-real!(f32, matrixmultiply::sgemm, math::exp, math::tanh, math::erf);
-real!(f64, matrixmultiply::dgemm, libm::exp, libm::tanh, libm::erf);
+real!(f32, Some, matrixmultiply::sgemm, math::exp, math::tanh, math::erf);
+real!(f64, |_| None, matrixmultiply::dgemm, libm::exp, libm::tanh, libm::erf);

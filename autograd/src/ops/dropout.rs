@@ -66,13 +66,13 @@ impl Op for Drop {
 }
 
 /// Three rows: two tokens of the text in slot 7, one of slot 9.
-fn a_third() -> Dropout {
+pub(super) fn a_third() -> Dropout {
     let places = Places { slots: vec![7, 7, 9], positions: vec![0, 1, 0] };
     Dropout { rate: 1.0 / 3.0, key: [1, 2], places: Arc::new(places) }
 }
 
 /// Whether `a_third` drops number `i` of rows of 70, straight from the definition.
-fn is_dropped(i: usize) -> bool {
+pub(super) fn is_dropped(i: usize) -> bool {
     let (dropout, row, channel) = (a_third(), i / 70, i % 70);
     let counter = [channel as u32 / 4, dropout.places.positions[row], dropout.places.slots[row], 0];
     let word = philox(counter, dropout.key)[channel % 4];

@@ -24,6 +24,7 @@ mod pairwise;
 mod pool;
 mod relu;
 mod reshape;
+mod residual_norm;
 mod scale;
 mod sigmoid;
 mod slice;
@@ -83,6 +84,7 @@ pub const OPS: &[Entry] = &[
     normalise::ENTRY,
     pairwise::ENTRY,
     pool::ENTRY,
+    residual_norm::ENTRY,
     softmax_loss::ENTRY,
     triplet::ENTRY,
 ];

@@ -1,12 +1,15 @@
 //! Dropout masks drawn from counters (equations: `autograd/src/ops/dropout.rs`). Bound by the integer arithmetic of
 //! Philox: ten rounds for four numbers, sixteen counters at a time.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, KernelClass};
 use crate::packed::Places;
-use crate::random::philox;
+use crate::random::{M0, M1, W0, W1};
 use crate::real::Real;
 use crate::tensor::Tensor;
 use std::sync::Arc;
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 /// Counters that are encrypted together.
 const COUNTERS: usize = 16;
@@ -27,34 +30,68 @@ pub struct Dropout {
 }
 
 impl Dropout {
+    /// A word below this drops its number.
+    #[inline(always)]
+    pub(crate) fn dropped_below(&self) -> u32 {
+        (f64::from(self.rate) * 4_294_967_296.0) as u32
+    }
+    /// 1/(1 − rate).
+    #[inline(always)]
+    pub(crate) fn scale<T: Real>(&self) -> T {
+        T::of(1.0 / (1.0 - f64::from(self.rate)))
+    }
+    /// Multiplies number `4·c + w` of a row by 0 or by 1/(1 − rate), as word `w` of Philox at `[c, position, slot, 0]`
+    /// says.
+    #[inline(always)]
+    pub(crate) fn mask_row<T: Real>(&self, class: KernelClass, row: &mut [T], position: u32, slot: u32) {
+        #[cfg(target_arch = "x86_64")]
+        if let (KernelClass::Avx512, Some(row)) = (class, T::singles(row)) {
+            // SAFETY: the class of an engine is what `KernelClass::detect` found.
+            return unsafe { self.mask_row_avx512(row, position, slot) };
+        }
+        self.apply(row, |c| [c as u32, position, slot, 0]);
+    }
     /// Multiplies number `4·c + w` of `values` by 0 or by 1/(1 − rate), as word `w` of Philox at `counter(c)` says.
     #[inline(always)]
     pub(crate) fn apply<T: Real>(&self, values: &mut [T], counter: impl Fn(usize) -> [u32; 4]) {
-        let dropped_below = (f64::from(self.rate) * 4_294_967_296.0) as u32;
-        let scale = T::of(1.0 / (1.0 - f64::from(self.rate)));
+        let (dropped_below, scale) = (self.dropped_below(), self.scale());
         for (block, values) in values.chunks_mut(WORDS).enumerate() {
-            let counters = [0, 1, 2, 3].map(|word| {
-                let mut lane = [0; COUNTERS];
-                lane.iter_mut().enumerate().for_each(|(l, x)| *x = counter(block * COUNTERS + l)[word]);
-                lane
-            });
+            // Loops, not `map`: a closure that is not inlined would know the narrowest vectors only.
+            let mut counters = [[0; COUNTERS]; 4];
+            for l in 0..COUNTERS {
+                let words = counter(block * COUNTERS + l);
+                for w in 0..4 {
+                    counters[w][l] = words[w];
+                }
+            }
             let words = philox_lanes(counters, self.key);
             for (l, values) in values.chunks_mut(4).enumerate() {
-                for (value, word) in values.iter_mut().zip([0, 1, 2, 3].map(|w| words[w][l])) {
-                    *value *= if word < dropped_below { T::ZERO } else { scale };
+                for (w, value) in values.iter_mut().enumerate() {
+                    *value *= if words[w][l] < dropped_below { T::ZERO } else { scale };
                 }
             }
         }
     }
 }
 
-/// [`philox`] of sixteen counters, word by word: the same numbers, in a form that becomes vector code.
+/// [`philox`](crate::random::philox) of sixteen counters, word by word: the same numbers, in a form that becomes vector
+/// code. A product of 32 bits takes a lane of 64; numbers stay in such lanes, and what is in their upper halves does
+/// not matter, for only the lower halves are multiplied.
 #[inline(always)]
 fn philox_lanes(x: [[u32; COUNTERS]; 4], key: [u32; 2]) -> [[u32; COUNTERS]; 4] {
+    const LOW: u64 = u32::MAX as u64;
     let mut y = [[0; COUNTERS]; 4];
     for l in 0..COUNTERS {
-        let words = philox([x[0][l], x[1][l], x[2][l], x[3][l]], key);
-        (0..4).for_each(|w| y[w][l] = words[w]);
+        let mut x = [0, 1, 2, 3].map(|w| u64::from(x[w][l]));
+        let mut key = key;
+        for _ in 0..10 {
+            let (a, b) = ((x[0] & LOW) * u64::from(M0), (x[2] & LOW) * u64::from(M1));
+            x = [(b >> 32) ^ x[1] ^ u64::from(key[0]), b, (a >> 32) ^ x[3] ^ u64::from(key[1]), a];
+            key = [key[0].wrapping_add(W0), key[1].wrapping_add(W1)];
+        }
+        for w in 0..4 {
+            y[w][l] = x[w] as u32;
+        }
     }
     y
 }
@@ -71,7 +108,7 @@ pub fn dropout(engine: &Engine, x: &Tensor, dropout: &Dropout) -> Tensor {
 fn run<T: Real>(engine: &Engine, x: &Tensor, dropout: &Dropout) -> Tensor {
     let (width, data, places) = (x.shape().last(), x.data::<T>(), &*dropout.places);
     assert_eq!(x.shape().rows(), places.slots.len(), "dropout: one place for every row");
-    let mut y = engine.buffer::<T>(x.len());
+    let (mut y, class) = (engine.buffer::<T>(x.len()), engine.kernel_class());
     engine.chunks(
         &mut y,
         ROWS * width,
@@ -81,9 +118,44 @@ fn run<T: Real>(engine: &Engine, x: &Tensor, dropout: &Dropout) -> Tensor {
             for (i, y) in y.chunks_mut(width).enumerate() {
                 let row = chunk * ROWS + i;
                 let (slot, position) = (places.slots[row], places.positions[row]);
-                dropout.apply(y, |c| [c as u32, position, slot, 0]);
+                dropout.mask_row(class, y, position, slot);
             }
         },
     );
     Tensor::from_buf(x.shape(), y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::philox;
+
+    #[test]
+    fn sixteen_counters_give_what_each_gives_alone() {
+        let counter = |l: usize| [l as u32, u32::MAX - l as u32, 7 * l as u32, 0x8000_0001];
+        let lanes = [0, 1, 2, 3].map(|w| std::array::from_fn(|l| counter(l)[w]));
+        let (got, key) = (philox_lanes(lanes, [5, u32::MAX]), [5, u32::MAX]);
+        for l in 0..COUNTERS {
+            assert_eq!([0, 1, 2, 3].map(|w| got[w][l]), philox(counter(l), key));
+        }
+    }
+
+    #[test]
+    fn every_kernel_class_draws_the_mask_of_the_definition() {
+        let places = Arc::new(Places::rows(1, 0));
+        let dropout = Dropout { rate: 0.4, key: [3, 9], places };
+        for (width, class) in [1, 4, 15, 64, 70, 384]
+            .into_iter()
+            .flat_map(|w| [KernelClass::Portable, KernelClass::detect()].map(|class| (w, class)))
+        {
+            let mut row = vec![1f32; width];
+            dropout.mask_row(class, &mut row, 11, 7);
+            for (channel, &kept) in row.iter().enumerate() {
+                let word = philox([channel as u32 / 4, 11, 7, 0], dropout.key)[channel % 4];
+                let want =
+                    if f64::from(word) < f64::from(0.4f32) * 4_294_967_296.0 { 0.0 } else { 1.0 / 0.6 };
+                assert!((kept - want).abs() < 1e-6, "channel {channel} of {width}, {}", class.name());
+            }
+        }
+    }
 }

@@ -22,7 +22,6 @@ fn forward<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, eps: f6
     let (n, d) = (x.shape().rows(), x.shape().last());
     let (data, w, b) = (x.data::<T>(), &w.data::<T>()[..d], &b.data::<T>()[..d]);
     let (mut y, mut moments) = (engine.buffer::<T>(n * d), engine.buffer::<T>(n * 2));
-    let per = T::of(1.0 / d as f64);
     engine.chunks2(
         (&mut y, ROWS * d),
         (&mut moments, ROWS * 2),
@@ -30,13 +29,7 @@ fn forward<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, eps: f6
         |chunk, y, moments| {
             let rows = data[chunk * ROWS * d..].chunks(d);
             for ((y, moments), x) in y.chunks_mut(d).zip(moments.chunks_mut(2)).zip(rows) {
-                let mean = lanes::sum([x], |[x]| x) * per;
-                let variance = lanes::sum([x], |[x]| (x - mean) * (x - mean)) * per;
-                let r = T::ONE / (variance + T::of(eps)).sqrt();
-                moments.copy_from_slice(&[mean, r]);
-                for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
-                    *y = (x - mean) * r * w + b;
-                }
+                moments.copy_from_slice(&normed(x, w, b, eps, y));
             }
         },
     );
@@ -58,33 +51,58 @@ fn backward<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, moments: &Tensor, 
     let moments = moments.data::<T>();
     let mut dx = engine.buffer::<T>(n * d);
     let mut partial = engine.buffer::<T>(n.div_ceil(ROWS) * 2 * d);
-    let per = T::of(1.0 / d as f64);
     engine.chunks2(
         (&mut dx, ROWS * d),
         (&mut partial, 2 * d),
         #[inline(always)]
         |chunk, dx, partial| {
             partial.fill(T::ZERO);
-            let (dw, db) = partial.split_at_mut(d);
             let rows = data[chunk * ROWS * d..].chunks(d).zip(g[chunk * ROWS * d..].chunks(d));
             for ((dx, m), (x, g)) in dx.chunks_mut(d).zip(moments[chunk * ROWS * 2..].chunks(2)).zip(rows) {
-                let (mean, r) = (m[0], m[1]);
-                let a = r * per * lanes::sum([g, w], |[g, w]| g * w);
-                let c = r * r * r * per * lanes::sum([g, w, x], |[g, w, x]| g * w * (x - mean));
-                for (((dx, &x), &g), &w) in dx.iter_mut().zip(x).zip(g).zip(w) {
-                    *dx = r * (g * w) - a - c * (x - mean);
-                }
-                for (((dw, db), &x), &g) in dw.iter_mut().zip(db.iter_mut()).zip(x).zip(g) {
-                    *dw += g * (x - mean) * r;
-                    *db += g;
-                }
+                pulled(x, w, [m[0], m[1]], g, dx, partial);
             }
         },
     );
-    let (mut dw, mut db) = (engine.zeros::<T>(d), engine.zeros::<T>(d));
-    for part in partial.chunks(2 * d) {
-        dw.iter_mut().zip(&part[..d]).for_each(|(t, &p)| *t += p);
-        db.iter_mut().zip(&part[d..]).for_each(|(t, &p)| *t += p);
+    let [dw, db] = total(engine, &partial, d);
+    [Tensor::from_buf(x.shape(), dx), dw, db]
+}
+
+/// Writes the row y of x, and gives its moments (μ, r).
+#[inline(always)]
+pub(super) fn normed<T: Real>(x: &[T], w: &[T], b: &[T], eps: f64, y: &mut [T]) -> [T; 2] {
+    let per = T::of(1.0 / x.len() as f64);
+    let mean = lanes::sum([x], |[x]| x) * per;
+    let variance = lanes::sum([x], |[x]| (x - mean) * (x - mean)) * per;
+    let r = T::ONE / (variance + T::of(eps)).sqrt();
+    for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
+        *y = (x - mean) * r * w + b;
     }
-    [Tensor::from_buf(x.shape(), dx), Tensor::from_buf([d], dw), Tensor::from_buf([d], db)]
+    [mean, r]
+}
+
+/// Writes the row x̄ and adds to w̄ and b̄, which lie one behind the other in `partial`.
+#[inline(always)]
+pub(super) fn pulled<T: Real>(x: &[T], w: &[T], [mean, r]: [T; 2], g: &[T], dx: &mut [T], partial: &mut [T]) {
+    let (dw, db) = partial.split_at_mut(x.len());
+    let per = T::of(1.0 / x.len() as f64);
+    let a = r * per * lanes::sum([g, w], |[g, w]| g * w);
+    let c = r * r * r * per * lanes::sum([g, w, x], |[g, w, x]| g * w * (x - mean));
+    for (((dx, &x), &g), &w) in dx.iter_mut().zip(x).zip(g).zip(w) {
+        *dx = r * (g * w) - a - c * (x - mean);
+    }
+    for (((dw, db), &x), &g) in dw.iter_mut().zip(db.iter_mut()).zip(x).zip(g) {
+        *dw += g * (x - mean) * r;
+        *db += g;
+    }
+}
+
+/// The sums of the blocks of w̄ and b̄, one block after another.
+pub(super) fn total<T: Real>(engine: &Engine, partial: &[T], d: usize) -> [Tensor; 2] {
+    let mut sums = [engine.zeros::<T>(d), engine.zeros::<T>(d)];
+    for part in partial.chunks(2 * d) {
+        for (sum, part) in sums.iter_mut().zip(part.chunks(d)) {
+            sum.iter_mut().zip(part).for_each(|(t, &p)| *t += p);
+        }
+    }
+    sums.map(|sum| Tensor::from_buf([d], sum))
 }

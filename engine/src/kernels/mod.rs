@@ -30,6 +30,7 @@ pub mod matmul;
 pub mod mean;
 pub mod normalise;
 pub mod pool;
+pub mod residual_norm;
 pub mod rows;
 pub mod sgd;
 pub mod slice;

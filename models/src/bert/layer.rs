@@ -4,6 +4,7 @@
 //! a = LN(x + dropout(W_o attention(W_q x, W_k x, W_v x) + b_o))        x, a, y  [T, d]
 //! y = LN(a + dropout(W_2 φ(W_1 a + b_1) + b_2))
 //! ```
+//! LN(x + dropout(·)) is one operation, `residual_norm`.
 //! A pure function of x and the sixteen parameters, so that it can run again in backward.
 
 use super::config::{Activation, Config, Family};
@@ -56,11 +57,11 @@ impl Layer {
         let a = tape.scope(|| {
             let (q, k, v) = (x.linear(wq, Some(bq)), x.linear(wk, Some(bk)), x.linear(wv, Some(bv)));
             let mixed = q.attention(k, v, self.starts.clone(), self.heads, self.probabilities.clone());
-            (x + dropped(mixed.linear(wo, Some(bo)), &self.attention)).layer_norm(gain_a, bias_a, self.eps)
+            x.residual_norm(mixed.linear(wo, Some(bo)), &self.attention, gain_a, bias_a, self.eps)
         });
         tape.scope(|| {
             let inner = self.activated(a.linear(w1, Some(b1)));
-            (a + dropped(inner.linear(w2, Some(b2)), &self.feed_forward)).layer_norm(gain_y, bias_y, self.eps)
+            a.residual_norm(inner.linear(w2, Some(b2)), &self.feed_forward, gain_y, bias_y, self.eps)
         })
     }
     fn activated<'t>(&self, x: Var<'t>) -> Var<'t> {
