@@ -8,10 +8,10 @@ use crate::pool::{Buf, Pool, PoolStats};
 use crate::profile::{Clock, Profile, Way};
 use crate::real::Element;
 use rayon::prelude::*;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Which vector instructions this processor has. Bits of GEMM results depend on it; checkpoints record it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KernelClass {
     /// What every processor of the architecture has.
     Portable,
@@ -92,27 +92,32 @@ impl Engine {
     /// # Panics
     /// If the system refuses the threads.
     pub fn new(threads: usize) -> Engine {
-        Engine::build(threads, false, None)
+        Engine::build(threads, false, KernelClass::detect(), None)
     }
     /// An engine that books where the time goes ([`Engine::profile`]), by this clock.
     ///
     /// # Panics
     /// As [`Engine::new`].
     pub fn profiled(threads: usize, clock: Clock) -> Engine {
-        Engine::build(threads, false, Some(Profile::new(clock)))
+        Engine::build(threads, false, KernelClass::detect(), Some(Profile::new(clock)))
     }
     /// An engine whose fresh buffers are full of NaN, so that a kernel which relies on old contents is found out.
     /// For tests and `--detect-anomaly`.
     pub fn poisoned(threads: usize) -> Engine {
-        Engine::build(threads, true, None)
+        Engine::build(threads, true, KernelClass::detect(), None)
     }
-    fn build(threads: usize, poison: bool, profile: Option<Profile>) -> Engine {
+    /// An engine that uses no more than the instructions of `class`, poisoned.
+    #[cfg(test)]
+    pub(crate) fn of_class(threads: usize, class: KernelClass) -> Engine {
+        assert!(class <= KernelClass::detect(), "this processor lacks {}", class.name());
+        Engine::build(threads, true, class, None)
+    }
+    fn build(threads: usize, poison: bool, class: KernelClass, profile: Option<Profile>) -> Engine {
         let team = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|i| format!("lode-{i}"))
             .build()
             .expect("the system grants threads");
-        let class = KernelClass::detect();
         Engine(Arc::new(Inner { team, pool: Arc::new(Pool::new(poison)), class, profile }))
     }
     /// The number of workers.
@@ -269,6 +274,27 @@ impl Engine {
             return (0..n).map(f).collect();
         }
         self.0.team.install(|| (0..n).into_par_iter().with_max_len(1).map(&f).collect())
+    }
+    /// `f(i, scratch)` for `i` in `0..n`, in parallel. The scratch, `size` numbers that hold anything, is the task's
+    /// alone while it runs. There is one for each worker, all in one buffer: what the pool holds does not depend on
+    /// which tasks run at once.
+    pub fn map_with<T: Element>(&self, n: usize, size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+        let workers = self.threads().min(n).max(1);
+        let size = size.max(1);
+        let mut buffer = self.buffer::<T>(workers * size);
+        if workers == 1 {
+            return (0..n).for_each(|i| f(i, &mut buffer));
+        }
+        let slots: Vec<Mutex<&mut [T]>> = buffer.chunks_mut(size).map(Mutex::new).collect();
+        self.map(n, |i| {
+            let own = rayon::current_thread_index().unwrap_or(0);
+            let free = (0..slots.len()).find_map(|s| slots[(own + s) % slots.len()].try_lock().ok());
+            match free {
+                Some(mut scratch) => f(i, &mut scratch),
+                // Parallel work inside `f` made this worker take a second task meanwhile.
+                None => f(i, &mut self.buffer(size)),
+            }
+        });
     }
 }
 

@@ -1,16 +1,30 @@
 //! Matrix products behind one call: C ← α·A·B + β·C, for strided A and B, one or many matrices, any number of threads.
 //!
-//! Bound by flops. The work is done by `matrixmultiply`, which chooses AVX-512, AVX2 or portable code by itself. We cut
-//! C into blocks by its size alone and never split K, so the bits do not depend on the number of threads. A block is
-//! large because every block packs its own panels of A and B.
+//! Bound by flops. On AVX-512 an f32 product is our own (`blocked.rs` cuts it, `pack.rs` copies, `tile.rs` computes);
+//! elsewhere, and in f64, it is that of `matrixmultiply`. C is cut into blocks by its size alone and k is never split
+//! among threads, so the bits do not depend on their number.
 
-use crate::engine::Engine;
+#[cfg(target_arch = "x86_64")]
+mod blocked;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+mod portable;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tile;
+
+use crate::engine::{Engine, KernelClass};
 use crate::real::Real;
+use crate::tensor::DType;
+use std::ops::Range;
 
-/// Rows of C in one block.
-const BLOCK_ROWS: usize = 768;
-/// Columns of C in one block, when C has few rows.
-const BLOCK_COLUMNS: usize = 768;
+/// Multiplications of one product that all workers share.
+const LARGE: usize = 1 << 25;
+/// Multiplications that are worth a task of their own.
+const TASK: usize = 1 << 20;
 
 /// A read-only matrix, or a batch of matrices of the same shape: any strides, so a transpose costs nothing.
 #[derive(Clone, Copy)]
@@ -65,13 +79,16 @@ impl<'a, T> Mat<'a, T> {
     }
 }
 
+/// A matrix inside a product: where it begins, and the distances between its rows and between its columns.
+#[derive(Clone, Copy)]
+struct Operand<T> {
+    start: *const T,
+    strides: [usize; 2],
+}
+
 /// A pointer into C that crosses threads.
 #[derive(Clone, Copy)]
 struct Output<T>(*mut T);
-// SAFETY: every task writes a block of C that no other task touches.
-unsafe impl<T> Send for Output<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Output<T> {}
 
 impl<T> Output<T> {
     /// # Safety
@@ -82,124 +99,217 @@ impl<T> Output<T> {
     }
 }
 
+/// One product. Whoever makes it promises that A `[m, k]` and B `[k, n]` may be read, that C, rows of `n` numbers, may
+/// be written, and that C is nobody else's and aliases neither.
+struct Job<'a, T> {
+    size: [usize; 3],
+    alpha: T,
+    a: Operand<T>,
+    b: Operand<T>,
+    beta: T,
+    c: Output<T>,
+    /// Called once with the rows and columns of every block of C that has its final value.
+    finished: &'a (dyn Fn(Range<usize>, Range<usize>) + Sync),
+}
+impl<T: Real> Job<'_, T> {
+    /// The same job in f32, if that is what it is.
+    fn single(&self) -> Option<Job<'_, f32>> {
+        let operand = |x: Operand<T>| Operand { start: x.start.cast(), strides: x.strides };
+        let Job { size, alpha, a, b, beta, c, finished } = *self;
+        let (a, b, c) = (operand(a), operand(b), Output(c.0.cast()));
+        let job = Job { size, alpha: alpha.f64() as f32, a, b, beta: beta.f64() as f32, c, finished };
+        (T::DTYPE == DType::F32).then_some(job)
+    }
+}
+
+// SAFETY: A and B are only read; a task writes a block of C that no other task touches.
+unsafe impl<T: Sync> Sync for Job<'_, T> {}
+
+/// Who runs the tasks of a product.
+enum Team<'a> {
+    /// All workers.
+    All(&'a Engine),
+    /// The thread that calls.
+    Alone,
+}
+
+impl Team<'_> {
+    fn run(&self, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
+        match self {
+            Team::All(engine) => drop(engine.map(tasks, f)),
+            Team::Alone => (0..tasks).for_each(f),
+        }
+    }
+}
+
 /// C ← α·A·B + β·C. `c` is row-major, `[batch, a.rows, b.columns]`. With β = 0 the old contents of C are not read.
 ///
 /// # Panics
 /// If the sizes do not fit.
 #[track_caller]
 pub fn gemm<T: Real>(engine: &Engine, alpha: T, a: Mat<'_, T>, b: Mat<'_, T>, beta: T, c: &mut [T]) {
-    let ([batch, m, k], [batch_b, k_b, n]) = (a.size, b.size);
-    assert_eq!((batch, k), (batch_b, k_b), "gemm: {:?} times {:?}", a.size, b.size);
-    assert_eq!(c.len(), batch * m * n, "gemm: C must be [{batch}, {m}, {n}]");
-    engine.work(2 * (batch * m * n * k) as u64, 0);
-    if c.is_empty() {
-        return;
+    gemm_then(engine, alpha, a, b, beta, c, |_, _, _| ());
+}
+/// As [`gemm`], and `then(row, first_column, piece)` sees every finished piece of a row of C once, while it is in
+/// cache: bias, activation, residual, dropout cost no pass over memory. Rows are counted through the batch.
+///
+/// Pieces cover C exactly, in no particular order and from any worker, so `then` may depend on `row`, on the column and
+/// on what the piece holds, and on nothing else. It runs inside a task and must not start parallel work. Mark it
+/// `#[inline(always)]`, as the closures of [`Engine::chunks`], so that it becomes vector code.
+///
+/// ```
+/// # use engine::{Engine, Mat, gemm_then};
+/// let (x, w, bias) = ([1.0f32, 2.0], [3.0, 4.0, 5.0, 6.0], [0.5, -100.0]);
+/// let mut y = [0.0; 2];
+/// gemm_then(&Engine::new(1), 1.0, Mat::new(&x, 1, 2), Mat::new(&w, 2, 2).t(), 0.0, &mut y, |_row, first, piece| {
+///     piece.iter_mut().zip(&bias[first..]).for_each(|(y, b)| *y = (*y + b).max(0.0));
+/// });
+/// assert_eq!(y, [11.5, 0.0]);
+/// ```
+///
+/// # Panics
+/// If the sizes do not fit.
+#[track_caller]
+pub fn gemm_then<T: Real>(
+    engine: &Engine,
+    alpha: T,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    beta: T,
+    c: &mut [T],
+    then: impl Fn(usize, usize, &mut [T]) + Sync,
+) {
+    let products = Products::new(engine, alpha, a, b, beta, c, &then);
+    let Products { batch, size: [m, k, n], .. } = products;
+    let work = m * k * n;
+    engine.work(2 * (batch * work) as u64, 0);
+    if batch == 1 || work >= LARGE {
+        let mut scratch = engine.buffer::<f32>(products.scratch());
+        (0..batch).for_each(|entry| products.run(entry, &Team::All(engine), &mut scratch));
+    } else {
+        // Thousands of tiny products are handed out in groups.
+        let group = (TASK / work.max(1)).clamp(1, batch);
+        engine.map_with(batch.div_ceil(group), products.scratch(), |g, scratch| {
+            let entries = g * group..((g + 1) * group).min(batch);
+            entries.for_each(|entry| products.run(entry, &Team::Alone, scratch));
+        });
     }
-    if k == 0 {
-        return c.iter_mut().for_each(|c| *c = if beta == T::ZERO { T::ZERO } else { beta * *c });
-    }
-    let rows = BLOCK_ROWS.min(m.next_multiple_of(2).div_ceil(2).max(64)).min(m);
-    let columns = if m >= 4 * BLOCK_ROWS { n } else { BLOCK_COLUMNS.min(n) };
-    let (row_blocks, column_blocks) = (m.div_ceil(rows), n.div_ceil(columns));
-    let out = Output(c.as_mut_ptr());
-    let block = |task: usize| {
-        let (entry, task) = (task / (row_blocks * column_blocks), task % (row_blocks * column_blocks));
-        let (i, j) = (task / column_blocks * rows, task % column_blocks * columns);
-        let size = [rows.min(m - i), k, columns.min(n - j)];
-        let stride = |s: [usize; 3]| [s[1] as isize, s[2] as isize];
-        let from_a = &a.data[entry * a.strides[0] + i * a.strides[1]..];
-        let from_b = &b.data[entry * b.strides[0] + j * b.strides[2]..];
-        // SAFETY: `Mat::strided` proved that all elements of A and B lie in their slices; the block [i.., j..] of entry
-        // `entry` lies inside C (asserted above), no other task writes it, and C is a `&mut` that aliases neither.
-        unsafe {
-            let to = (out.at((entry * m + i) * n + j), [n as isize, 1]);
-            let (from_a, from_b) =
-                ((from_a.as_ptr(), stride(a.strides)), (from_b.as_ptr(), stride(b.strides)));
-            T::matrix_multiply(size, alpha, from_a, from_b, beta, to);
-        }
-    };
-    let tasks = batch * row_blocks * column_blocks;
-    // Thousands of tiny products are handed out in groups of about a million multiplications.
-    let group = (1_000_000 / (rows * columns * k)).clamp(1, tasks);
-    engine.map(tasks.div_ceil(group), |g| (g * group..((g + 1) * group).min(tasks)).for_each(block));
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Stream;
+/// As [`gemm_then`], by the thread that calls and no other: for a product inside a task of [`Engine::each`] or
+/// [`Engine::map`], whose workers are busy with the other tasks. The bits are those of [`gemm`]. `scratch` has at least
+/// [`scratch_for`] numbers and may hold anything; like all scratch of tasks it is best a part of one buffer.
+///
+/// # Panics
+/// If the sizes do not fit.
+#[track_caller]
+#[expect(clippy::too_many_arguments, reason = "those of `gemm_then`, and the scratch")]
+pub fn gemm_alone<T: Real>(
+    engine: &Engine,
+    scratch: &mut [f32],
+    alpha: T,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    beta: T,
+    c: &mut [T],
+    then: impl Fn(usize, usize, &mut [T]) + Sync,
+) {
+    let products = Products::new(engine, alpha, a, b, beta, c, &then);
+    (0..products.batch).for_each(|entry| products.run(entry, &Team::Alone, scratch));
+}
 
-    fn naive<T: Real>(alpha: T, a: &[T], b: &[T], beta: T, c: &mut [T], [m, k, n]: [usize; 3]) {
-        for i in 0..m {
-            for j in 0..n {
-                let sum = (0..k).fold(T::ZERO, |s, x| s + a[i * k + x] * b[x * n + j]);
-                c[i * n + j] = alpha * sum + beta * c[i * n + j];
+/// The numbers of scratch that [`gemm_alone`] wants for products of up to `m` × `k` × `n`, at most 8 MiB.
+pub fn scratch_for(engine: &Engine, [m, k, n]: [usize; 3]) -> usize {
+    match engine.kernel_class() {
+        #[cfg(target_arch = "x86_64")]
+        KernelClass::Avx512 => blocked::scratch([m, k, n]),
+        _ => 0,
+    }
+}
+
+/// The products of a call, with sizes that fit.
+struct Products<'a, T, F> {
+    engine: &'a Engine,
+    batch: usize,
+    size: [usize; 3],
+    alpha: T,
+    a: Mat<'a, T>,
+    b: Mat<'a, T>,
+    beta: T,
+    c: Output<T>,
+    then: &'a F,
+}
+// SAFETY: as [`Job`]: workers write separate entries of C.
+unsafe impl<T: Sync, F: Sync> Sync for Products<'_, T, F> {}
+
+impl<'a, T: Real, F: Fn(usize, usize, &mut [T]) + Sync> Products<'a, T, F> {
+    #[track_caller]
+    fn new(
+        engine: &'a Engine,
+        alpha: T,
+        a: Mat<'a, T>,
+        b: Mat<'a, T>,
+        beta: T,
+        c: &'a mut [T],
+        then: &'a F,
+    ) -> Products<'a, T, F> {
+        let ([batch, m, k], [batch_b, k_b, n]) = (a.size, b.size);
+        assert_eq!((batch, k), (batch_b, k_b), "gemm: {:?} times {:?}", a.size, b.size);
+        assert_eq!(c.len(), batch * m * n, "gemm: C must be [{batch}, {m}, {n}]");
+        Products { engine, batch, size: [m, k, n], alpha, a, b, beta, c: Output(c.as_mut_ptr()), then }
+    }
+    fn scratch(&self) -> usize {
+        if T::DTYPE == DType::F32 { scratch_for(self.engine, self.size) } else { 0 }
+    }
+    /// One product of the batch.
+    fn run(&self, entry: usize, team: &Team<'_>, scratch: &mut [f32]) {
+        let [m, k, n] = self.size;
+        if m * n == 0 {
+            return;
+        }
+        let finished = |rows: Range<usize>, columns: Range<usize>| {
+            self.engine.vectorised(
+                #[inline(always)]
+                || {
+                    for row in rows {
+                        let row = entry * m + row;
+                        // SAFETY: a piece of a row of C, whose last writer was the task that calls us.
+                        let piece = unsafe {
+                            std::slice::from_raw_parts_mut(self.c.at(row * n + columns.start), columns.len())
+                        };
+                        (self.then)(row, columns.start, piece);
+                    }
+                },
+            );
+        };
+        let operand = |x: Mat<'_, T>| Operand {
+            start: x.data[entry * x.strides[0]..].as_ptr(),
+            strides: [x.strides[1], x.strides[2]],
+        };
+        // SAFETY: the entry lies inside C.
+        let c = Output(unsafe { self.c.at(entry * m * n) });
+        if k == 0 {
+            // SAFETY: the entry's numbers, which are ours.
+            let c = unsafe { std::slice::from_raw_parts_mut(c.0, m * n) };
+            c.iter_mut().for_each(|c| *c = if self.beta == T::ZERO { T::ZERO } else { self.beta * *c });
+            return finished(0..m, 0..n);
+        }
+        let job = Job {
+            size: self.size,
+            alpha: self.alpha,
+            a: operand(self.a),
+            b: operand(self.b),
+            beta: self.beta,
+            c,
+            finished: &finished,
+        };
+        // SAFETY: `Mat::strided` proved that A and B lie in their slices, `new` that C has their sizes; it is a `&mut`.
+        unsafe {
+            match (self.engine.kernel_class(), job.single()) {
+                #[cfg(target_arch = "x86_64")]
+                (KernelClass::Avx512, Some(job)) => blocked::multiply(team, &job, scratch),
+                _ => portable::multiply(team, &job),
             }
         }
-    }
-
-    fn transposed<T: Real>(x: &[T], rows: usize, columns: usize) -> Vec<T> {
-        (0..rows * columns).map(|i| x[i % rows * columns + i / rows]).collect()
-    }
-
-    #[track_caller]
-    fn check(size: [usize; 3], threads: usize) {
-        let [m, k, n] = size;
-        let draw = |count: usize, tag| -> Vec<f64> {
-            let s = Stream::new(1, tag);
-            (0..count).map(|i| s.uniform(i as u64) - 0.5).collect()
-        };
-        let (a, b, c) = (draw(m * k, 1), draw(k * n, 2), draw(m * n, 3));
-        let mut want = c.clone();
-        naive(0.5, &a, &b, 2.0, &mut want, size);
-        let engine = Engine::new(threads);
-        let (at, bt) = (transposed(&a, m, k), transposed(&b, k, n));
-        let (plain_a, plain_b) = (Mat::new(&a, m, k), Mat::new(&b, k, n));
-        for (a, b) in
-            [(plain_a, plain_b), (Mat::new(&at, k, m).t(), plain_b), (plain_a, Mat::new(&bt, n, k).t())]
-        {
-            let mut got = c.clone();
-            gemm(&engine, 0.5, a, b, 2.0, &mut got);
-            let worst = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f64::max);
-            assert!(worst < 1e-12 * (1 + k) as f64, "{size:?} with {threads} threads: {worst:e}");
-        }
-    }
-
-    #[test]
-    fn product_equals_the_naive_one_on_ragged_sizes() {
-        for size in
-            [[1, 1, 1], [3, 5, 7], [65, 0, 2], [130, 33, 17], [200, 20, 900], [1600, 9, 5], [3, 100, 1601]]
-        {
-            check(size, 1);
-            check(size, 3);
-        }
-    }
-
-    #[test]
-    fn beta_zero_does_not_read_c() {
-        let mut c = [f32::NAN; 4];
-        gemm(&Engine::new(1), 1.0, Mat::new(&[1.0, 2.0], 2, 1), Mat::new(&[3.0, 4.0], 1, 2), 0.0, &mut c);
-        assert_eq!(c, [3.0, 4.0, 6.0, 8.0]);
-    }
-
-    #[test]
-    fn batch_multiplies_matrix_by_matrix() {
-        let (a, b) = ([1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 2.0, 2.0]);
-        let mut c = [0.0f64; 2];
-        gemm(&Engine::new(2), 1.0, Mat::batch(&a, 2, 1, 2), Mat::batch(&b, 2, 2, 1), 0.0, &mut c);
-        assert_eq!(c, [3.0, 14.0]);
-    }
-
-    #[test]
-    fn bits_do_not_depend_on_threads() {
-        let s = Stream::new(3, 3);
-        let x: Vec<f32> = (0..1700 * 40).map(|i| s.uniform(i) as f32).collect();
-        let product = |threads| {
-            let mut c = vec![0f32; 1700 * 1700];
-            gemm(&Engine::new(threads), 1.0, Mat::new(&x, 1700, 40), Mat::new(&x, 1700, 40).t(), 0.0, &mut c);
-            c
-        };
-        let one = product(1);
-        assert!([2, 3, 7].into_iter().all(|t| product(t) == one));
     }
 }

@@ -22,7 +22,7 @@ pub mod tensor;
 
 pub use engine::{Engine, KernelClass};
 pub use error::{Error, Kind, Result};
-pub use gemm::{Mat, gemm};
+pub use gemm::{Mat, gemm, gemm_alone, gemm_then, scratch_for};
 pub use packed::{Packed, Places};
 pub use pool::{Buf, PoolStats, pooled_bytes};
 pub use random::Stream;

@@ -1,9 +1,9 @@
 //! What a training step asks of the heap, tensors aside: those live in the engine's pool, which asks for nothing after
 //! its warm-up. A program without the test harness, whose threads would count as well.
 //!
-//! A matrix product of `matrixmultiply` packs its panels into a block of its own at every call. Its calls are not told
-//! from others by the counter, so bytes and blocks are bounded with them in: a panel is at most a quarter of a
-//! megabyte for these small matrices.
+//! Without AVX-512 a matrix product is `matrixmultiply`'s, which packs its panels into a block of its own at every
+//! call. Its calls are not told from others by the counter, so bytes and blocks are bounded with them in: a panel is at
+//! most a quarter of a megabyte for these small matrices.
 
 use data::{PrepareOptions, Source, TokenizerChoice};
 use engine::{Engine, Stream};

@@ -1,13 +1,9 @@
-//! x Wᵀ + b, the sum onto the bias.
+//! y = x Wᵀ + b.
 //!
-//! ```text
-//! y ← b, repeated for every row;  y ← x Wᵀ + y
-//! ```
-//! The product reads y once while it writes it, so the bias costs one fill of y and no pass after. Bound by flops.
+//! The bias is added to each piece of y while it is in cache, so it costs no pass over memory. Bound by flops.
 
 use crate::engine::Engine;
-use crate::gemm::{Mat, gemm};
-use crate::kernels::map::CHUNK;
+use crate::gemm::{Mat, gemm_then};
 use crate::real::Real;
 use crate::tensor::Tensor;
 
@@ -24,14 +20,18 @@ pub fn linear(engine: &Engine, x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Te
 fn run<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Tensor {
     let (rows, out) = (x.shape().rows(), w.shape().dim(0));
     let mut y = engine.buffer::<T>(rows * out);
-    if let Some(b) = b {
-        let b = b.data::<T>();
-        let block = (CHUNK / out.max(1)).max(1) * out;
-        engine.chunks(&mut y, block, |_, y| y.chunks_mut(out).for_each(|y| y.copy_from_slice(b)));
-    }
-    let beta = if b.is_some() { T::ONE } else { T::ZERO };
     let (x_mat, w_mat) =
         (Mat::new(x.data(), rows, x.shape().last()), Mat::new(w.data(), out, w.shape().last()));
-    gemm(engine, T::ONE, x_mat, w_mat.t(), beta, &mut y);
+    let b = b.map(|b| b.data::<T>());
+    gemm_then(
+        engine,
+        T::ONE,
+        x_mat,
+        w_mat.t(),
+        T::ZERO,
+        &mut y,
+        #[inline(always)]
+        |_, first, y| b.iter().for_each(|b| y.iter_mut().zip(&b[first..]).for_each(|(y, &b)| *y += b)),
+    );
     Tensor::from_buf(x.shape().with_last(out), y)
 }
