@@ -5,6 +5,7 @@
 //! do not depend on how many threads made it.
 
 use crate::pool::{Buf, Pool, PoolStats};
+use crate::quantised::Support;
 use crate::real::Element;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -82,6 +83,7 @@ struct Inner {
     team: rayon::ThreadPool,
     pool: Arc<Pool>,
     class: KernelClass,
+    support: Support,
 }
 
 impl Engine {
@@ -90,20 +92,26 @@ impl Engine {
     /// # Panics
     /// If the system refuses the threads.
     pub fn new(threads: usize) -> Engine {
-        Engine::build(threads, false)
+        Engine::build(threads, false, Support::detect())
     }
     /// An engine whose fresh buffers are full of NaN, so that a kernel which relies on old contents is found out.
     /// For tests and `--detect-anomaly`.
     pub fn poisoned(threads: usize) -> Engine {
-        Engine::build(threads, true)
+        Engine::build(threads, true, Support::detect())
     }
-    fn build(threads: usize, poison: bool) -> Engine {
+    /// An engine that computes products in fewer bits by plain code, whatever the processor has: the specification of
+    /// the instructions, for tests.
+    pub fn unsupported(threads: usize) -> Engine {
+        Engine::build(threads, false, Support::NONE)
+    }
+    fn build(threads: usize, poison: bool, support: Support) -> Engine {
         let team = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|i| format!("lode-{i}"))
             .build()
             .expect("the system grants threads");
-        Engine(Arc::new(Inner { team, pool: Arc::new(Pool::new(poison)), class: KernelClass::detect() }))
+        let pool = Arc::new(Pool::new(poison));
+        Engine(Arc::new(Inner { team, pool, class: KernelClass::detect(), support }))
     }
     /// The number of workers.
     pub fn threads(&self) -> usize {
@@ -112,6 +120,10 @@ impl Engine {
     /// Which vector instructions the kernels use.
     pub fn kernel_class(&self) -> KernelClass {
         self.0.class
+    }
+    /// Which products in fewer bits the processor has instructions for.
+    pub fn support(&self) -> Support {
+        self.0.support
     }
     /// What the buffer pool holds.
     pub fn pool_stats(&self) -> PoolStats {

@@ -3,11 +3,14 @@
 //! ```text
 //! y ← b, repeated for every row;  y ← x Wᵀ + y
 //! ```
+//! A weight in fewer bits has its own product: [`crate::quantised`].
+//!
 //! The product reads y once while it writes it, so the bias costs one fill of y and no pass after. Bound by flops.
 
 use crate::engine::Engine;
 use crate::gemm::{Mat, gemm};
 use crate::kernels::map::CHUNK;
+use crate::quantised;
 use crate::real::Real;
 use crate::tensor::Tensor;
 
@@ -17,7 +20,10 @@ use crate::tensor::Tensor;
 /// If shapes do not fit or types differ.
 #[track_caller]
 pub fn linear(engine: &Engine, x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Tensor {
-    for_real!(x, run(engine, x, w, b))
+    match w.weight() {
+        Some(w) => quantised::linear(engine, x, w, b),
+        None => for_real!(x, run(engine, x, w, b)),
+    }
 }
 
 #[track_caller]
