@@ -92,25 +92,27 @@ impl Engine {
     /// # Panics
     /// If the system refuses the threads.
     pub fn new(threads: usize) -> Engine {
-        Engine::build(threads, false, Support::detect())
+        Engine::build(threads, false)
     }
     /// An engine whose fresh buffers are full of NaN, so that a kernel which relies on old contents is found out.
     /// For tests and `--detect-anomaly`.
     pub fn poisoned(threads: usize) -> Engine {
-        Engine::build(threads, true, Support::detect())
+        Engine::build(threads, true)
     }
     /// An engine that computes products in fewer bits by plain code, whatever the processor has: the specification of
     /// the instructions, for tests.
     pub fn unsupported(threads: usize) -> Engine {
-        Engine::build(threads, false, Support::NONE)
+        let mut engine = Engine::new(threads);
+        Arc::get_mut(&mut engine.0).expect("a new engine has no clones").support = Support::NONE;
+        engine
     }
-    fn build(threads: usize, poison: bool, support: Support) -> Engine {
+    fn build(threads: usize, poison: bool) -> Engine {
         let team = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|i| format!("lode-{i}"))
             .build()
             .expect("the system grants threads");
-        let pool = Arc::new(Pool::new(poison));
+        let (pool, support) = (Arc::new(Pool::new(poison)), Support::detect());
         Engine(Arc::new(Inner { team, pool, class: KernelClass::detect(), support }))
     }
     /// The number of workers.
