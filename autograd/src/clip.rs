@@ -10,6 +10,7 @@
 use crate::param::ParamGrads;
 use engine::Engine;
 use engine::kernels::squares::{block_squares, scale_by, tree_sum};
+use engine::profile::Way;
 
 /// What PyTorch adds to the norm before it divides.
 const NORM_FLOOR: f64 = 1e-6;
@@ -34,12 +35,14 @@ impl ParamGrads {
 /// Scales the gradients down so that their global norm is at most `norm_max`, and gives the norm as it was. If it is
 /// infinite or NaN nothing is scaled: the caller decides what such a step means.
 pub fn clip(engine: &Engine, grads: &mut ParamGrads, norm_max: f64) -> f64 {
-    let norm = grads.norm(engine);
-    let factor = norm_max / (norm + NORM_FLOOR);
-    if norm.is_finite() && factor < 1.0 {
-        grads.scale(engine, factor);
-    }
-    norm
+    engine.span("clip", Way::Beside, || {
+        let norm = grads.norm(engine);
+        let factor = norm_max / (norm + NORM_FLOOR);
+        if norm.is_finite() && factor < 1.0 {
+            grads.scale(engine, factor);
+        }
+        norm
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::param::ParamGrads;
 use crate::tape::Var;
 use engine::kernels::map::add_to;
 use engine::kernels::rows;
+use engine::profile::Way;
 use engine::{Engine, Shape, Tensor};
 
 /// The gradient of one value.
@@ -70,22 +71,28 @@ impl Grad {
         }
     }
     pub(crate) fn add_to_slot(engine: &Engine, slot: &mut Option<Grad>, grad: Grad) {
-        *slot = Some(match (slot.take(), grad) {
-            (None, grad) => grad,
-            (Some(Grad::Dense(mut a)), Grad::Dense(b)) => {
+        let Some(before) = slot.take() else {
+            *slot = Some(grad);
+            return;
+        };
+        *slot = Some(engine.span("sum of gradients", Way::Backward, || before.plus(engine, grad)));
+    }
+    fn plus(self, engine: &Engine, grad: Grad) -> Grad {
+        match (self, grad) {
+            (Grad::Dense(mut a), Grad::Dense(b)) => {
                 add_to(engine, &mut a, &b);
                 Grad::Dense(a)
             }
-            (Some(Grad::Rows(a)), Grad::Rows(b)) => {
+            (Grad::Rows(a), Grad::Rows(b)) => {
                 let both = rows::joined(engine, &a.values, &b.values);
                 Grad::rows(engine, a.table, &[a.rows, b.rows].concat(), &both)
             }
-            (Some(a), b) => {
+            (a, b) => {
                 let mut a = a.into_dense(engine);
                 add_to(engine, &mut a, &b.into_dense(engine));
                 Grad::Dense(a)
             }
-        });
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 use crate::grad::{Grad, Grads};
 use crate::op::{Backward, Forward, Op};
 use crate::param::{ParamId, Params};
+use engine::profile::Way;
 use engine::{Engine, Shape, Tensor};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -159,7 +160,11 @@ impl Tape {
             Err(broken) => panic!("{}: {broken}", op.name()),
         };
         let mut cx = Forward { engine: &self.engine, inputs: &values, saved: vec![] };
-        let value = op.forward(&mut cx);
+        let value = self.engine.span(op.name(), Way::Forward, || {
+            let value = op.forward(&mut cx);
+            self.engine.work(0, moved(values.iter().chain([&value])));
+            value
+        });
         assert_eq!(value.shape(), shape, "{}: forward broke its own shape rule", op.name());
         let saved = cx.saved;
         if self.checked {
@@ -263,7 +268,11 @@ impl Tape {
                 saved: &saved,
                 given: wanted.iter().map(|_| None).collect(),
             };
-            op.backward(&mut cx);
+            self.engine.span(op.name(), Way::Backward, || {
+                op.backward(&mut cx);
+                let read = kept.iter().flatten().chain(&output).chain(&saved).chain([&grad]);
+                self.engine.work(0, moved(read.chain(cx.given.iter().flatten().map(Grad::values))));
+            });
             for (&i, given) in inputs.iter().zip(cx.given) {
                 let Some(given) = given else { continue };
                 if self.checked {
@@ -295,6 +304,11 @@ impl Tape {
         self.anomaly.get_mut().take();
         self.spent.set(false);
     }
+}
+
+/// The bytes of some tensors: what an operation reads and writes.
+fn moved<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> u64 {
+    tensors.map(|t| t.bytes() as u64).sum()
 }
 
 impl<'t> Var<'t> {

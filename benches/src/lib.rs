@@ -1,56 +1,23 @@
-//! What the benches measure against: the peaks of this machine, taken in the same run.
+//! What the benches measure against: the peaks of this machine, taken in the same run, by the clock of this process.
 #![forbid(unsafe_code)]
 
-use engine::Engine;
-use std::hint::black_box;
+use engine::profile::Moment;
+use engine::{Engine, peak};
+use std::sync::LazyLock;
 use std::time::Instant;
 
-/// Independent sums: enough to hide the latency of two fused multiply-adds a cycle.
-const SUMS: usize = 12;
-/// Numbers in one sum: a 512-bit register of f32.
-const LANES: usize = 16;
-/// Rounds of one measurement, a few milliseconds long.
-const ROUNDS: usize = 400_000;
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The most f32 operations a second that fused multiply-adds on registers reach with all threads of `engine`, a
-/// multiplication and an addition each. The best of several tries: other programs only make it smaller.
+fn clock() -> Moment {
+    Moment { wall: START.elapsed().as_secs_f64(), cpu: 0.0 }
+}
+
+/// The most f32 operations a second with all threads of `engine`.
 pub fn flops_peak(engine: &Engine) -> f64 {
-    let flops = (2 * ROUNDS * SUMS * LANES * engine.threads()) as f64;
-    let once = || {
-        let since = Instant::now();
-        black_box(engine.map(engine.threads(), |_| {
-            engine.vectorised(
-                #[inline(always)]
-                || sums(black_box(0.999)),
-            )
-        }));
-        flops / since.elapsed().as_secs_f64()
-    };
-    (0..20).map(|_| once()).fold(0.0, f64::max)
+    peak::flops_peak(engine, clock)
 }
 
-/// Inlined into the caller, whose vector instructions it then has.
-#[inline(always)]
-fn sums(factor: f32) -> f32 {
-    // One flat array: nested ones stay in memory.
-    let mut sums = [factor; SUMS * LANES];
-    for _ in 0..ROUNDS {
-        for s in &mut sums {
-            *s = s.mul_add(factor, factor);
-        }
-    }
-    sums.iter().sum()
-}
-
-/// The most bytes a second that a copy moves with all threads of `engine`, read and written bytes counted.
+/// The most bytes a second with all threads of `engine`.
 pub fn bytes_peak(engine: &Engine) -> f64 {
-    let from = vec![1.0f32; 32 << 20];
-    let mut to = vec![0.0f32; from.len()];
-    let size = from.len().div_ceil(engine.threads() * 16);
-    let mut once = || {
-        let since = Instant::now();
-        engine.chunks(&mut to, size, |i, to| to.copy_from_slice(&from[i * size..][..to.len()]));
-        (8 * from.len()) as f64 / since.elapsed().as_secs_f64()
-    };
-    (0..20).map(|_| once()).fold(0.0, f64::max)
+    peak::bytes_peak(engine, clock)
 }

@@ -26,6 +26,8 @@ pub(crate) struct Terminal {
     stepping_since: f64,
     speed: Speed,
     validation: Option<f64>,
+    /// Tokens in the steps so far.
+    pub(crate) tokens: u64,
     /// The last checkpoint: its step and the seconds that it took.
     pub(crate) saved: Option<(u64, f64)>,
 }
@@ -66,6 +68,7 @@ impl Terminal {
             stepping_since: 0.0,
             speed: Speed::default(),
             validation: None,
+            tokens: 0,
             saved: None,
         }
     }
@@ -86,6 +89,7 @@ impl Terminal {
     }
     fn stepped(&mut self, report: &StepReport) {
         let now = self.seconds();
+        self.tokens += report.tokens;
         let speed = self.speed.add(report.tokens, now);
         let here = report.step.saturating_sub(self.done_before).max(1);
         let left = (now - self.stepping_since) / here as f64 * self.steps.saturating_sub(report.step) as f64;

@@ -3,10 +3,11 @@
 use crate::context::Context;
 use crate::early::Done;
 use crate::observer::Terminal;
+use crate::profile;
 use crate::quantity::{Bytes, Seconds};
 use crate::session;
 use data::{DataSet, Verify};
-use engine::{Error, Result};
+use engine::{Engine, Error, Result};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use train::plan::MemoryPlan;
@@ -71,6 +72,9 @@ pub(crate) struct Args {
     /// One value of the configuration, for example train.clip=0.5
     #[arg(long, value_name = "A.B=C")]
     set: Vec<String>,
+    /// Say at the end where the time went: each operation with its share, rate and part of this machine's peak
+    #[arg(long)]
+    profile: bool,
     /// Print the memory plan and start nothing
     #[arg(long)]
     dry_run: bool,
@@ -96,7 +100,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
             .into());
     }
     DataSet::open(data, Verify::Full)?;
-    let engine = context.engine();
+    let engine = match args.profile {
+        true => Engine::profiled(context.threads, profile::clock),
+        false => context.engine(),
+    };
     let mut trainer = run::assemble(&engine, &settings)?;
     let plan = MemoryPlan::new(&trainer);
     if args.dry_run {
@@ -107,7 +114,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let dir = run::found(&trainer, &settings, out)?;
     let mut observer = Terminal::new(context);
     context.tell(&plan.to_string());
-    session::train(&mut trainer, &dir, &mut observer, context)
+    let ended = session::train(&mut trainer, &dir, &mut observer, context);
+    profile::print(&engine, observer.tokens, context)?;
+    ended
 }
 
 fn print_plan(plan: &MemoryPlan, context: &Context) -> Done {

@@ -5,6 +5,7 @@
 //! do not depend on how many threads made it.
 
 use crate::pool::{Buf, Pool, PoolStats};
+use crate::profile::{Clock, Profile, Way};
 use crate::quantised::Support;
 use crate::real::Element;
 use rayon::prelude::*;
@@ -84,6 +85,7 @@ struct Inner {
     pool: Arc<Pool>,
     class: KernelClass,
     support: Support,
+    profile: Option<Profile>,
 }
 
 impl Engine {
@@ -92,12 +94,19 @@ impl Engine {
     /// # Panics
     /// If the system refuses the threads.
     pub fn new(threads: usize) -> Engine {
-        Engine::build(threads, false)
+        Engine::build(threads, false, None)
+    }
+    /// An engine that books where the time goes ([`Engine::profile`]), by this clock.
+    ///
+    /// # Panics
+    /// As [`Engine::new`].
+    pub fn profiled(threads: usize, clock: Clock) -> Engine {
+        Engine::build(threads, false, Some(Profile::new(clock)))
     }
     /// An engine whose fresh buffers are full of NaN, so that a kernel which relies on old contents is found out.
     /// For tests and `--detect-anomaly`.
     pub fn poisoned(threads: usize) -> Engine {
-        Engine::build(threads, true)
+        Engine::build(threads, true, None)
     }
     /// An engine that computes products in fewer bits by plain code, whatever the processor has: the specification of
     /// the instructions, for tests.
@@ -106,14 +115,14 @@ impl Engine {
         Arc::get_mut(&mut engine.0).expect("a new engine has no clones").support = Support::NONE;
         engine
     }
-    fn build(threads: usize, poison: bool) -> Engine {
+    fn build(threads: usize, poison: bool, profile: Option<Profile>) -> Engine {
         let team = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|i| format!("lode-{i}"))
             .build()
             .expect("the system grants threads");
-        let (pool, support) = (Arc::new(Pool::new(poison)), Support::detect());
-        Engine(Arc::new(Inner { team, pool, class: KernelClass::detect(), support }))
+        let (pool, class) = (Arc::new(Pool::new(poison)), KernelClass::detect());
+        Engine(Arc::new(Inner { team, pool, class, support: Support::detect(), profile }))
     }
     /// The number of workers.
     pub fn threads(&self) -> usize {
@@ -126,6 +135,23 @@ impl Engine {
     /// Which products in fewer bits the processor has instructions for.
     pub fn support(&self) -> Support {
         self.0.support
+    }
+    /// Where the time went, if this engine was asked to look.
+    pub fn profile(&self) -> Option<&Profile> {
+        self.0.profile.as_ref()
+    }
+    /// Runs `f`; a profiled engine books its time under `name`.
+    pub fn span<R>(&self, name: &'static str, way: Way, f: impl FnOnce() -> R) -> R {
+        match &self.0.profile {
+            Some(profile) => profile.span(name, way, f),
+            None => f(),
+        }
+    }
+    /// Tells a profiled engine what the span at hand computes and moves.
+    pub fn work(&self, flops: u64, bytes: u64) {
+        if let Some(profile) = &self.0.profile {
+            profile.work(flops, bytes);
+        }
     }
     /// What the buffer pool holds.
     pub fn pool_stats(&self) -> PoolStats {

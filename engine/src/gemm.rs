@@ -91,6 +91,7 @@ pub fn gemm<T: Real>(engine: &Engine, alpha: T, a: Mat<'_, T>, b: Mat<'_, T>, be
     let ([batch, m, k], [batch_b, k_b, n]) = (a.size, b.size);
     assert_eq!((batch, k), (batch_b, k_b), "gemm: {:?} times {:?}", a.size, b.size);
     assert_eq!(c.len(), batch * m * n, "gemm: C must be [{batch}, {m}, {n}]");
+    engine.work(2 * (batch * m * n * k) as u64, 0);
     if c.is_empty() {
         return;
     }

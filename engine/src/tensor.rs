@@ -113,6 +113,14 @@ impl Tensor {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// What the elements take, in bytes.
+    pub fn bytes(&self) -> usize {
+        match self.dtype() {
+            DType::F32 | DType::U32 => 4 * self.len(),
+            DType::F64 => 8 * self.len(),
+            DType::Rounded(_) => self.weight().map_or(0, Weight::bytes),
+        }
+    }
     /// The type of the elements.
     pub fn dtype(&self) -> DType {
         match &*self.storage {

@@ -60,8 +60,8 @@
 //! assert!(batch.iter().all(|q| q % 2 == batch[0] % 2), "one topic a batch");
 //!
 //! // Which labels are its columns? One positive each, and those of the others.
-//! let drawn = draw_positives(batch, positives, stream);
-//! let candidates = InBatch.candidates(&Batch { queries: batch, positives: &drawn }, stream);
+//! let drawn = draw_positives(batch, positives, 1, stream);
+//! let candidates = InBatch.candidates(&Batch { queries: batch, positives: &drawn.positives }, stream);
 //! assert_eq!(candidates.shared.len(), 4);
 //!
 //! // Which columns count? All but known positives; of those, the two with the highest scores.

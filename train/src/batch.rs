@@ -2,8 +2,8 @@
 //! of every distinct text.
 //!
 //! ```text
-//! rows     [n]        training queries, as the composer chose them
-//! labels   [m]        distinct labels: the positives drawn for the rows, in the order of their first row
+//! rows     [n]        training queries, as the composer chose them; once for each positive drawn
+//! labels   [m]        distinct labels: the positives drawn for the rows
 //! targets  [n]        the column of each row's own positive
 //! keep     [n · m]    0 where the pair must not count as a negative
 //! texts               every distinct text once; query_texts [n] and label_texts [m] say which
@@ -16,7 +16,7 @@ use engine::container::checksum_wide;
 use engine::{Packed, Stream};
 use samplers::Csr;
 use samplers::mask::{Known, known_positives};
-use samplers::miner::{Miner, draw_positives};
+use samplers::miner::{Miner, Pairs, draw_positives};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -93,8 +93,10 @@ fn labels_together(data: &DataSet, queries: &[u32]) -> Option<Lists> {
 
 /// The ids, masks and tokens of one step.
 pub struct Batch {
-    /// Training queries, `[n]`.
+    /// Training queries, `[n]`; a query stands here once for each positive drawn for it.
     pub rows: Vec<u32>,
+    /// What each row weighs in the loss, `[n]`, so that all queries weigh the same; none where all rows do.
+    pub row_weight: Option<Vec<f32>>,
     /// Labels, one a column, `[m]`.
     pub labels: Vec<u32>,
     /// The column of each row's positive, `[n]`.
@@ -109,22 +111,36 @@ pub struct Batch {
     pub label_texts: Arc<[u32]>,
 }
 
+/// Where batches are composed from.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// Queries, labels, and which belong together.
+    pub data: &'a DataSet,
+    /// Which texts are equal.
+    pub ids: &'a TextIds,
+    /// Names the columns.
+    pub miner: &'a dyn Miner,
+    /// Positives drawn for a query, at most; 0 for all.
+    pub positives: usize,
+}
+
 impl Batch {
-    /// Draws a positive for each row (uniformly among its labels), asks the miner for the columns, masks what must not
-    /// be a negative, packs the texts.
+    /// Draws up to `positives` labels for each query (0: all), asks the miner for the columns, masks what must not be a
+    /// negative, packs the texts.
     ///
     /// # Panics
-    /// If a row has no label: `prepare` keeps such queries out of training.
-    pub fn compose(data: &DataSet, ids: &TextIds, miner: &dyn Miner, rows: &[u32], stream: Stream) -> Batch {
-        let positives = csr(data.positive_rows(Split::Train));
-        let drawn = draw_positives(rows, positives, stream);
-        let found = miner.candidates(&samplers::miner::Batch { queries: rows, positives: &drawn }, stream);
+    /// If a query has no label: `prepare` keeps such queries out of training.
+    pub fn compose(source: Source<'_>, queries: &[u32], stream: Stream) -> Batch {
+        let Source { data, ids, miner, positives } = source;
+        let Pairs { queries: rows, positives: drawn, weight } =
+            draw_positives(queries, csr(data.positive_rows(Split::Train)), positives, stream);
+        let found = miner.candidates(&samplers::miner::Batch { queries: &rows, positives: &drawn }, stream);
         let known = Known {
             positives: ids.known(data),
             barred: data.filtered_rows(Split::Train).map(csr),
             text_group: Some(&ids.labels),
         };
-        let keep = known_positives(&known, rows, &found.shared, &found.target);
+        let keep = known_positives(&known, &rows, &found.shared, &found.target);
 
         let mut texts = TextTable { texts: Packed::default(), slots: HashMap::new() };
         let (queries, labels) = (data.queries(Split::Train), data.labels());
@@ -135,7 +151,8 @@ impl Batch {
             |&l: &u32| texts.slot(ids.labels[l as usize], |packed| labels.push_to(l as usize, packed));
         let label_texts = found.shared.iter().map(label).collect();
         Batch {
-            rows: rows.to_vec(),
+            row_weight: weight.iter().any(|&w| w != weight[0]).then_some(weight),
+            rows,
             labels: found.shared,
             targets: found.target.into(),
             keep,
@@ -144,28 +161,40 @@ impl Batch {
             label_texts,
         }
     }
-    /// A batch that no real one exceeds: the longest queries of `rows` against the longest labels, each text another.
-    pub fn largest(data: &DataSet, ids: &TextIds, rows: &[u32], size: usize) -> Batch {
-        let longest = |texts: data::Texts<'_>, numbers: &[u32], mut of: Vec<u32>| {
+    /// A batch that no real one of `size` of these queries exceeds: the longest queries against the longest labels,
+    /// each text another, and as many pairs as the queries with the most labels give.
+    pub fn largest(source: Source<'_>, queries: &[u32], size: usize) -> Batch {
+        let Source { data, ids, positives: most, .. } = source;
+        let longest = |texts: data::Texts<'_>, numbers: &[u32], mut of: Vec<u32>, size: usize| {
             of.sort_by_key(|&i| (std::cmp::Reverse(texts.token_count(i as usize)), i));
             let mut seen = HashSet::new();
             of.retain(|&i| seen.len() < size && seen.insert(numbers[i as usize]));
             of
         };
-        let (queries, labels) = (data.queries(Split::Train), data.labels());
-        let rows = longest(queries, &ids.queries, rows.to_vec());
-        let columns = longest(labels, &ids.labels, (0..labels.len() as u32).collect());
-        let mut texts = Packed::default();
-        rows.iter().for_each(|&q| queries.push_to(q as usize, &mut texts));
-        columns.iter().for_each(|&l| labels.push_to(l as usize, &mut texts));
-        let (n, m) = (rows.len() as u32, columns.len() as u32);
+        let mut counts: Vec<usize> = queries
+            .iter()
+            .map(|&q| data.positives(Split::Train, q as usize).len())
+            .map(|all| if most == 0 { all } else { all.min(most) })
+            .collect();
+        counts.sort_unstable_by_key(|&count| std::cmp::Reverse(count));
+        let pairs: usize = counts.iter().take(size).sum();
+
+        let (texts, labels) = (data.queries(Split::Train), data.labels());
+        let queries = longest(texts, &ids.queries, queries.to_vec(), size);
+        let columns = longest(labels, &ids.labels, (0..labels.len() as u32).collect(), pairs);
+        let mut packed = Packed::default();
+        queries.iter().for_each(|&q| texts.push_to(q as usize, &mut packed));
+        columns.iter().for_each(|&l| labels.push_to(l as usize, &mut packed));
+        let (n, m) = (queries.len() as u32, columns.len() as u32);
+        let pairs = pairs as u32;
         Batch {
-            targets: (0..n).map(|i| i % m.max(1)).collect(),
-            keep: vec![1.0; (n * m) as usize],
-            texts,
-            query_texts: (0..n).collect(),
+            targets: (0..pairs).map(|i| i % m.max(1)).collect(),
+            keep: vec![1.0; (pairs * m) as usize],
+            texts: packed,
+            query_texts: (0..pairs).map(|i| i % n.max(1)).collect(),
             label_texts: (n..n + m).collect(),
-            rows,
+            rows: (0..pairs).map(|i| queries[(i % n) as usize]).collect(),
+            row_weight: None,
             labels: columns,
         }
     }
@@ -198,22 +227,49 @@ impl TextTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use data::{PrepareOptions, Source, TokenizerChoice, Verify};
+    use data::{PrepareOptions, TokenizerChoice, Verify};
     use samplers::miner::in_batch::InBatch;
+
+    /// A data set of these rows, all for training; several labels stand between bars.
+    fn prepared(rows: &str) -> (tempfile::TempDir, DataSet) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (table, out) = (dir.path().join("t.csv"), dir.path().join("t.lode"));
+        std::fs::write(&table, format!("title,label\n{rows}")).expect("written");
+        let mut source = data::CsvSource::new(&table, "title", "label");
+        source.split = "100/0".parse().expect("a ratio");
+        source.label_separator = Some("|".into());
+        let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
+        data::prepare(&data::Source::Csv(source), &options, &mut |_| {}).expect("prepared");
+        let data = DataSet::open(&out, Verify::Full).expect("opens");
+        (dir, data)
+    }
+
+    #[test]
+    fn a_query_with_several_positives_is_encoded_once_and_weighs_as_much_as_any_other() {
+        let (_dir, data) = prepared("red shoe,shoes|red things\nblue boot,boots\n");
+        let ids = TextIds::of(&data);
+        let source = Source { data: &data, ids: &ids, miner: &InBatch, positives: 0 };
+        let batch = Batch::compose(source, &[0, 1], Stream::new(0, 0));
+        assert_eq!(
+            (&batch.rows[..], batch.row_weight.as_deref()),
+            (&[0, 0, 1][..], Some(&[0.5, 0.5, 1.0][..]))
+        );
+        assert_eq!(batch.query_texts[0], batch.query_texts[1]);
+        assert_eq!((batch.labels.len(), batch.texts.len()), (3, 5), "two queries and three labels");
+        // Neither positive of the first query is a negative of the other.
+        assert_eq!(batch.masked(), 2);
+        let one = Batch::compose(Source { positives: 1, ..source }, &[0, 1], Stream::new(0, 0));
+        assert_eq!((one.rows.len(), one.row_weight), (2, None));
+        let largest = Batch::largest(source, &[0, 1], 2);
+        assert_eq!((largest.rows.len(), largest.labels.len(), largest.texts.len()), (3, 3, 5));
+    }
 
     #[test]
     fn what_is_known_of_a_text_counts_for_all_queries_with_that_text() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (table, out) = (dir.path().join("t.csv"), dir.path().join("t.lode"));
-        std::fs::write(&table, "title,label\nred shoe,shoes\nRed  shoe,red things\nblue boot,boots\n")
-            .expect("written");
-        let mut source = data::CsvSource::new(&table, "title", "label");
-        source.split = "100/0".parse().expect("a ratio");
-        let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
-        data::prepare(&Source::Csv(source), &options, &mut |_| {}).expect("prepared");
-        let data = DataSet::open(&out, Verify::Full).expect("opens");
+        let (_dir, data) = prepared("red shoe,shoes\nRed  shoe,red things\nblue boot,boots\n");
         let ids = TextIds::of(&data);
-        let batch = Batch::compose(&data, &ids, &InBatch, &[0, 1, 2], Stream::new(0, 0));
+        let source = Source { data: &data, ids: &ids, miner: &InBatch, positives: 1 };
+        let batch = Batch::compose(source, &[0, 1, 2], Stream::new(0, 0));
         let counts = |row: usize, label: &str| {
             let column = batch.labels.iter().position(|&l| data.labels().title(l as usize) == label);
             batch.keep[3 * row + column.expect("a column")] > 0.0

@@ -67,6 +67,8 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Queries in a batch.
     pub batch: usize,
+    /// Labels of a query that are drawn as its positives in a step, at most; 0 for all of them.
+    pub positives: u32,
     /// Texts that are encoded at once with a tape; 0 for the whole batch. Smaller needs less memory and more time
     /// (GradCache); the gradient is the same.
     pub chunk: usize,
@@ -156,6 +158,7 @@ impl Default for TrainConfig {
             epochs: 3,
             steps: 0,
             batch: 256,
+            positives: 1,
             chunk: 0,
             accumulate: 1,
             lr: 1e-4,

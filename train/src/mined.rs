@@ -24,8 +24,7 @@ impl Trainer {
     pub fn mined(&self, batch: usize) -> Vec<Mined> {
         let seed = Stream::new(self.config.train.seed, 0);
         let plan = self.parts.composer.plan(self.progress.epoch, seed);
-        let miner = &*self.parts.miner;
-        let batch = Batch::compose(&self.data, &self.text_ids, miner, plan.batch(batch), self.stream(0));
+        let batch = Batch::compose(self.source(), plan.batch(batch), self.stream(0));
         let tape = Tape::inference(&self.engine);
         let embeddings = self.network.encode(&tape, &batch.texts, 0, None);
         let queries = embeddings.gather(batch.query_texts.clone());

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! parameters 4·P   gradients 4·P'   AdamW 8·P   activations of the largest batch (or chunk)   working buffers
-//! loss 16·n·m   memory bank 4·N·d, and once more while it is saved   text numbers 4·(N + L)   program
+//! loss 16·n·m, n pairs, m labels   memory bank 4·N·d, and once more while it is saved   text numbers 4·(N + L)
+//! program
 //! ```
 //! P' counts those rows of the token table that a batch touches; where the gradients of several batches or chunks are
 //! added, two are there at once. Where texts are embedded without a tape, idle buffers are given back before and after
@@ -45,30 +46,30 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// The plan of a run.
     pub fn new(trainer: &Trainer) -> MemoryPlan {
-        let texts = largest_batch(trainer);
+        let batch = largest_batch(trainer);
+        let texts = &batch.texts;
         let (network, engine) = (&trainer.network, &trainer.engine);
         let params = &network.model.params;
         let live = match trainer.exec {
-            Exec::Chunked(chunk) if chunk < texts.len() => largest_chunk(&texts, chunk),
+            Exec::Chunked(chunk) if chunk < texts.len() => largest_chunk(texts, chunk),
             _ => texts.clone(),
         };
         let table = params.value(network.model.architecture.token_table(params));
         let slack = |bytes: usize| (bytes as f64 * CLUSTER_SLACK) as usize;
         let bank = trainer.bank.as_ref().map_or(0, |b| b.matrix().data.len() * 4 + b.written_at().len() * 8);
-        let touched = distinct(&texts).min(table.shape().dim(0)) * table.shape().last();
+        let touched = distinct(texts).min(table.shape().dim(0)) * table.shape().last();
         let gradients = 4 * (params.count() - table.len() + touched);
         let added = trainer.config.train.accumulate > 1 || live.len() < texts.len();
         let activations = slack(network.encoder.activation_bytes(&live, network.recompute));
         let working = slack(network.encoder.working_bytes(&live));
         let embedding = network.encoder.inference_bytes(CHUNK_TOKENS.min(all_tokens(trainer)));
-        let scores = trainer.config.train.batch.min(trainer.train_rows.len()) * trainer.data.labels().len();
         let parts = vec![
             ("parameters", 4 * params.count()),
             ("gradients", gradients * if added { 2 } else { 1 }),
             ("AdamW", trainer.optimizer.bytes(params)),
             ("activations", activations),
             ("working buffers", working),
-            ("loss", 16 * scores.min(texts.len().pow(2))),
+            ("loss", slack(16 * batch.rows.len() * batch.labels.len())),
             ("embedding", embedding.saturating_sub(activations + working)),
             ("memory bank", 2 * bank),
             ("text numbers", trainer.text_ids.bytes()),
@@ -127,16 +128,16 @@ pub fn bytes(count: usize) -> String {
     if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
 }
 
-/// The texts of the largest of some random batches.
-fn largest_batch(trainer: &Trainer) -> Packed {
+/// The largest of some random batches.
+fn largest_batch(trainer: &Trainer) -> Batch {
     let (rows, size) = (&trainer.train_rows, trainer.config.train.batch.min(trainer.train_rows.len()));
     let trial = |i| {
         let stream = Stream::new(trainer.config.train.seed, u64::from_be_bytes(*b"t.plan  ")).at_step(i);
         let mut order = rows.clone();
         stream.shuffle(&mut order);
-        Batch::compose(&trainer.data, &trainer.text_ids, &*trainer.parts.miner, &order[..size], stream).texts
+        Batch::compose(trainer.source(), &order[..size], stream)
     };
-    (0..TRIALS).map(trial).max_by_key(|t| t.tokens.len()).unwrap_or_default()
+    (0..TRIALS).map(trial).max_by_key(|batch| batch.texts.tokens.len()).expect("there are trials")
 }
 
 /// Distinct tokens: the rows of the table that have a gradient.

@@ -11,6 +11,7 @@ use crate::trainer::Trainer;
 use data::metrics::Metric;
 use data::{DataSet, Split};
 use engine::container::Verify;
+use engine::profile::Way;
 use engine::{Engine, Kind, Result};
 use models::hf::Card;
 use serde_json::{Map, Value, json};
@@ -232,8 +233,9 @@ fn measure(trainer: &Trainer, metrics: &str, observer: &mut dyn Observer) -> Res
     let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
     // Buffers of a step and of an embedding are of different sizes: each gives back what it held.
     trainer.engine.trim();
-    let found =
-        evaluate::evaluate(&trainer.engine, &trainer.network, trainer.data(), queries, &options, observer)?;
+    let found = trainer.engine.span("validation", Way::Beside, || {
+        evaluate::evaluate(&trainer.engine, &trainer.network, trainer.data(), queries, &options, observer)
+    })?;
     trainer.engine.trim();
     Ok(found.metrics)
 }

@@ -13,6 +13,7 @@ use crate::observer::Observer;
 use crate::trainer::Trainer;
 use autograd::{Anomaly, Grad, Optimizer, ParamGrads, Tape, Var, clip};
 use data::Split;
+use engine::profile::Way;
 use engine::{Error, Kind, Result, Stream};
 
 /// What a step did.
@@ -37,7 +38,7 @@ pub struct StepReport {
 impl Trainer {
     /// The loss of some training queries and its gradient with respect to every parameter.
     fn gradient(&mut self, rows: &[u32], stream: Stream, record: Record) -> (Measured, ParamGrads) {
-        let batch = Batch::compose(&self.data, &self.text_ids, &*self.parts.miner, rows, stream);
+        let batch = self.engine.span("batch", Way::Beside, || Batch::compose(self.source(), rows, stream));
         self.walk(&batch, stream, record)
     }
 
@@ -97,7 +98,7 @@ impl Trainer {
 
     /// Runs the largest batch that can occur without an update, so that the pool holds all buffers that a step needs.
     pub fn warm_up(&mut self) {
-        let batch = Batch::largest(&self.data, &self.text_ids, &self.train_rows, self.config.train.batch);
+        let batch = Batch::largest(self.source(), &self.train_rows, self.config.train.batch);
         let bank = self.bank.take();
         // Small buffers meet in other sizes in every batch, and a small one may be lent a larger one that the next
         // request misses: one spare of each size from 64 bytes to 64 KiB evens that out.

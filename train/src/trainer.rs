@@ -1,6 +1,6 @@
 //! The trainer: all that a step reads and writes, and how it is made, saved and taken up again.
 
-use crate::batch::TextIds;
+use crate::batch::{Source, TextIds};
 use crate::checkpoint::{Checkpoint, Progress};
 use crate::config::Config;
 use crate::embed::embed;
@@ -12,6 +12,7 @@ use crate::step::StepReport;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
 use data::{DataSet, Holdout, Split};
+use engine::profile::Way;
 use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
 use samplers::Snapshot;
 use samplers::bank::Bank;
@@ -125,6 +126,11 @@ impl Trainer {
     pub fn total_steps(&self) -> u64 {
         total_steps(&self.config, self.steps_per_epoch())
     }
+    /// Where the batches are composed from.
+    pub(crate) fn source(&self) -> Source<'_> {
+        let positives = self.config.train.positives as usize;
+        Source { data: &self.data, ids: &self.text_ids, miner: &*self.parts.miner, positives }
+    }
     /// The randomness of one batch: `micro` counts the batches of an accumulated step.
     pub(crate) fn stream(&self, micro: usize) -> Stream {
         let batch = self.progress.step * u64::from(self.config.train.accumulate) + micro as u64;
@@ -142,7 +148,7 @@ impl Trainer {
     pub(crate) fn next_batches(&mut self, observer: &mut dyn Observer) -> Result<Vec<Vec<u32>>> {
         let epoch = self.progress.epoch;
         if self.plan.as_ref().is_none_or(|(planned, _)| *planned != epoch) {
-            self.refresh(observer)?;
+            self.engine.clone().span("clusters", Way::Beside, || self.refresh(observer))?;
             let stream = Stream::new(self.config.train.seed, 0);
             self.plan = Some((epoch, self.parts.composer.plan(epoch, stream)));
         }
@@ -157,7 +163,8 @@ impl Trainer {
     /// As [`Trainer::step`], and [`engine::Kind::Interrupted`] if the observer wants to stop while texts are embedded.
     pub fn next_step(&mut self, observer: &mut dyn Observer) -> Result<StepReport> {
         let batches = self.next_batches(observer)?;
-        self.step(&batches)
+        let engine = self.engine.clone();
+        engine.span("step", Way::Beside, || self.step(&batches))
     }
     /// Counts an update from so many batches.
     pub(crate) fn advance(&mut self, batches: usize) {

@@ -10,8 +10,10 @@
 
 use super::saved::{Saved, counters, zeros_like};
 use super::{Optimizer, for_each_given, trainable_bytes};
-use crate::param::{ParamGrads, Params};
+use crate::param::{ParamGrads, ParamId, Params};
 use engine::kernels::adamw::{AdamStep, adamw};
+use engine::kernels::given::Given;
+use engine::profile::Way;
 use engine::{Engine, Result, Tensor};
 
 const STEPS: &str = "adamw.steps";
@@ -65,7 +67,7 @@ impl Optimizer for AdamW {
     fn step(&mut self, engine: &Engine, params: &mut Params, grads: &ParamGrads, rate: f32) {
         self.state.resize_with(params.len(), || None);
         let AdamWOptions { betas, eps, weight_decay, decay_all } = self.options;
-        for_each_given(params, grads, |params, id, grad| {
+        let update = |params: &mut Params, id: ParamId, grad: Given<'_>| {
             let decay = if decay_all || params.decays(id) { weight_decay } else { 0.0 };
             let value = params.value_mut(id);
             let fresh = || Moments { m: zeros_like(value), v: zeros_like(value), steps: 0 };
@@ -73,7 +75,8 @@ impl Optimizer for AdamW {
             moments.steps += 1;
             let step = AdamStep::new(betas, eps, decay, f64::from(rate), moments.steps);
             adamw(engine, value, (&mut moments.m, &mut moments.v), grad, &step);
-        });
+        };
+        engine.span("AdamW", Way::Beside, || for_each_given(params, grads, update));
     }
     /// `adamw.steps` (a counter for each parameter, 0 where it has no state), `adamw.m.<parameter>` and
     /// `adamw.v.<parameter>`.

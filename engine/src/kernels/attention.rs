@@ -36,6 +36,7 @@ pub struct Layout<'a> {
 /// If the tensors differ in shape or type, or `starts` does not run from 0 to T.
 #[track_caller]
 pub fn attention(engine: &Engine, qkv: [&Tensor; 3], layout: Layout<'_>) -> Tensor {
+    engine.work(4 * layout.pairs() * qkv[0].shape().last() as u64, 0);
     for_real!(qkv[0], forward(engine, qkv, layout))
 }
 
@@ -45,6 +46,7 @@ pub fn attention(engine: &Engine, qkv: [&Tensor; 3], layout: Layout<'_>) -> Tens
 /// As [`attention`].
 #[track_caller]
 pub fn gradients(engine: &Engine, qkv: [&Tensor; 3], g: &Tensor, layout: Layout<'_>) -> [Tensor; 3] {
+    engine.work(10 * layout.pairs() * g.shape().last() as u64, 0);
     for_real!(g, backward(engine, qkv, g, layout))
 }
 
@@ -130,6 +132,10 @@ struct Head<'a> {
 }
 
 impl Layout<'_> {
+    /// Σ n² over the texts: pairs of a query and a key in one head.
+    fn pairs(&self) -> u64 {
+        self.starts.windows(2).map(|w| u64::from(w[1] - w[0]).pow(2)).sum()
+    }
     /// Runs `f(head, rows of the text in each output, scratch)` for every head of every text, texts in parallel.
     fn each_head<T: Real, const N: usize, const S: usize>(
         &self,

@@ -215,6 +215,7 @@ pub fn linear(engine: &Engine, x: &Tensor, w: &Weight, b: Option<&Tensor>) -> Te
     assert_eq!(x.shape().last(), w.width, "linear: x {:?} times {w:?}", x.shape());
     let bias = b.map(Tensor::data::<f32>);
     assert!(bias.is_none_or(|b| b.len() == out), "linear: a bias of another length than {out}");
+    engine.work(2 * (rows * out * w.width) as u64, 0);
     let rounded = w.round(engine, x.data());
     let mut y = engine.buffer::<f32>(rows * out);
     engine.chunks(

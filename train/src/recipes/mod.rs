@@ -109,7 +109,12 @@ impl Parts {
             keep: edits.keep.iter().map(|&k| k > 0.0).collect(),
             weight: matrix(edits.weight),
             shift: matrix(edits.shift),
-            row_weight: edits.row_weight,
+            row_weight: match (edits.row_weight, &batch.row_weight) {
+                (Some(of_strategy), Some(of_pairs)) => {
+                    Some(of_strategy.iter().zip(of_pairs).map(|(a, b)| a * b).collect())
+                }
+                (one, other) => one.or_else(|| other.clone()),
+            },
         }
     }
 }
