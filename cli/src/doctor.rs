@@ -6,7 +6,7 @@ use crate::memory;
 use crate::render::table;
 use engine::container::{Container, Verify, Writer};
 use engine::random::philox;
-use engine::{Engine, Error, Kind, Mat, Result, Stream, gemm};
+use engine::{Engine, Error, Kind, Mat, Precision, Result, Stream, Weight, gemm};
 use serde_json::{Value, json};
 use std::path::Path;
 use train::plan::bytes;
@@ -14,7 +14,14 @@ use train::plan::bytes;
 /// Examines.
 pub(crate) fn run(context: &Context) -> Done {
     let engine = context.engine();
-    let tests = [("gemm", check_gemm(&engine)), ("random", check_random()), ("files", check_files())];
+    let tests = [
+        ("gemm", check_gemm(&engine)),
+        ("int8", check_rounded(&engine, Precision::Int8)),
+        ("bf16", check_rounded(&engine, Precision::Bf16)),
+        ("random", check_random()),
+        ("files", check_files()),
+    ];
+    let has = |precision: Precision| engine.support().has(precision);
     let (total, available) = memory::machine().unzip();
     let here = std::env::current_dir().unwrap_or_default();
     let free = free_space(&here);
@@ -28,6 +35,8 @@ pub(crate) fn run(context: &Context) -> Done {
             "kernels": engine.kernel_class().name(),
             "cpu": cpu_name(),
             "cpu_features": cpu_features(),
+            "int8_in_hardware": has(Precision::Int8),
+            "bf16_in_hardware": has(Precision::Bf16),
             "threads": context.threads,
             "memory_bytes": total,
             "memory_available_bytes": available,
@@ -42,6 +51,14 @@ pub(crate) fn run(context: &Context) -> Done {
         text += &line("processor", cpu_name().unwrap_or_else(|| "unknown".to_owned()));
         text += &line("features", cpu_features().join(" "));
         text += &line("kernels", engine.kernel_class().name().to_owned());
+        for precision in Precision::ALL {
+            let how = if has(precision) {
+                "by instructions of the processor"
+            } else {
+                "by plain code, slower than f32"
+            };
+            text += &line(precision.name(), how.to_owned());
+        }
         text += &line("threads", context.threads.to_string());
         text += &line("memory", format!("{}, {} to be had", size(total), size(available)));
         text += &line("disk", format!("{} free here", size(free)));
@@ -78,6 +95,24 @@ fn check_gemm(engine: &Engine) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The products in fewer bits against plain code, which must give the same bits.
+fn check_rounded(engine: &Engine, precision: Precision) -> Result<()> {
+    let (m, k, n) = (11, 70, 50);
+    let stream = Stream::new(1, 3);
+    let numbers: Vec<f32> = (0..(m + n) * k).map(|i| (2.0 * stream.uniform(i as u64) - 1.0) as f32).collect();
+    let (x, w) = numbers.split_at(m * k);
+    let product = |engine: &Engine| -> Vec<f32> {
+        let weight = Weight::new(engine, precision, w, k);
+        let (rounded, mut y) = (weight.round(engine, x), vec![]);
+        weight.each(&rounded, 0..m, 0..weight.panels(), |_, _, values| y.extend_from_slice(values));
+        y
+    };
+    match product(engine) == product(&Engine::unsupported(1)) {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Numeric, "the processor's instructions and plain code differ")),
+    }
 }
 
 /// A known answer of Random123 (kat_vectors, philox4x32 with ten rounds, all bits set).
@@ -149,6 +184,9 @@ mod tests {
     #[test]
     fn this_machine_is_sound() {
         check_gemm(&Engine::new(2)).unwrap();
+        for precision in Precision::ALL {
+            check_rounded(&Engine::new(2), precision).unwrap();
+        }
         check_random().unwrap();
         check_files().unwrap();
         assert!(free_space(Path::new("/")).is_none_or(|n| n > 0));

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::early::Done;
 use crate::misses;
 use crate::observer::Terminal;
+use crate::precision::{IndexPrecision, Precision};
 use crate::render::{metrics, percent, rounded, table};
 use crate::vocabulary;
 use clap::ValueEnum;
@@ -46,6 +47,12 @@ pub(crate) struct Args {
     /// Also measure this model or run on the same queries, and say whether the difference is more than luck
     #[arg(long, value_name = "MODEL|RUN")]
     against: Option<PathBuf>,
+    /// The numbers that the encoder's linear layers multiply
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    precision: Precision,
+    /// The numbers by which labels are searched
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    index_precision: IndexPrecision,
     /// Exit with 7 unless this is reached, for example P@1=0.60
     #[arg(long, value_name = "METRIC=VALUE", value_parser = threshold)]
     require: Vec<(String, f64)>,
@@ -97,12 +104,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         Labels::Seen => LabelSet::Seen,
         Labels::Unseen => LabelSet::Unseen,
     };
-    let (knn, propensity) = (args.knn, args.propensity);
+    let (knn, propensity, search) = (args.knn, args.propensity, args.index_precision.search());
     let options =
-        Options { metrics: wanted, knn, held_out: vec![], labels, propensity, depth: misses::SHOWN };
-    let found = measure(&args.model, &data, split, &options, context)?;
+        Options { metrics: wanted, knn, held_out: vec![], labels, propensity, depth: misses::SHOWN, search };
+    let measure = |path: &Path| measure(path, args.precision, &data, split, &options, context);
+    let found = measure(&args.model)?;
     let other = match &args.against {
-        Some(path) => Some(Against::new(path, &found, &measure(path, &data, split, &options, context)?)),
+        Some(path) => Some(Against::new(path, &found, &measure(path)?)),
         None => None,
     };
     if context.json {
@@ -119,18 +127,20 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
 /// Measures one model or run.
 fn measure(
     path: &Path,
+    precision: Precision,
     data: &DataSet,
     split: Split,
     options: &Options,
     context: &Context,
 ) -> Result<Evaluation> {
-    let network = load::network(path)?;
+    let engine = context.engine();
+    let network = load::network_at(path, &engine, precision.reduced(context, &engine))?;
     vocabulary::demand_same(&network, path, data)?;
     let held_out = if options.knn > 0 { load::held_out(path, data)? } else { vec![] };
     let options = Options { held_out, ..options.clone() };
     let mut observer = Terminal::new(context);
     let queries = Queries { split, rows: None };
-    let found = evaluate(&context.engine(), &network, data, queries, &options, &mut observer)?;
+    let found = evaluate(&engine, &network, data, queries, &options, &mut observer)?;
     observer.finish();
     if options.knn > 0 {
         let (power, weight) = (found.voting.power, found.voting.weight);

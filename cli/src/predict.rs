@@ -4,6 +4,7 @@
 use crate::context::Context;
 use crate::early::{Done, Early};
 use crate::observer::Terminal;
+use crate::precision::{IndexPrecision, Precision};
 use crate::quantity::span;
 use crate::render::{note, rounded};
 use crate::vocabulary;
@@ -37,6 +38,12 @@ pub(crate) struct Args {
     /// Let the N nearest training titles vote
     #[arg(long, value_name = "N", default_value_t = 0)]
     knn: usize,
+    /// The numbers that the encoder's linear layers multiply
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    precision: Precision,
+    /// The numbers by which labels are searched
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    index_precision: IndexPrecision,
     /// Check every byte of the data set first
     #[arg(long)]
     verify: bool,
@@ -87,7 +94,9 @@ fn open(args: &Args, engine: &Engine, context: &Context) -> Result<Predictor> {
         DataSet::open(data, Verify::Full)?;
     }
     let mut observer = Terminal::new(context);
-    let predictor = Predictor::open(engine, &args.model, args.data.as_deref(), args.knn, &mut observer)?;
+    let bits = (args.precision.reduced(context, engine), args.index_precision.search());
+    let predictor =
+        Predictor::open_at(engine, &args.model, args.data.as_deref(), args.knn, bits, &mut observer)?;
     if args.verify {
         DataSet::open(predictor.data().path(), Verify::Full)?;
     }

@@ -6,6 +6,7 @@
 
 use crate::pool::{Buf, Pool, PoolStats};
 use crate::profile::{Clock, Profile, Way};
+use crate::quantised::Support;
 use crate::real::Element;
 use rayon::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -83,6 +84,7 @@ struct Inner {
     team: rayon::ThreadPool,
     pool: Arc<Pool>,
     class: KernelClass,
+    support: Support,
     profile: Option<Profile>,
 }
 
@@ -112,13 +114,21 @@ impl Engine {
         assert!(class <= KernelClass::detect(), "this processor lacks {}", class.name());
         Engine::build(threads, true, class, None)
     }
+    /// An engine that computes products in fewer bits by plain code, whatever the processor has: the specification of
+    /// the instructions, for tests.
+    pub fn unsupported(threads: usize) -> Engine {
+        let mut engine = Engine::new(threads);
+        Arc::get_mut(&mut engine.0).expect("a new engine has no clones").support = Support::NONE;
+        engine
+    }
     fn build(threads: usize, poison: bool, class: KernelClass, profile: Option<Profile>) -> Engine {
         let team = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .thread_name(|i| format!("lode-{i}"))
             .build()
             .expect("the system grants threads");
-        Engine(Arc::new(Inner { team, pool: Arc::new(Pool::new(poison)), class, profile }))
+        let pool = Arc::new(Pool::new(poison));
+        Engine(Arc::new(Inner { team, pool, class, support: Support::detect(), profile }))
     }
     /// The number of workers.
     pub fn threads(&self) -> usize {
@@ -127,6 +137,10 @@ impl Engine {
     /// Which vector instructions the kernels use.
     pub fn kernel_class(&self) -> KernelClass {
         self.0.class
+    }
+    /// Which products in fewer bits the processor has instructions for.
+    pub fn support(&self) -> Support {
+        self.0.support
     }
     /// Where the time went, if this engine was asked to look.
     pub fn profile(&self) -> Option<&Profile> {

@@ -5,6 +5,7 @@
 //! ([`Tensor::data_mut`]), which the order of a training step guarantees for parameters.
 
 use crate::pool::Buf;
+use crate::quantised::{Precision, Weight};
 use crate::real::{Element, Real};
 use crate::shape::Shape;
 use ndarray::{Array, ArrayViewD, Dimension, IxDyn};
@@ -21,6 +22,8 @@ pub enum DType {
     F64,
     /// 32-bit unsigned integer: ids and positions.
     U32,
+    /// A matrix in fewer bits, which only a linear layer reads.
+    Rounded(Precision),
 }
 
 /// Numbers in the memory of the CPU.
@@ -38,6 +41,8 @@ pub enum CpuBuf {
 pub enum Storage {
     /// On the CPU.
     Cpu(CpuBuf),
+    /// On the CPU, in fewer bits: the weight of a linear layer, for inference.
+    Rounded(Weight),
 }
 
 /// An array of numbers with a shape. Cheap to clone.
@@ -66,6 +71,18 @@ impl Tensor {
     #[track_caller]
     pub fn from_vec<T: Element>(shape: impl Into<Shape>, values: Vec<T>) -> Tensor {
         Tensor::from_buf(shape, Buf::from(values))
+    }
+    /// A tensor `[rows, width]` over a matrix in fewer bits. It is read by a linear layer and by [`Tensor::to_f64`].
+    pub fn from_weight(weight: Weight) -> Tensor {
+        let shape = Shape::from([weight.rows(), weight.width()]);
+        Tensor { storage: Arc::new(Storage::Rounded(weight)), shape, offset: 0 }
+    }
+    /// The matrix in fewer bits, if it is one.
+    pub fn weight(&self) -> Option<&Weight> {
+        match &*self.storage {
+            Storage::Rounded(weight) => Some(weight),
+            Storage::Cpu(_) => None,
+        }
     }
     /// A scalar.
     pub fn scalar<T: Element>(value: T) -> Tensor {
@@ -98,11 +115,11 @@ impl Tensor {
     }
     /// What the elements take, in bytes.
     pub fn bytes(&self) -> usize {
-        let each = match self.dtype() {
-            DType::F32 | DType::U32 => 4,
-            DType::F64 => 8,
-        };
-        each * self.len()
+        match self.dtype() {
+            DType::F32 | DType::U32 => 4 * self.len(),
+            DType::F64 => 8 * self.len(),
+            DType::Rounded(_) => self.weight().map_or(0, Weight::bytes),
+        }
     }
     /// The type of the elements.
     pub fn dtype(&self) -> DType {
@@ -110,6 +127,7 @@ impl Tensor {
             Storage::Cpu(CpuBuf::F32(_)) => DType::F32,
             Storage::Cpu(CpuBuf::F64(_)) => DType::F64,
             Storage::Cpu(CpuBuf::U32(_)) => DType::U32,
+            Storage::Rounded(weight) => DType::Rounded(weight.precision()),
         }
     }
     /// Where the numbers lie.
@@ -122,8 +140,11 @@ impl Tensor {
     /// If the elements are of another type.
     #[track_caller]
     pub fn data<T: Element>(&self) -> &[T] {
-        let Storage::Cpu(store) = &*self.storage;
-        match T::buf(store) {
+        let buf = match &*self.storage {
+            Storage::Cpu(store) => T::buf(store),
+            Storage::Rounded(_) => None,
+        };
+        match buf {
             Some(buf) => &buf[self.offset..self.offset + self.len()],
             None => panic!("a tensor of {:?} was read as {:?}", self.dtype(), T::DTYPE),
         }
@@ -135,10 +156,14 @@ impl Tensor {
     #[track_caller]
     pub fn data_mut<T: Element>(&mut self) -> &mut [T] {
         let (range, dtype) = (self.offset..self.offset + self.len(), self.dtype());
-        let Some(Storage::Cpu(store)) = Arc::get_mut(&mut self.storage) else {
-            panic!("a tensor cannot be written while its storage is shared: drop the tape's clones first")
+        let buf = match Arc::get_mut(&mut self.storage) {
+            Some(Storage::Cpu(store)) => T::buf_mut(store),
+            Some(Storage::Rounded(_)) => None,
+            None => {
+                panic!("a tensor cannot be written while its storage is shared: drop the tape's clones first")
+            }
         };
-        match T::buf_mut(store) {
+        match buf {
             Some(buf) => &mut buf[range],
             None => panic!("a tensor of {dtype:?} was written as {:?}", T::DTYPE),
         }
@@ -164,6 +189,7 @@ impl Tensor {
     #[track_caller]
     pub fn rows(&self, range: Range<usize>) -> Tensor {
         let n = self.shape.dim(0);
+        assert!(self.weight().is_none(), "rows of a matrix in fewer bits");
         assert!(range.start <= range.end && range.end <= n, "rows {range:?} of a tensor {:?}", self.shape);
         let mut dims = self.shape.dims().to_vec();
         dims[0] = range.len();
@@ -198,6 +224,10 @@ impl Tensor {
             DType::F32 => self.data::<f32>().iter().map(|&x| f64::from(x)).collect(),
             DType::F64 => self.data::<f64>().to_vec(),
             DType::U32 => self.data::<u32>().iter().map(|&x| f64::from(x)).collect(),
+            DType::Rounded(_) => {
+                let values = self.weight().map(Weight::values).unwrap_or_default();
+                values.into_iter().map(f64::from).collect()
+            }
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::architecture::Architecture;
 use crate::encoder::Encoder;
-use autograd::Params;
+use crate::layout::Role;
+use autograd::{ParamId, Params};
+use engine::{Engine, Precision, Tensor, Weight};
 
 /// An encoder's facts and numbers.
 #[derive(Clone)]
@@ -29,6 +31,26 @@ impl Model {
     #[track_caller]
     pub fn encoder(&self) -> Box<dyn Encoder> {
         self.architecture.encoder(&self.params)
+    }
+    /// The same model for inference with the matrices of its linear layers rounded; tables, norms and biases are
+    /// shared with this one. Attention, norms and activations compute in f32 as before. Nothing of it is trained.
+    #[must_use]
+    pub fn rounded(&self, engine: &Engine, precision: Precision) -> Model {
+        let mut model = self.clone();
+        for id in model.params.ids() {
+            model.params.set_trainable(id, false);
+        }
+        for id in self.matrices() {
+            let (values, shape) = (self.params.value(id).data(), self.params.value(id).shape());
+            let weight = Weight::new(engine, precision, values, shape.last());
+            model.params.set(id, Tensor::from_weight(weight));
+        }
+        model
+    }
+    /// The matrices of linear layers; a model without any has nothing that can be rounded.
+    pub fn matrices(&self) -> impl Iterator<Item = ParamId> {
+        let layout = self.architecture.layout().into_iter().filter(|entry| entry.role == Role::Weight);
+        layout.filter_map(|entry| self.params.find(&entry.name))
     }
 }
 

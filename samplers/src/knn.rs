@@ -9,10 +9,9 @@
 
 use engine::Engine;
 
-use crate::matrix::dot;
 use crate::ranking::{best, keep_largest, unpack_best};
-use crate::search::{Hits, Limits, NO_HIT, search};
-use crate::{Csr, Matrix};
+use crate::search::{Hits, Limits, NO_HIT};
+use crate::{Csr, Items, Matrix};
 
 /// How training titles vote.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,7 +41,7 @@ impl Voting {
 #[derive(Clone, Copy, Debug)]
 pub struct Titles<'a> {
     /// Unit embeddings, `[N, d]`.
-    pub embeddings: Matrix<'a>,
+    pub embeddings: Items<'a>,
     /// Row `t`: the labels of title `t`.
     pub labels: Csr<'a>,
     /// Row `q`: titles that must not vote for query `q` of a search, itself among them when it is a training
@@ -89,7 +88,7 @@ pub fn fuse(
     words.into_iter().map(unpack_best).collect()
 }
 
-/// [`search`] over the labels, with the votes of the nearest titles added. `limits` are about labels.
+/// A search of the labels, with the votes of the nearest titles added. `limits` are about labels.
 ///
 /// # Panics
 /// If the widths differ.
@@ -97,22 +96,24 @@ pub fn fuse(
 pub fn search_with_votes(
     engine: &Engine,
     queries: Matrix<'_>,
-    labels: Matrix<'_>,
+    labels: Items<'_>,
     titles: Titles<'_>,
     voting: Voting,
     k: usize,
     limits: Limits<'_>,
 ) -> Hits {
-    let hits = search(engine, queries, labels, k, limits);
+    let hits = labels.search(engine, queries, k, limits);
     let own = Limits { exclude: titles.exclude, only: titles.only };
-    let near = search(engine, queries, titles.embeddings, voting.nearest, own);
+    let near = titles.embeddings.search(engine, queries, voting.nearest, own);
     let rows = engine.map(queries.rows(), |q| {
         let excluded = |label: u32| limits.exclude.is_some_and(|e| e.row(q).contains(&label));
         let searched = |label: u32| limits.only.is_none_or(|only| only.binary_search(&label).is_ok());
         let (ids, cosines) = near.row(q);
         let mut votes = votes(ids, cosines, titles.labels, voting.power);
         votes.retain(|&(label, _)| searched(label) && !excluded(label));
-        let score = |label: u32| dot(queries.row(q), labels.row(label as usize));
+        let voted: Vec<u32> = votes.iter().map(|&(label, _)| label).collect();
+        let scores = labels.scores(engine, queries.row(q), &voted);
+        let score = |label: u32| voted.binary_search(&label).map_or(f32::NEG_INFINITY, |i| scores[i]);
         let mut row = fuse(hits.row(q), &votes, voting.weight, score, k);
         row.resize(k, (NO_HIT, f32::NEG_INFINITY));
         row
@@ -148,9 +149,10 @@ mod tests {
         let (unit, labels) = ([1.0f32, 0.0], [0.0f32, 1.0, 0.0, 1.0]);
         let csr = Csr { starts: &[0, 1], items: &[1] };
         let first = |exclude| {
-            let titles = Titles { embeddings: Matrix::new(&unit, 2), labels: csr, exclude, only: None };
+            let titles =
+                Titles { embeddings: Matrix::new(&unit, 2).into(), labels: csr, exclude, only: None };
             let (q, z) = (Matrix::new(&unit, 2), Matrix::new(&labels, 2));
-            search_with_votes(&Engine::new(1), q, z, titles, Voting::EMBEDDINGS, 1, Limits::default())
+            search_with_votes(&Engine::new(1), q, z.into(), titles, Voting::EMBEDDINGS, 1, Limits::default())
                 .row(0)
                 .0[0]
         };
@@ -192,8 +194,8 @@ mod tests {
         let forbidden: Vec<u32> = (0..6).map(|i| ranked(&fused(i))[0]).collect();
         let exclude = Csr { starts: &[0, 1, 2, 3, 4, 5, 6], items: &forbidden };
         let limits = Limits { exclude: Some(exclude), only: Some(&only) };
-        let titles = Titles { embeddings: t, labels: csr, exclude: None, only: None };
-        let got = search_with_votes(&Engine::new(2), q, z, titles, voting, 8, limits);
+        let titles = Titles { embeddings: t.into(), labels: csr, exclude: None, only: None };
+        let got = search_with_votes(&Engine::new(2), q, z.into(), titles, voting, 8, limits);
         for i in 0..6 {
             let f = fused(i);
             let (labels, scores) = got.row(i);

@@ -24,7 +24,7 @@
 //!
 //! A part that wants embeddings says so ([`Need`]) and is told ([`Snapshot`]); the trainer decides whether
 //! they come from the [`bank`] or from a new pass. For evaluation: [`search`](mod@search) (exact top k),
-//! [`knn`] (votes of training titles), [`tfidf`] (baselines that need no training).
+//! [`int8`] (the same over bytes), [`knn`] (votes of training titles), [`tfidf`] (baselines that need no training).
 //!
 //! Read in this order: [`composer`], [`composer::split`], [`composer::tree`], [`composer::cluster`],
 //! [`miner`], [`mask`], [`shaper`].
@@ -78,6 +78,8 @@
 
 pub mod bank;
 pub mod composer;
+pub mod int8;
+pub mod items;
 pub mod knn;
 pub mod mask;
 pub mod matrix;
@@ -93,6 +95,8 @@ pub use bank::Bank;
 pub use composer::cluster::Cluster;
 pub use composer::shuffled::Shuffled;
 pub use composer::{Composer, Cut, Last, Plan};
+pub use int8::{Int8Rows, search_int8};
+pub use items::Items;
 pub use matrix::{Csr, Matrix};
 pub use miner::in_batch::InBatch;
 pub use miner::{Candidates, Miner};

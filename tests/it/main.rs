@@ -9,6 +9,7 @@ mod bad_models;
 mod export;
 mod memory;
 mod pipeline;
+mod precision;
 mod products;
 mod run;
 mod signals;

@@ -1,7 +1,7 @@
 //! Measures a model on the queries of a data set.
 
 use crate::embed::embed;
-use crate::index::{Index, Ranking};
+use crate::index::{Index, Ranking, Search};
 use crate::network::Network;
 use crate::observer::{Event, Observer};
 use crate::voting;
@@ -42,6 +42,8 @@ pub struct Options {
     pub propensity: (f64, f64),
     /// Labels that are kept of each ranking, where the metrics want fewer.
     pub depth: usize,
+    /// In how many bits labels and titles are searched.
+    pub search: Search,
 }
 
 impl Default for Options {
@@ -54,6 +56,7 @@ impl Default for Options {
             labels: LabelSet::All,
             propensity: (0.55, 1.5),
             depth: 5,
+            search: Search::F32,
         }
     }
 }
@@ -108,7 +111,8 @@ pub fn evaluate(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
-    let index = Index::build(engine, network, data, options.knn > 0, observer)?;
+    let index =
+        Index::build(engine, network, data, options.knn > 0, observer)?.rounded(engine, options.search);
     evaluate_with(engine, network, &index, data, queries, options, observer)
 }
 
@@ -151,7 +155,7 @@ pub fn evaluate_with(
                 continue;
             }
             sums.add(&labels, &relevant);
-            let confusion = confusion(index, x, &labels, &relevant);
+            let confusion = confusion(engine, index, x, &labels, &relevant);
             rankings.push(Ranked { query, labels, confusion });
         }
     }
@@ -270,12 +274,11 @@ impl Sums {
     }
 }
 
-fn confusion(index: &Index, query: &[f32], labels: &[(u32, f32)], relevant: &[u32]) -> f32 {
-    let cosine =
-        |label: u32| query.iter().zip(index.labels().row(label as usize)).map(|(a, b)| a * b).sum::<f32>();
-    let best = |mut labels: Box<dyn Iterator<Item = u32> + '_>| {
-        labels.by_ref().map(cosine).fold(f32::NEG_INFINITY, f32::max)
+fn confusion(engine: &Engine, index: &Index, query: &[f32], labels: &[(u32, f32)], relevant: &[u32]) -> f32 {
+    let wrong: Vec<u32> = labels.iter().map(|&(l, _)| l).filter(|l| !relevant.contains(l)).collect();
+    let best = |labels: &[u32]| {
+        let cosines = index.labels().scores(engine, query, labels);
+        cosines.into_iter().fold(f32::NEG_INFINITY, f32::max)
     };
-    let wrong = best(Box::new(labels.iter().map(|&(l, _)| l).filter(|l| !relevant.contains(l))));
-    wrong - best(Box::new(relevant.iter().copied()))
+    best(&wrong) - best(relevant)
 }

@@ -14,8 +14,8 @@ use data::{DataSet, Split};
 use engine::container::{Container, Verify, View, Writer};
 use engine::{Engine, Packed, Result};
 use samplers::knn::{Titles, Voting, search_with_votes};
-use samplers::search::{Limits, search};
-use samplers::{Csr, Matrix};
+use samplers::search::Limits;
+use samplers::{Csr, Int8Rows, Items, Matrix};
 use std::path::Path;
 
 const KIND: &str = "index";
@@ -27,17 +27,50 @@ pub struct Index {
     width: usize,
 }
 
-/// On the heap, or mapped.
+/// In how many bits an index is kept and searched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Search {
+    /// f32.
+    #[default]
+    F32,
+    /// Bytes alone: a quarter of the memory.
+    Int8,
+    /// Bytes, then the best again by f32, whose rows stay.
+    Rescored,
+}
+
+/// f32 on the heap or mapped; or bytes, with or without them.
 enum Rows {
     Heap(Vec<f32>),
     Mapped(View<f32>),
+    Int8(Int8Rows),
+    Rescored(Int8Rows, Box<Rows>),
 }
 
 impl Rows {
+    /// # Panics
+    /// If there are only bytes.
     fn matrix(&self, width: usize) -> Matrix<'_> {
         match self {
             Rows::Heap(values) => Matrix::new(values, width),
             Rows::Mapped(view) => Matrix::new(view, width),
+            Rows::Rescored(_, rows) => rows.matrix(width),
+            Rows::Int8(_) => unreachable!("an index is written before its rows are rounded"),
+        }
+    }
+    fn items(&self, width: usize) -> Items<'_> {
+        match self {
+            Rows::Int8(bytes) => Items::Int8(bytes),
+            Rows::Rescored(bytes, rows) => Items::Rescored(bytes, rows.matrix(width)),
+            rows => Items::F32(rows.matrix(width)),
+        }
+    }
+    fn rounded(self, engine: &Engine, width: usize, search: Search) -> Rows {
+        let bytes = || Int8Rows::new(engine, self.matrix(width));
+        match search {
+            Search::F32 => self,
+            Search::Int8 => Rows::Int8(bytes()),
+            Search::Rescored => Rows::Rescored(bytes(), Box::new(self)),
         }
     }
 }
@@ -127,16 +160,25 @@ impl Index {
         }
         writer.commit()
     }
+    /// The same index, kept and searched in fewer bits.
+    ///
+    /// # Panics
+    /// If it is rounded already.
+    #[must_use]
+    pub fn rounded(self, engine: &Engine, search: Search) -> Index {
+        let rows = |rows: Rows| rows.rounded(engine, self.width, search);
+        Index { labels: rows(self.labels), titles: self.titles.map(rows), width: self.width }
+    }
     /// The embedding of each label, `[L, width]`.
-    pub fn labels(&self) -> Matrix<'_> {
-        self.labels.matrix(self.width)
+    pub fn labels(&self) -> Items<'_> {
+        self.labels.items(self.width)
     }
     /// The embedding of each training title, `[N, width]`.
     ///
     /// # Panics
     /// If the index was built without them.
-    pub fn titles(&self) -> Matrix<'_> {
-        self.titles.as_ref().expect("the index was built with titles").matrix(self.width)
+    pub fn titles(&self) -> Items<'_> {
+        self.titles.as_ref().expect("the index was built with titles").items(self.width)
     }
     /// The best labels of each query, best first, ties by label id.
     ///
@@ -151,11 +193,11 @@ impl Index {
     ) -> Vec<Vec<(u32, f32)>> {
         let limits = Limits { exclude: ranking.exclude, only: ranking.only };
         let hits = match (ranking.knn, &self.titles) {
-            (0, _) => search(engine, queries, self.labels(), ranking.k, limits),
+            (0, _) => self.labels().search(engine, queries, ranking.k, limits),
             (_, None) => panic!("titles are to vote, but the index was built without them"),
             (nearest, Some(titles)) => {
                 let titles = Titles {
-                    embeddings: titles.matrix(self.width),
+                    embeddings: titles.items(self.width),
                     labels: csr(data.positive_rows(Split::Train)),
                     exclude: ranking.exclude_titles,
                     only: None,

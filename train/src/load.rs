@@ -7,7 +7,7 @@ use crate::run_dir::RunDir;
 use crate::trainer::restore_params;
 use data::metrics::Metric;
 use data::{DataSet, Verify};
-use engine::{Error, Result};
+use engine::{Engine, Error, Precision, Result};
 use models::hf::{self, Card, Export};
 use models::{Architecture, Model, bag, bert, init_from_bag};
 use std::path::{Path, PathBuf};
@@ -103,6 +103,18 @@ pub fn network(path: &Path) -> Result<Network> {
         restore_params(&mut import.model, newest.params)?;
     }
     Ok(Network::of_import(import))
+}
+
+/// [`network`] for inference in fewer bits; in f32 where none are named.
+///
+/// # Errors
+/// As [`network`], or if the model has no matrix to round.
+pub fn network_at(path: &Path, engine: &Engine, precision: Option<Precision>) -> Result<Network> {
+    let network = network(path)?;
+    match precision {
+        Some(precision) => network.rounded(engine, precision).map_err(|e| e.at(path)),
+        None => Ok(network),
+    }
 }
 
 /// A run's directory and its settings.

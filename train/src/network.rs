@@ -3,7 +3,7 @@
 use autograd::{Tape, Var};
 use data::Tokenizer;
 use engine::container::checksum;
-use engine::{Error, Packed, Result, Stream};
+use engine::{DType, Engine, Error, Packed, Precision, Result, Stream};
 use models::hf::Import;
 use models::{Architecture, Encoder, Model, Scope};
 use std::path::PathBuf;
@@ -29,6 +29,18 @@ impl Network {
     /// The network of a model directory.
     pub fn of_import(import: Import) -> Network {
         Network { tokenizer_folder: Some(import.tokenizer_folder), ..Network::new(import.model) }
+    }
+    /// The same network for inference, with the matrices of its linear layers rounded.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn rounded(self, engine: &Engine, precision: Precision) -> Result<Network> {
+        if self.model.matrices().next().is_none() {
+            let message = format!("this model has no matrix product to compute in {}", precision.name());
+            return Err(Error::input(message).help("a bag is sums of rows: leave --precision away"));
+        }
+        let model = self.model.rounded(engine, precision);
+        Ok(Network { tokenizer_folder: self.tokenizer_folder, ..Network::new(model) })
     }
     /// The model's own tokenizer.
     ///
@@ -66,8 +78,11 @@ impl Network {
     pub fn fingerprint(&self) -> u64 {
         let params = &self.model.params;
         let sums = params.ids().flat_map(|id| {
-            let bytes: Vec<u8> =
-                params.value(id).data::<f32>().iter().flat_map(|x| x.to_le_bytes()).collect();
+            let value = params.value(id);
+            let bytes: Vec<u8> = match value.dtype() {
+                DType::F32 => value.data::<f32>().iter().flat_map(|x| x.to_le_bytes()).collect(),
+                _ => value.to_f64().into_iter().flat_map(f64::to_le_bytes).collect(),
+            };
             checksum(&bytes).to_le_bytes()
         });
         let shape = format!("{:?}", self.model.architecture).into_bytes();

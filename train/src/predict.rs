@@ -1,13 +1,13 @@
 //! Answers texts with labels: the resident part of `lode predict`.
 
-use crate::index::{Index, Ranking};
+use crate::index::{Index, Ranking, Search};
 use crate::load;
 use crate::network::Network;
 use crate::observer::Observer;
 use crate::voting;
 use autograd::Tape;
 use data::{DataSet, Tokenizer, Verify};
-use engine::{Engine, Error, Packed, Result};
+use engine::{Engine, Error, Packed, Precision, Result};
 use samplers::Matrix;
 use samplers::knn::Voting;
 use std::path::Path;
@@ -43,6 +43,21 @@ impl Predictor {
         knn: usize,
         observer: &mut dyn Observer,
     ) -> Result<Predictor> {
+        Predictor::open_at(engine, model, data, knn, (None, Search::F32), observer)
+    }
+    /// As [`Predictor::open`], in fewer bits: those of the model's matrices, and those of the index, which is kept in f32
+    /// for each precision of the model.
+    ///
+    /// # Errors
+    /// As [`Predictor::open`], or if the model has no matrix to round.
+    pub fn open_at(
+        engine: &Engine,
+        model: &Path,
+        data: Option<&Path>,
+        knn: usize,
+        (precision, search): (Option<Precision>, Search),
+        observer: &mut dyn Observer,
+    ) -> Result<Predictor> {
         let of_run = crate::RunDir::is_run(model);
         let data = match (data, of_run) {
             (Some(path), _) => path.to_owned(),
@@ -54,16 +69,18 @@ impl Predictor {
             }
         };
         let data = DataSet::open(&data, Verify::Header)?;
-        let network = load::network(model)?;
+        let network = load::network_at(model, engine, precision)?;
         crate::trainer::check_vocabulary(&data, &network.model)?;
         let tokenizer = data.tokenizer()?;
         let index = match of_run {
             true => {
-                let path = model.join("index.lode");
+                let name = precision.map_or("index.lode".to_owned(), |p| format!("index-{}.lode", p.name()));
+                let path = model.join(name);
                 Index::load_or_build(&path, engine, &network, &data, knn > 0, observer)?
             }
             false => Index::build(engine, &network, &data, knn > 0, observer)?,
         };
+        let index = index.rounded(engine, search);
         let voting = match knn {
             0 => None,
             nearest => Some(voting::fit(engine, &index, &data, &load::held_out(model, &data)?, nearest)),

@@ -40,8 +40,8 @@ pub fn fit(engine: &Engine, index: &Index, data: &DataSet, held_out: &[u32], nea
     };
     let embeddings = index.titles();
     let held_out = &held_out[..held_out.len().min(QUERIES_MAX)];
-    let rows: Vec<f32> = held_out.iter().flat_map(|&row| embeddings.row(row as usize)).copied().collect();
-    let queries = Matrix::new(&rows, embeddings.width);
+    let rows: Vec<f32> = held_out.iter().flat_map(|&row| embeddings.row(row as usize).into_owned()).collect();
+    let queries = Matrix::new(&rows, embeddings.width());
     let labels = csr(data.positive_rows(Split::Train));
     let titles = Titles { embeddings, labels, exclude: None, only: Some(&voters) };
     let mut best = (f64::NEG_INFINITY, start);

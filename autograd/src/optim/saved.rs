@@ -4,11 +4,14 @@ use crate::param::Params;
 use engine::{DType, Element, Error, Kind, Result, Shape, Tensor};
 use std::collections::BTreeMap;
 
+const UNTRAINED: &str = "a matrix in fewer bits is for inference and is not trained";
+
 /// The bytes of one number.
 pub(super) fn size(dtype: DType) -> usize {
     match dtype {
         DType::F32 | DType::U32 => 4,
         DType::F64 => 8,
+        DType::Rounded(_) => unreachable!("{UNTRAINED}"),
     }
 }
 
@@ -19,6 +22,7 @@ pub(super) fn zeros_like(like: &Tensor) -> Tensor {
         DType::F32 => Tensor::from_vec(shape, vec![0.0f32; n]),
         DType::F64 => Tensor::from_vec(shape, vec![0.0f64; n]),
         DType::U32 => panic!("a parameter of integers cannot be trained"),
+        DType::Rounded(_) => panic!("{UNTRAINED}"),
     }
 }
 
@@ -88,5 +92,6 @@ fn copied(tensor: &Tensor) -> Tensor {
         DType::F32 => copy::<f32>(tensor),
         DType::F64 => copy::<f64>(tensor),
         DType::U32 => copy::<u32>(tensor),
+        DType::Rounded(_) => unreachable!("{UNTRAINED}"),
     }
 }

@@ -1,9 +1,12 @@
 //! y = x Wᵀ + b.
 //!
+//! A weight in fewer bits has its own product: [`crate::quantised`].
+//!
 //! The bias is added to each piece of y while it is in cache, so it costs no pass over memory. Bound by flops.
 
 use crate::engine::Engine;
 use crate::gemm::{Mat, gemm_then};
+use crate::quantised;
 use crate::real::Real;
 use crate::tensor::Tensor;
 
@@ -13,7 +16,10 @@ use crate::tensor::Tensor;
 /// If shapes do not fit or types differ.
 #[track_caller]
 pub fn linear(engine: &Engine, x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Tensor {
-    for_real!(x, run(engine, x, w, b))
+    match w.weight() {
+        Some(w) => quantised::linear(engine, x, w, b),
+        None => for_real!(x, run(engine, x, w, b)),
+    }
 }
 
 #[track_caller]

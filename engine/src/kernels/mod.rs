@@ -10,7 +10,7 @@ macro_rules! for_real {
         match $tensor.dtype() {
             $crate::DType::F32 => $run::<f32>($($argument),*),
             $crate::DType::F64 => $run::<f64>($($argument),*),
-            $crate::DType::U32 => panic!("a kernel of floats was applied to integers"),
+            other => panic!("a kernel of floats was applied to {other:?}"),
         }
     };
 }
