@@ -289,15 +289,20 @@ impl Engine {
         }
         self.0.team.install(|| (0..n).into_par_iter().with_max_len(1).map(&f).collect())
     }
-    /// `f(i, scratch)` for `i` in `0..n`, in parallel. The scratch, `size` numbers that hold anything, is the task's
-    /// alone while it runs. There is one for each worker, all in one buffer: what the pool holds does not depend on
-    /// which tasks run at once.
-    pub fn map_with<T: Element>(&self, n: usize, size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    /// `f(i, scratch)` for `i` in `0..n`, in parallel; the results in order. The scratch, `size` numbers that hold
+    /// anything, is the task's alone while it runs. There is one for each worker, all in one buffer: what the pool holds
+    /// does not depend on which tasks run at once.
+    pub fn map_with<T: Element, R: Send>(
+        &self,
+        n: usize,
+        size: usize,
+        f: impl Fn(usize, &mut [T]) -> R + Sync,
+    ) -> Vec<R> {
         let workers = self.threads().min(n).max(1);
         let size = size.max(1);
         let mut buffer = self.buffer::<T>(workers * size);
         if workers == 1 {
-            return (0..n).for_each(|i| f(i, &mut buffer));
+            return (0..n).map(|i| f(i, &mut buffer)).collect();
         }
         let slots: Vec<Mutex<&mut [T]>> = buffer.chunks_mut(size).map(Mutex::new).collect();
         self.map(n, |i| {
@@ -308,7 +313,7 @@ impl Engine {
                 // Parallel work inside `f` made this worker take a second task meanwhile.
                 None => f(i, &mut self.buffer(size)),
             }
-        });
+        })
     }
 }
 

@@ -38,14 +38,19 @@ pub(crate) fn unpack_best(word: u64) -> (u32, f32) {
     (!(word as u32), number((word >> 32) as u32))
 }
 
+/// Keeps the `k` largest words, 0 < k < their number, in no order, and gives the smallest of them.
+pub(crate) fn select_largest(words: &mut Vec<u64>, k: usize) -> u64 {
+    let (_, &mut least, _) = words.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
+    words.truncate(k);
+    least
+}
+
 /// Keeps the `k` largest words, largest first.
 pub(crate) fn keep_largest(words: &mut Vec<u64>, k: usize) {
-    if k < words.len() {
-        if k > 0 {
-            words.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
-        }
-        words.truncate(k);
+    if 0 < k && k < words.len() {
+        select_largest(words, k);
     }
+    words.truncate(k);
     words.sort_unstable_by(|a, b| b.cmp(a));
 }
 

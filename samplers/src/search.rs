@@ -1,20 +1,36 @@
 //! Exact search: for each query the k items with the largest inner product.
 //!
 //! ```text
-//! S = Q·Xᵀ, a tile of QUERIES × ITEMS at a time      hits[i] = the k best of row i, score falling, then id
+//! S = X·Qᵀ, a tile of ITEMS × QUERIES at a time      hits[i] = the k best of column i, score falling, then id
 //! ```
-//! Each row holds a pool of at most 2k candidates and a floor below which nothing enters; a full pool is cut
-//! to its k best, which raises the floor: O(1) a score. The product bounds the time (2·d flops a score);
-//! memory is one tile of scores, 8 MiB, whatever the number of items.
+//! A task is a block of queries and a span of items. Its tile of scores (768 KiB) stays in the second level of cache: it
+//! is compared with the floors of its queries, 16 at a time, while it is hot, and the next one overwrites it. Items are
+//! the left factor because the product reads that where it lies and packs the right one. Each query holds a pool of at
+//! most 2k candidates and a floor below which nothing enters; a full pool is cut to its k best, which raises the floor:
+//! O(1) a score. The product bounds the time (2·d flops a score). For few queries it is a product with vectors, which
+//! reads every item once and is bound by that.
+//!
+//! Scores order by number and then by id, which is total: however the work is cut, the k best are the same.
 
-use engine::{Engine, Mat, gemm};
+use engine::{Engine, Mat, gemm_alone, scratch_for};
+use std::ops::Range;
 
-use crate::ranking::{best, keep_largest, unpack_best};
+use crate::matrix::dot;
+use crate::ranking::{best, keep_largest, select_largest, unpack_best};
 use crate::{Csr, Matrix};
 
-/// Queries and items of a tile.
-const QUERIES: usize = 512;
-const ITEMS: usize = 4096;
+/// Queries of a task: four panels of the product.
+const QUERIES: usize = 192;
+/// Items of a tile.
+const ITEMS: usize = 1024;
+/// Up to so many queries, every item is multiplied with each by itself.
+const FEW: usize = 4;
+/// Tasks of a search that is large enough.
+const TASKS: usize = 32;
+/// Spans of items at most: each begins with empty pools, which costs some hundred candidates a query.
+const SPANS: usize = 16;
+/// Scores that are compared at once.
+const LANES: usize = 16;
 /// The id that fills up a row with fewer than k hits.
 pub const NO_HIT: u32 = u32::MAX;
 
@@ -55,40 +71,96 @@ impl Hits {
 #[track_caller]
 pub fn search(engine: &Engine, queries: Matrix<'_>, items: Matrix<'_>, k: usize, limits: Limits<'_>) -> Hits {
     assert_eq!(queries.width, items.width, "search: queries and items differ in width");
-    let (n, width) = (queries.rows(), queries.width);
+    let n = queries.rows();
     let mut hits = Hits { ids: vec![NO_HIT; n * k], scores: vec![f32::NEG_INFINITY; n * k], k };
-    if k == 0 {
+    let searched = limits.only.map_or(items.rows(), <[u32]>::len);
+    if n * k * searched == 0 {
         return hits;
     }
-    let searched = limits.only.map_or(items.rows(), <[u32]>::len);
-    let mut scores = engine.buffer::<f32>(QUERIES.min(n) * ITEMS.min(searched));
-    for first in (0..n).step_by(QUERIES) {
-        let block = &queries.data[first * width..(first + QUERIES).min(n) * width];
-        let rows = block.len() / width;
-        let mut pools: Vec<Pool> = (0..rows).map(|_| Pool::new(k)).collect();
-        for start in (0..searched).step_by(ITEMS) {
-            let tile = Tile::of(items, limits.only, start..(start + ITEMS).min(searched));
-            let scores = &mut scores[..rows * tile.len];
-            gemm(
-                engine,
-                1.0,
-                Mat::new(block, rows, width),
-                Mat::new(&tile.rows, tile.len, width).t(),
-                0.0,
-                scores,
-            );
-            engine.chunks2((&mut pools, 1), (scores, tile.len), |i, pool, scores| {
-                limits.exclude.iter().flat_map(|e| e.row(first + i)).for_each(|&id| tile.strike(id, scores));
-                pool[0].offer(scores, |j| tile.id(j));
-            });
+    let blocks = n.div_ceil(QUERIES);
+    let span = searched.div_ceil((TASKS / blocks).clamp(1, SPANS)).next_multiple_of(ITEMS);
+    let work = Work { engine, queries, items, k, limits, rows: QUERIES.min(n), few: n <= FEW };
+    let spans = searched.div_ceil(span);
+    let found = engine.map_with(blocks * spans, work.scratch(), |task, scratch| {
+        let (block, first) = (task % blocks * QUERIES, task / blocks * span);
+        let tiles = (first..searched.min(first + span)).step_by(ITEMS);
+        work.run(block..n.min(block + QUERIES), tiles.map(|i| i..searched.min(i + ITEMS)), scratch)
+    });
+    engine.chunks2((&mut hits.ids, k), (&mut hits.scores, k), |i, ids, scores| {
+        let of_span = |s: usize| &found[s * blocks + i / QUERIES][i % QUERIES];
+        let mut words: Vec<u64> = (0..spans).flat_map(of_span).copied().collect();
+        keep_largest(&mut words, k);
+        for ((id, score), word) in ids.iter_mut().zip(scores).zip(words) {
+            (*id, *score) = unpack_best(word);
         }
-        let span = first * k..(first + rows) * k;
-        for (i, pool) in pools.into_iter().enumerate() {
-            let at = span.start + i * k;
-            pool.write(&mut hits.ids[at..at + k], &mut hits.scores[at..at + k]);
-        }
-    }
+    });
     hits
+}
+
+/// A search as its tasks see it.
+struct Work<'a> {
+    engine: &'a Engine,
+    queries: Matrix<'a>,
+    items: Matrix<'a>,
+    k: usize,
+    limits: Limits<'a>,
+    /// Queries of a task at most.
+    rows: usize,
+    few: bool,
+}
+
+impl Work<'_> {
+    /// Numbers of scratch for one task: a tile of scores, and what the product wants.
+    fn scratch(&self) -> usize {
+        ITEMS * self.rows + scratch_for(self.engine, [ITEMS, self.items.width, self.rows])
+    }
+    /// The best k words of each query of a block among the items of some tiles, unsorted.
+    fn run(
+        &self,
+        block: Range<usize>,
+        tiles: impl Iterator<Item = Range<usize>>,
+        scratch: &mut [f32],
+    ) -> Vec<Vec<u64>> {
+        let (rows, width) = (block.len(), self.items.width);
+        let queries = Matrix::new(&self.queries.data[block.start * width..block.end * width], width);
+        let mut pools = Pools::new(rows, self.k);
+        let (scores, scratch) = scratch.split_at_mut(ITEMS * self.rows);
+        for tile in tiles {
+            let tile = Tile::of(self.items, self.limits.only, tile);
+            let scores = &mut scores[..tile.len * rows];
+            self.score(&tile, queries, scores, scratch);
+            for (row, query) in block.clone().enumerate() {
+                let excluded = self.limits.exclude.iter().flat_map(|e| e.row(query));
+                excluded
+                    .filter_map(|&id| tile.column(id))
+                    .for_each(|c| scores[c * rows + row] = f32::NEG_INFINITY);
+            }
+            self.engine.vectorised(
+                #[inline(always)]
+                || pools.offer(scores, &tile),
+            );
+        }
+        pools.finish()
+    }
+    /// `scores[c · rows + r]` = item c of the tile · query r.
+    fn score(&self, tile: &Tile<'_>, queries: Matrix<'_>, scores: &mut [f32], scratch: &mut [f32]) {
+        let (rows, width) = (queries.rows(), queries.width);
+        if self.few {
+            self.engine.vectorised(
+                #[inline(always)]
+                || {
+                    for (item, scores) in tile.rows.chunks_exact(width).zip(scores.chunks_exact_mut(rows)) {
+                        for (r, score) in scores.iter_mut().enumerate() {
+                            *score = dot(item, queries.row(r));
+                        }
+                    }
+                },
+            );
+            return;
+        }
+        let (a, b) = (Mat::new(&tile.rows, tile.len, width), Mat::new(queries.data, rows, width).t());
+        gemm_alone(self.engine, scratch, 1.0, a, b, 0.0, scores, |_, _, _| ());
+    }
 }
 
 /// Some consecutive items, in place, or gathered when only a part of them is searched.
@@ -100,64 +172,76 @@ struct Tile<'a> {
 }
 
 impl<'a> Tile<'a> {
-    fn of(items: Matrix<'a>, only: Option<&'a [u32]>, span: std::ops::Range<usize>) -> Tile<'a> {
+    fn of(items: Matrix<'a>, only: Option<&'a [u32]>, span: Range<usize>) -> Tile<'a> {
         let (start, len) = (span.start, span.len());
         let Some(only) = only else {
             let rows = items.data[start * items.width..span.end * items.width].into();
             return Tile { rows, start, len, ids: None };
         };
         let ids = &only[span];
-        let rows: Vec<f32> = ids.iter().flat_map(|&id| items.row(id as usize)).copied().collect();
+        let mut rows = Vec::with_capacity(len * items.width);
+        ids.iter().for_each(|&id| rows.extend_from_slice(items.row(id as usize)));
         Tile { rows: rows.into(), start, len, ids: Some(ids) }
     }
     fn id(&self, column: usize) -> u32 {
         self.ids.map_or((self.start + column) as u32, |ids| ids[column])
     }
-    /// Takes an item out of a row of scores, if it is in this tile.
-    fn strike(&self, id: u32, scores: &mut [f32]) {
-        let column = match self.ids {
+    /// Where an item stands in this tile.
+    fn column(&self, id: u32) -> Option<usize> {
+        match self.ids {
             Some(ids) => ids.binary_search(&id).ok(),
             None => (id as usize).checked_sub(self.start).filter(|&column| column < self.len),
-        };
-        if let Some(column) = column {
-            scores[column] = f32::NEG_INFINITY;
         }
     }
 }
 
-/// The best candidates of one query so far.
-struct Pool {
-    words: Vec<u64>,
+/// The best candidates of each query of a task so far.
+struct Pools {
+    words: Vec<Vec<u64>>,
+    /// What a candidate must exceed, by query. Ids rise from item to item, so an equal score loses its tie.
+    floors: Vec<f32>,
     k: usize,
-    floor: f32,
 }
 
-impl Pool {
-    fn new(k: usize) -> Pool {
-        Pool { words: Vec::new(), k, floor: f32::NEG_INFINITY }
+impl Pools {
+    fn new(rows: usize, k: usize) -> Pools {
+        Pools { words: vec![vec![]; rows], floors: vec![f32::NEG_INFINITY; rows], k }
     }
-    /// Takes a tile's scores. Ids rise from tile to tile, so a later score equal to the floor loses its tie.
-    fn offer(&mut self, scores: &[f32], id: impl Fn(usize) -> u32) {
-        for (column, &score) in scores.iter().enumerate() {
-            if score > self.floor {
-                self.words.push(best(score, id(column)));
-                if self.words.len() >= 2 * self.k.max(16) {
-                    self.cut();
+    /// Takes a tile's scores, item by item.
+    #[inline(always)]
+    fn offer(&mut self, scores: &[f32], tile: &Tile<'_>) {
+        let rows = self.floors.len();
+        for (column, scores) in scores.chunks_exact(rows).enumerate() {
+            let (whole, rest) = scores.as_chunks::<LANES>();
+            for (g, scores) in whole.iter().enumerate() {
+                let floors = self.floors[g * LANES..].first_chunk::<LANES>().expect("as many as scores");
+                // No early end: so the comparisons are one instruction.
+                let above =
+                    scores.iter().zip(floors).fold(false, |any, (score, floor)| any | (score > floor));
+                if above {
+                    self.take(g * LANES, scores, tile.id(column));
+                }
+            }
+            self.take(rows - rest.len(), rest, tile.id(column));
+        }
+    }
+    /// Takes the scores of one item for the queries from `first` on.
+    fn take(&mut self, first: usize, scores: &[f32], id: u32) {
+        for (row, &score) in (first..).zip(scores) {
+            if score > self.floors[row] {
+                let words = &mut self.words[row];
+                words.push(best(score, id));
+                if words.len() >= 2 * self.k.max(LANES) {
+                    self.floors[row] = unpack_best(select_largest(words, self.k)).1;
                 }
             }
         }
     }
-    fn cut(&mut self) {
-        keep_largest(&mut self.words, self.k);
-        if self.words.len() == self.k {
-            self.floor = unpack_best(self.words[self.k - 1]).1;
+    fn finish(mut self) -> Vec<Vec<u64>> {
+        for words in self.words.iter_mut().filter(|words| words.len() > self.k) {
+            select_largest(words, self.k);
         }
-    }
-    fn write(mut self, ids: &mut [u32], scores: &mut [f32]) {
-        self.cut();
-        for ((id, score), word) in ids.iter_mut().zip(scores).zip(self.words) {
-            (*id, *score) = unpack_best(word);
-        }
+        self.words
     }
 }
 
@@ -193,9 +277,16 @@ mod tests {
     #[test]
     fn search_equals_sorting_all_scores_whatever_the_tiles_and_threads() {
         let width = 5;
-        for (n, m, k) in
-            [(3, 10, 4), (1, 1, 1), (5, 3, 7), (520, 700, 9), (2, 9000, 33), (0, 4, 2), (4, 0, 2)]
-        {
+        for (n, m, k) in [
+            (3, 10, 4),
+            (1, 1, 1),
+            (5, 3, 7),
+            (520, 700, 9),
+            (2, 9000, 33),
+            (9, 40_000, 20),
+            (0, 4, 2),
+            (4, 0, 2),
+        ] {
             let (q, x) = (whole(n, width, 1), whole(m, width, 2));
             let (q, x) = (Matrix::new(&q, width), Matrix::new(&x, width));
             let want = naive(q, x, k, |_, _| true);

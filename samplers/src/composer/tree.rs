@@ -6,13 +6,14 @@
 //!   …
 //! level D    2^D leaves, the clusters, each of ⌊N/2^D⌋ or ⌈N/2^D⌉ rows
 //! ```
-//! Cost: D levels × some five passes × 4·N·d flops. The random start of a split is keyed by (seed, epoch,
+//! Cost: D levels × some five passes × 2·N·d flops. The random start of a split is keyed by (seed, epoch,
 //! level, cluster), so no split waits for another: large ones are done one by one by all threads together,
-//! small ones, with all their descendants, side by side.
+//! small ones side by side. The rows of a small one are copied to one place, where all its descendants find
+//! them in cache.
 
 use engine::{Engine, Stream};
 
-use super::split::{Sphere, Team, scales, split};
+use super::split::{Sphere, Team, scales, split, sum};
 use crate::matrix::Matrix;
 use crate::tags;
 
@@ -31,6 +32,8 @@ pub struct Clusters {
 /// One node of the tree: `index` counts the nodes of its level from the left.
 struct Node {
     ids: Vec<u32>,
+    /// Sum of its unit rows.
+    sum: Vec<f64>,
     level: u32,
     index: u64,
 }
@@ -48,16 +51,17 @@ struct Tree<'a> {
 /// If there are fewer ids than clusters.
 pub fn clusters(engine: &Engine, rows: Matrix<'_>, ids: &[u32], depth: u32, stream: Stream) -> Clusters {
     assert!(ids.len() >> depth > 0, "clusters: {} rows for 2^{depth} clusters", ids.len());
-    let scale = scales(engine, rows);
+    let (team, scale) = (Team::Together(engine), scales(engine, rows));
     let tree = Tree { sphere: Sphere { rows, scale: &scale }, depth, stream };
     let mut ids = ids.to_vec();
     ids.sort_unstable();
-    let mut nodes = vec![Node { ids, level: 0, index: 0 }];
+    let sum = sum(team, tree.sphere, &ids);
+    let mut nodes = vec![Node { ids, sum, level: 0, index: 0 }];
     // All nodes of a level have the same size but for one row, so the level decides.
     while nodes[0].level < depth && nodes[0].ids.len() > LARGE {
-        nodes = nodes.iter().flat_map(|node| tree.children(Team::Together(engine), node)).collect();
+        nodes = nodes.into_iter().flat_map(|node| tree.children(team, node)).collect();
     }
-    let leaves = engine.map(nodes.len(), |i| tree.leaves(engine, &nodes[i]));
+    let leaves = engine.map(nodes.len(), |i| tree.subtree(engine, &nodes[i]));
     let mut clusters = Clusters { order: Vec::with_capacity(nodes.len()), ends: Vec::new() };
     for leaf in leaves.into_iter().flatten() {
         clusters.order.extend(leaf);
@@ -67,28 +71,41 @@ pub fn clusters(engine: &Engine, rows: Matrix<'_>, ids: &[u32], depth: u32, stre
 }
 
 impl Tree<'_> {
-    /// The leaves below a node, left to right.
-    fn leaves(&self, engine: &Engine, node: &Node) -> Vec<Vec<u32>> {
+    /// The leaves below a node, left to right: those of a tree over a copy of its rows, in which row i is its i-th.
+    fn subtree(&self, engine: &Engine, node: &Node) -> Vec<Vec<u32>> {
         if node.level == self.depth {
             return vec![node.ids.clone()];
         }
-        let children = self.children(Team::Alone(engine), node);
-        children.iter().flat_map(|child| self.leaves(engine, child)).collect()
+        let Sphere { rows, scale } = self.sphere;
+        let mut copy = Vec::with_capacity(node.ids.len() * rows.width);
+        node.ids.iter().for_each(|&id| copy.extend_from_slice(rows.row(id as usize)));
+        let scale: Vec<f32> = node.ids.iter().map(|&id| scale[id as usize]).collect();
+        let sphere = Sphere { rows: Matrix::new(&copy, rows.width), scale: &scale };
+        let tree = Tree { sphere, depth: self.depth, stream: self.stream };
+        let all = Node { ids: (0..node.ids.len() as u32).collect(), sum: node.sum.clone(), ..*node };
+        let mut leaves = tree.leaves(engine, all);
+        leaves.iter_mut().flatten().for_each(|id| *id = node.ids[*id as usize]);
+        leaves
     }
-    fn children(&self, team: Team<'_>, node: &Node) -> [Node; 2] {
-        let split = split(team, self.sphere, &node.ids, self.start(node));
-        let side = |second: bool| Node {
-            ids: node
-                .ids
-                .iter()
-                .zip(&split.second)
-                .filter(|(_, s)| **s == second)
-                .map(|(&id, _)| id)
-                .collect(),
-            level: node.level + 1,
-            index: 2 * node.index + u64::from(second),
-        };
-        [side(false), side(true)]
+    /// The leaves below a node, left to right.
+    fn leaves(&self, engine: &Engine, node: Node) -> Vec<Vec<u32>> {
+        if node.level == self.depth {
+            return vec![node.ids];
+        }
+        let children = self.children(Team::Alone(engine), node);
+        children.into_iter().flat_map(|child| self.leaves(engine, child)).collect()
+    }
+    fn children(&self, team: Team<'_>, node: Node) -> [Node; 2] {
+        let start = self.start(&node);
+        let Node { ids, sum, level, index } = node;
+        let split = split(team, self.sphere, &ids, sum, start);
+        let mut sums = split.sums.into_iter();
+        [false, true].map(|side| Node {
+            ids: ids.iter().zip(&split.second).filter(|(_, s)| **s == side).map(|(&id, _)| id).collect(),
+            sum: sums.next().expect("a split has two sides"),
+            level: level + 1,
+            index: 2 * index + u64::from(side),
+        })
     }
     /// Two distinct rows of the node, at random.
     fn start(&self, node: &Node) -> [u32; 2] {
@@ -177,7 +194,7 @@ mod tests {
         let tree = Tree { sphere: Sphere { rows, scale: &scale }, depth: 1, stream: Stream::new(1, 0) };
         let mut pairs = std::collections::BTreeSet::new();
         for index in 0..500 {
-            let [a, b] = tree.start(&Node { ids: vec![0, 2, 4], level: 0, index });
+            let [a, b] = tree.start(&Node { ids: vec![0, 2, 4], sum: vec![], level: 0, index });
             assert!(a != b && a % 2 == 0 && b % 2 == 0);
             pairs.insert((a, b));
         }
