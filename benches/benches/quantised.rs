@@ -1,7 +1,7 @@
 //! Products in int8 and bf16 beside f32: `cargo bench -p benches --bench quantised`.
 //!
-//! The peak of a kind is that of f32, measured in the same run, times the numbers that one lane multiplies at once: four
-//! bytes or two bf16. A processor may do less (bf16 runs at half the f32 rate on some) but none does more.
+//! The peak of a kind is that of f32, measured in the same run, times the numbers that one lane multiplies at once:
+//! four bytes or two bf16. A processor may do less (bf16 runs at half the f32 rate on some) but none does more.
 
 use benches::flops_peak;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 parser = argparse.ArgumentParser()
@@ -124,9 +125,11 @@ def main():
     tokens = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
     count = sum(map(len, tokens))
     print(f"onnxruntime {onnxruntime.__version__}, {len(texts)} texts, {count} tokens, {args.threads} threads")
-    sides = {f"onnxruntime {name}": (lambda s: lambda: encode(s, tokens))(session(path)) for name, path in graphs().items()}
-    if args.lode:
-        sides |= {f"lode {name}": (lambda n: lambda: lode(n))(name) for name in ("f32", "int8", "bf16")}
+    sides = {}
+    for name, path in graphs().items():
+        sides[f"onnxruntime {name}"] = partial(encode, session(path), tokens)
+    for name in ("f32", "int8", "bf16") if args.lode else ():
+        sides[f"lode {name}"] = partial(lode, name)
     seconds, first = {name: [] for name in sides}, {}
     for _ in range(args.rounds):
         for name, side in sides.items():

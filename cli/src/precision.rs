@@ -11,8 +11,8 @@ pub(crate) enum Precision {
     F32,
     /// A byte each: the fastest where the processor has AVX512-VNNI, and about a tenth of a point of P@1 off
     Int8,
-    /// The upper half of f32: pays where AVX512-BF16 is faster than f32, as on AMD since Zen 4; on Intel without AMX it
-    /// is not
+    /// The upper half of f32: pays where AVX512-BF16 is faster than f32, as on AMD since Zen 4; on Intel without AMX
+    /// it is not
     Bf16,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum IndexPrecision {
     F32,
     /// A byte a number: a quarter of the memory
     Int8,
-    /// A byte a number to find candidates, f32 to put them in order: f32 at the speed of int8, for a quarter more memory
+    /// A byte a number to find candidates, f32 to put them in order: a quarter more memory
     Int8Rescored,
 }
 

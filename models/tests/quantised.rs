@@ -64,7 +64,7 @@ fn neither_threads_nor_instructions_change_a_bit() {
     }
 }
 
-/// The matrices in f32, after the same rounding, leave the rounding of the activations alone: by half a step of 255 each.
+/// The matrices in f32, after the same rounding, leave the rounding of the activations: half a step of 255 each.
 #[test]
 fn a_rounded_encoder_computes_with_its_rounded_matrices() {
     let (model, text, engine) = (model(), texts(), Engine::new(1));
@@ -92,10 +92,10 @@ fn a_rounded_model_leaves_nothing_for_backward() {
     assert!(tape.op_names().is_empty(), "{:?}", tape.op_names());
 }
 
-/// How near the vectors should be. A product of int8 is off by about √2 · 1.5 % of itself (steps of 1/127 of the largest
-/// weight and 1/255 of a row's range, each over √12, where extremes are four to ten times the typical number); twelve
-/// branches of six layers add such errors up like random numbers, to some √12 · 2.1 % ≈ 7 %: 1 − ε²/2 = 0.997. A text with
-/// an outlier has steps twice as wide: 1 − 4 ε²/2 = 0.99. bf16 is off by 2⁻⁹ · √2 a product, ε = 1 %: 0.99995, and so
+/// How near the vectors should be. A product of int8 is off by about √2 · 1.5 % of itself (steps of 1/127 of the
+/// largest weight and 1/255 of a row's range, each over √12, where extremes are four to ten times the typical number);
+/// twelve branches of six layers add such errors up like random numbers, to some √12 · 2.1 % ≈ 7 %: 1 − ε²/2 = 0.997.
+/// A text with an outlier has steps twice as wide: 1 − 4 ε²/2 = 0.99. bf16 is off by 2⁻⁹ · √2 a product, ε = 1 %: 0.99995, and so
 /// 0.9998 with twice that.
 #[test]
 fn a_rounded_minilm_points_where_the_reference_does() {

@@ -4,8 +4,8 @@
 //! score_qi = s_q t_i Σ_k u_qk v_ik + o_q t_i Σ_k v_ik        (engine::quantised; about q·x_i)
 //! ```
 //! The items take a quarter of the memory of f32, and a product a quarter of the time where the processor multiplies
-//! bytes. The largest of d numbers of a unit vector is some √(2 ln d / d), a step 1/127 of it, and both factors are off by
-//! 1/√12 of a step: a score by √(ln d / 3d) / 127, which is 0.0006 for d = 384. Items that are nearer than this change
+//! bytes. The largest of d numbers of a unit vector is some √(2 ln d / d), a step 1/127 of it, and both factors are
+//! off by 1/√12 of a step: a score by √(ln d / 3d) / 127, which is 0.0006 for d = 384. Items that are nearer than this change
 //! places. Where that matters, ask for more than k and put them in order again by f32 ([`rescored`]); it is not done
 //! unasked, for it wants the f32 rows at hand, whose memory was to be saved.
 //!

@@ -45,8 +45,8 @@ impl Predictor {
     ) -> Result<Predictor> {
         Predictor::open_at(engine, model, data, knn, (None, Search::F32), observer)
     }
-    /// As [`Predictor::open`], in fewer bits: those of the model's matrices, and those of the index, which is kept in f32
-    /// for each precision of the model.
+    /// As [`Predictor::open`], in fewer bits: those of the model's matrices, and those of the index, which is kept in
+    /// f32 for each precision of the model.
     ///
     /// # Errors
     /// As [`Predictor::open`], or if the model has no matrix to round.

@@ -4,8 +4,8 @@
 //! sum ← (sum + a_{2k+1} b_{2k+1}) + a_{2k} b_{2k}       each product is exact in f32, each sum is rounded
 //! ```
 //! `vdpbf16ps` does one word in each of 16 lanes: 32 multiplications an instruction. Whether that pays depends on the
-//! processor: twice f32 on some, half of it on others. The odd half comes first, as in the instruction, so the plain code
-//! finds the same bits; but the instruction takes numbers below the normal ones for zero.
+//! processor: twice f32 on some, half of it on others. The odd half comes first, as in the instruction, so the plain
+//! code finds the same bits; but the instruction takes numbers below the normal ones for zero.
 
 use super::tile::{Dot, PANEL, ROWS, Tile, reference};
 

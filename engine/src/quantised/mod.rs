@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! int8   w ≈ t_n q,        q = round(w / t_n)          in −127..127,  t_n = max_k |w_nk| / 127
-//!        x ≈ o_m + s_m u,  u = round((x − o_m) / s_m)  in 0..255,     o_m = min_k x_mk,  s_m = (max_k x_mk − o_m) / 255
+//!        x ≈ o_m + s_m u,  u = round((x − o_m) / s_m)  in 0..255,  o_m = min_k x_mk,  s_m = (max_k x_mk − o_m) / 255
 //!        y_mn = s_m t_n Σ_k u_mk q_nk + o_m t_n Σ_k q_nk + b_n
 //! bf16   y_mn = Σ_k bf16(x_mk) bf16(w_nk) + b_n                       summed in f32
 //!
