@@ -290,8 +290,8 @@ impl Engine {
         self.0.team.install(|| (0..n).into_par_iter().with_max_len(1).map(&f).collect())
     }
     /// `f(i, scratch)` for `i` in `0..n`, in parallel; the results in order. The scratch, `size` numbers that hold
-    /// anything, is the task's alone while it runs. There is one for each worker, all in one buffer: what the pool holds
-    /// does not depend on which tasks run at once.
+    /// anything, is the task's alone while it runs. There is one for each worker, all in one buffer: what the pool
+    /// holds does not depend on which tasks run at once.
     pub fn map_with<T: Element, R: Send>(
         &self,
         n: usize,

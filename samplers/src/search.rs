@@ -3,12 +3,12 @@
 //! ```text
 //! S = X·Qᵀ, a tile of ITEMS × QUERIES at a time      hits[i] = the k best of column i, score falling, then id
 //! ```
-//! A task is a block of queries and a span of items. Its tile of scores (768 KiB) stays in the second level of cache: it
-//! is compared with the floors of its queries, 16 at a time, while it is hot, and the next one overwrites it. Items are
-//! the left factor because the product reads that where it lies and packs the right one. Each query holds a pool of at
-//! most 2k candidates and a floor below which nothing enters; a full pool is cut to its k best, which raises the floor:
-//! O(1) a score. The product bounds the time (2·d flops a score). For few queries it is a product with vectors, which
-//! reads every item once and is bound by that.
+//! A task is a block of queries and a span of items. Its tile of scores (768 KiB) stays in the second level of cache:
+//! it is compared with the floors of its queries, 16 at a time, while it is hot, and the next one overwrites it. Items
+//! are the left factor because the product reads that where it lies and packs the right one. Each query holds a pool
+//! of at most 2k candidates and a floor below which nothing enters; a full pool is cut to its k best, which raises the
+//! floor: O(1) a score. The product bounds the time (2·d flops a score). For few queries it is a product with vectors,
+//! which reads every item once and is bound by that.
 //!
 //! Scores order by number and then by id, which is total: however the work is cut, the k best are the same.
 
