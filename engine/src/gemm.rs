@@ -222,7 +222,7 @@ pub fn gemm_alone<T: Real>(
 pub fn scratch_for(engine: &Engine, [m, k, n]: [usize; 3]) -> usize {
     match engine.kernel_class() {
         #[cfg(target_arch = "x86_64")]
-        KernelClass::Avx512 => blocked::scratch([m, k, n]),
+        KernelClass::Avx512 => blocked::scratch_most([m, k, n]),
         _ => 0,
     }
 }
@@ -259,7 +259,14 @@ impl<'a, T: Real, F: Fn(usize, usize, &mut [T]) + Sync> Products<'a, T, F> {
         Products { engine, batch, size: [m, k, n], alpha, a, b, beta, c: Output(c.as_mut_ptr()), then }
     }
     fn scratch(&self) -> usize {
-        if T::DTYPE == DType::F32 { scratch_for(self.engine, self.size) } else { 0 }
+        match (self.engine.kernel_class(), T::DTYPE) {
+            #[cfg(target_arch = "x86_64")]
+            (KernelClass::Avx512, DType::F32) => {
+                let strides = |x: &Mat<'_, T>| [x.strides[1], x.strides[2]];
+                blocked::scratch(self.size, strides(&self.a), strides(&self.b))
+            }
+            _ => 0,
+        }
     }
     /// One product of the batch.
     fn run(&self, entry: usize, team: &Team<'_>, scratch: &mut [f32]) {

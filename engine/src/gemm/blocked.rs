@@ -1,7 +1,7 @@
 //! The f32 product on AVX-512: C cut into tiles, and A and B into the pieces that keep each level of cache busy.
 //!
 //! ```text
-//! for a band of rows, a strip of columns, a slab of terms          so that the packed copies are ≤ 2 × SLAB numbers
+//! for a band of rows, a strip of columns, a slab of terms          so that the packed copies are about 4 MiB
 //!     pack the strip's panels of B, and A's if its terms lie apart      shared by all, in the third level of cache
 //!     for each block of 96 × 384 numbers of C, in parallel                     this block: second level of cache
 //!         for 384 terms at a time, for each panel of 48 columns                this panel of B: second level
@@ -23,12 +23,12 @@ use std::ops::Range;
 const DEPTH: usize = 384;
 /// Rows and columns of a block of C.
 const BLOCK: [usize; 2] = [96, 384];
-/// Numbers in a packed slab of A or of B, about: 4 MiB.
+/// Numbers in the packed slabs, about: 4 MiB.
 const SLAB: usize = 1 << 20;
 /// Up to so many rows B is read where it lies if it can be.
 const FEW_ROWS: usize = 2 * ROWS;
 /// Blocks of C in a product that is large enough.
-const TASKS: usize = 32;
+const TASKS: usize = 16;
 /// Numbers in a cache line.
 const LINE: usize = 16;
 
@@ -57,9 +57,9 @@ impl Plan {
         let at_most = |size: usize, limit: usize, step: usize| size.min((limit / step).max(1) * step);
         let band = if pack_a { at_most(m, SLAB / depth, BLOCK[0]) } else { m };
         let strip = if pack_b { at_most(n, SLAB / depth, BLOCK[1]) } else { n };
-        let widest = [(pack_a, band), (pack_b, strip.next_multiple_of(COLUMNS))];
-        let widest = widest.into_iter().filter_map(|(packed, n)| packed.then_some(n)).max().unwrap_or(1);
-        Plan { depth, band, slab: at_most(k, SLAB / widest, depth), strip, pack_a, pack_b }
+        let mut plan = Plan { depth, band, slab: 1, strip, pack_a, pack_b };
+        plan.slab = at_most(k, SLAB / (plan.packed_a() + plan.packed_b()).max(1), depth);
+        plan
     }
     /// Numbers of a packed slab of A.
     fn packed_a(&self) -> usize {
@@ -71,8 +71,14 @@ impl Plan {
     }
 }
 
-/// Numbers of scratch that [`multiply`] needs for products of up to this size, however their matrices lie.
-pub(super) fn scratch([m, k, n]: [usize; 3]) -> usize {
+/// Numbers of scratch that [`multiply`] needs.
+pub(super) fn scratch(size: [usize; 3], a: [usize; 2], b: [usize; 2]) -> usize {
+    let plan = Plan::new(size, a, b);
+    plan.packed_a() + plan.packed_b() + LINE
+}
+
+/// The most that any product of up to this size needs, however its matrices lie.
+pub(super) fn scratch_most([m, k, n]: [usize; 3]) -> usize {
     let slab = |count: usize, step: usize| (count.next_multiple_of(step) * k).min(SLAB);
     slab(m, ROWS) + slab(n, COLUMNS) + LINE
 }
@@ -114,10 +120,9 @@ fn block([m, k, n]: [usize; 3]) -> [usize; 2] {
 /// The processor has AVX-512F, and what [`Job`] promises holds.
 pub(super) unsafe fn multiply(team: &Team<'_>, job: &Job<'_, f32>, scratch: &mut [f32]) {
     let plan = Plan::new(job.size, job.a.strides, job.b.strides);
-    let scratch = &mut scratch[..self::scratch(job.size)];
     let start = scratch.as_ptr().align_offset(LINE * size_of::<f32>());
     let (packed_a, packed_b) = scratch[start..].split_at_mut(plan.packed_a());
-    assert!(packed_b.len() >= plan.packed_b(), "gemm: the plan is larger than its scratch");
+    assert!(packed_b.len() >= plan.packed_b(), "gemm: the scratch is too short");
     let (packed_a, packed_b) = (packed_a.as_mut_ptr(), packed_b.as_mut_ptr());
     let [m, k, n] = job.size;
     for rows in cuts(0..m, plan.band) {

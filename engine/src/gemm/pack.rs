@@ -9,7 +9,7 @@
 //!
 //! Bound by bytes: a number is read and written once for some hundred multiplications.
 
-use super::tile::LANES;
+use super::tile::{COLUMNS, LANES, ROWS};
 use std::arch::x86_64::*;
 
 /// Packs `count` rows or columns of `depth` terms; strides are `[along, across]`.
@@ -53,18 +53,51 @@ fn lanes(count: usize) -> __mmask16 {
 #[target_feature(enable = "avx512f")]
 unsafe fn copy(from: *const f32, along: usize, [depth, count]: [usize; 2], to: *mut f32, width: usize) {
     // Four terms at a time: whole cache lines are written although a term of a narrow panel is less than one.
-    for term in (0..depth).step_by(4) {
+    for x in (0..depth).step_by(4) {
+        let terms = 4.min(depth - x);
         for first in (0..count).step_by(width) {
-            let wide = width.min(count - first);
-            for x in term..depth.min(term + 4) {
-                for i in (0..wide).step_by(LANES) {
-                    let mask = lanes(wide - i);
-                    // SAFETY: term x of panel `first / width`, cut to what exists.
-                    unsafe {
-                        let row = _mm512_maskz_loadu_ps(mask, from.add(x * along + first + i));
-                        _mm512_mask_storeu_ps(to.add(first * depth + x * width + i), mask, row);
-                    }
+            // SAFETY: terms x.. of panel `first / width`, cut to what exists.
+            unsafe {
+                let (from, to) = (from.add(x * along + first), to.add(first * depth + x * width));
+                match (width, count - first >= width) {
+                    (COLUMNS, true) => copy_whole::<COLUMNS>(from, along, terms, to),
+                    (ROWS, true) => copy_whole::<ROWS>(from, along, terms, to),
+                    _ => copy_part(from, along, [terms, count - first], to, width),
                 }
+            }
+        }
+    }
+}
+
+/// Some terms of a panel of `W` numbers, 8 at a time.
+///
+/// # Safety
+/// As [`copy`]; the panel is whole.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn copy_whole<const W: usize>(from: *const f32, along: usize, terms: usize, to: *mut f32) {
+    for x in 0..terms {
+        for i in (0..W).step_by(8) {
+            // SAFETY: by contract.
+            unsafe { _mm256_storeu_ps(to.add(x * W + i), _mm256_loadu_ps(from.add(x * along + i))) }
+        }
+    }
+}
+
+/// Some terms of a panel of which only `wide` of `width` rows or columns exist. Masked stores are slow on some
+/// processors, so only edges use them.
+///
+/// # Safety
+/// As [`copy`].
+#[target_feature(enable = "avx512f")]
+unsafe fn copy_part(from: *const f32, along: usize, [terms, wide]: [usize; 2], to: *mut f32, width: usize) {
+    for x in 0..terms {
+        for i in (0..wide).step_by(LANES) {
+            let mask = lanes(wide - i);
+            // SAFETY: by contract.
+            unsafe {
+                let row = _mm512_maskz_loadu_ps(mask, from.add(x * along + i));
+                _mm512_mask_storeu_ps(to.add(x * width + i), mask, row);
             }
         }
     }
@@ -85,7 +118,12 @@ unsafe fn transpose(from: *const f32, across: usize, [depth, count]: [usize; 2],
         }
         for (i, row) in transposed(rows).into_iter().enumerate().take(terms) {
             // SAFETY: term x + i of the panel, cut to what exists.
-            unsafe { _mm512_mask_storeu_ps(to.add((x + i) * width), lanes(count), row) }
+            unsafe {
+                match count {
+                    LANES => _mm512_storeu_ps(to.add((x + i) * width), row),
+                    _ => _mm512_mask_storeu_ps(to.add((x + i) * width), lanes(count), row),
+                }
+            }
         }
     }
 }
