@@ -33,7 +33,7 @@ pub mod tape;
 pub use clip::clip;
 pub use grad::{Grad, Grads, RowGrad};
 pub use op::{Backward, Forward, Keep, Op};
-pub use ops::{Activation, Dropout, Pairwise, Pool, SoftmaxLoss, Target, Triplet, Weighting};
+pub use ops::{Dropout, Pairwise, Pool, SoftmaxLoss, Target, Triplet, Weighting};
 pub use optim::{AdagradRows, AdamW, AdamWOptions, LazyAdamW, Optimizer, Sgd, TableOptimizer};
 pub use param::{ParamGrads, ParamId, Params};
 pub use recompute::Segment;

@@ -14,9 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Cache lines, and the width of an AVX-512 register.
 const ALIGN: usize = 64;
-/// How much larger than its request a recycled buffer may be. Below 4: a row of an encoder's channels, which is kept,
-/// must not settle in a buffer of its feed-forward part, which the next layer asks for again.
-const STRETCH: usize = 3;
+/// How much larger than its request a recycled buffer may be.
+const STRETCH: usize = 8;
 
 /// What a pool holds and has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

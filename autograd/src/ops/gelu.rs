@@ -72,7 +72,7 @@ impl Op for Gelu {
     }
 }
 
-pub(super) struct Exact;
+struct Exact;
 
 /// Φ(x).
 #[inline(always)]
@@ -96,7 +96,7 @@ impl Map2 for Exact {
     }
 }
 
-pub(super) struct Approximate;
+struct Approximate;
 
 /// σ(2u).
 #[inline(always)]

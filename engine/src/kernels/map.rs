@@ -72,34 +72,6 @@ pub fn map2(engine: &Engine, a: &Tensor, b: &Tensor, f: impl Map2) -> Tensor {
     for_real!(a, run(engine, a, b, f))
 }
 
-/// f(x), and f(x, ȳ) in place of ȳ: a function computed again together with its pull-back, which shares most of the
-/// arithmetic.
-///
-/// # Panics
-/// If the shapes or types differ or are no floats, or somebody shares ȳ.
-#[track_caller]
-pub fn map_and_pull(engine: &Engine, x: &Tensor, mut grad: Tensor, f: impl Map1 + Map2) -> (Tensor, Tensor) {
-    fn run<T: Real>(engine: &Engine, x: &Tensor, grad: &mut Tensor, f: impl Map1 + Map2) -> Tensor {
-        let (mut y, data) = (engine.buffer::<T>(x.len()), x.data::<T>());
-        engine.chunks2(
-            (&mut y, CHUNK),
-            (grad.data_mut::<T>(), CHUNK),
-            #[inline(always)]
-            |i, y, grad| {
-                let x = &data[i * CHUNK..][..y.len()];
-                for ((y, grad), &x) in y.iter_mut().zip(grad).zip(x) {
-                    *y = Map1::at(&f, x);
-                    *grad = Map2::at(&f, x, *grad);
-                }
-            },
-        );
-        Tensor::from_buf(x.shape(), y)
-    }
-    assert_eq!(x.shape(), grad.shape(), "map_and_pull: the shapes differ");
-    let y = for_real!(x, run(engine, x, &mut grad, f));
-    (y, grad)
-}
-
 /// a ← a + b, in place when nobody shares `a`.
 ///
 /// # Panics

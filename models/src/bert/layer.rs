@@ -4,12 +4,12 @@
 //! a = LN(x + dropout(W_o attention(W_q x, W_k x, W_v x) + b_o))        x, a, y  [T, d]
 //! y = LN(a + dropout(W_2 φ(W_1 a + b_1) + b_2))
 //! ```
-//! LN(x + dropout(·)) is one operation, `residual_norm`; so is W_2 φ(·) + b_2, `activated_linear`.
+//! LN(x + dropout(·)) is one operation, `residual_norm`.
 //! A pure function of x and the sixteen parameters, so that it can run again in backward.
 
-use super::config::{Config, Family};
+use super::config::{Activation, Config, Family};
 use crate::streams::{Site, dropout};
-use autograd::{Activation, Dropout, Var};
+use autograd::{Dropout, Var};
 use engine::{Places, Stream};
 use std::sync::Arc;
 
@@ -60,9 +60,16 @@ impl Layer {
             x.residual_norm(mixed.linear(wo, Some(bo)), &self.attention, gain_a, bias_a, self.eps)
         });
         tape.scope(|| {
-            let inner = a.linear(w1, Some(b1)).activated_linear(self.activation, w2, b2);
-            a.residual_norm(inner, &self.feed_forward, gain_y, bias_y, self.eps)
+            let inner = self.activated(a.linear(w1, Some(b1)));
+            a.residual_norm(inner.linear(w2, Some(b2)), &self.feed_forward, gain_y, bias_y, self.eps)
         })
+    }
+    fn activated<'t>(&self, x: Var<'t>) -> Var<'t> {
+        match self.activation {
+            Activation::Gelu => x.gelu(),
+            Activation::GeluTanh => x.gelu_tanh(),
+            Activation::Relu => x.relu(),
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! per token and layer   x q k v, attention, x + attention, a, a + ffn: 8 d
-//!                       before φ: f;  moments of two norms: 4
-//! backward on top       behind φ, and the gradient of either side of φ: 2 f;  of the residual and its branch: 2 d
+//!                       before and behind φ: 2 f;  moments of two norms: 4
+//! backward on top       gradients of both sides of φ: 2 f;  of the residual: d
 //! a layer without a tape, or that lives again (recompute), until it ends: 4 d more
 //! ```
 //! The four are the two projections before they are added, the layer's output and the gradient or input that waits
@@ -32,17 +32,17 @@ pub(super) fn activation_bytes(config: &Config, text: &Packed, recompute: bool) 
 /// Bytes that backward needs at once besides, parameters' gradients not counted.
 pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
     let tokens = text.tokens.len();
-    2 * (buffer(tokens, config.size.ffn) + buffer(tokens, config.size.width))
+    2 * buffer(tokens, config.size.ffn) + buffer(tokens, config.size.width)
 }
 
 /// Bytes that encoding without a tape holds.
 pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {
-    layer(config, tokens) + buffer(tokens, config.size.ffn) + 4 * buffer(tokens, config.size.width)
+    layer(config, tokens) + 4 * buffer(tokens, config.size.width)
 }
 
 /// Bytes that one layer keeps.
 fn layer(config: &Config, tokens: usize) -> usize {
-    8 * buffer(tokens, config.size.width) + buffer(tokens, config.size.ffn) + 4 * tokens * NUMBER
+    8 * buffer(tokens, config.size.width) + 2 * buffer(tokens, config.size.ffn) + 4 * tokens * NUMBER
 }
 
 /// The pool's buffer for a matrix with a row for each token.

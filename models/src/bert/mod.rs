@@ -12,8 +12,7 @@ mod layer;
 mod memory;
 pub(crate) mod names;
 
-pub use autograd::Activation;
-pub use config::{Config, Family, Size};
+pub use config::{Activation, Config, Family, Size};
 
 use crate::encoder::{Encoder, Scope};
 use crate::streams::{Site, dropout};
