@@ -32,5 +32,5 @@ mod streams;
 
 pub use architecture::{Architecture, init_from_bag};
 pub use encoder::{Encoder, Scope};
-pub use losses::{InfoNce, Objective, Terms, Triplet, Weighting};
+pub use losses::{InfoNce, Objective, SetObjective, SetTerms, Terms, Triplet, Weighting};
 pub use model::Model;
