@@ -38,7 +38,7 @@ pub use ops::{
     DecoupledSoftmax, Dropout, MultiTriplet, Pairwise, Pool, SoftTopK, SoftmaxLoss, Target, Triplet,
     Weighting,
 };
-pub use optim::{AdagradRows, AdamW, AdamWOptions, LazyAdamW, Optimizer, Sgd, TableOptimizer};
+pub use optim::{AdagradRows, AdamW, AdamWOptions, LazyAdamW, Optimizer, Sgd, SgdRows, TableOptimizer};
 pub use param::{ParamGrads, ParamId, Params};
 pub use recompute::Segment;
 pub use schedule::{Schedule, ScheduleKind};

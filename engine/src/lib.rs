@@ -26,5 +26,5 @@ pub use pool::{Buf, PoolStats, pooled_bytes};
 pub use random::Stream;
 pub use real::{Element, Real};
 pub use shape::{Shape, ShapeError};
-pub use table::{Scratch, Table};
+pub use table::{Numbers, Precision, Scratch, Table};
 pub use tensor::{DType, Storage, Tensor};

@@ -24,6 +24,7 @@ pub mod architecture;
 pub mod bag;
 pub mod bert;
 pub mod encoder;
+pub mod heads;
 pub mod hf;
 pub mod layout;
 pub mod losses;

@@ -18,6 +18,7 @@ macro_rules! for_real {
 pub mod adagrad;
 pub mod adamw;
 pub mod attention;
+pub mod bce;
 pub mod broadcast;
 pub mod decoupled_softmax;
 pub mod dropout;
