@@ -6,10 +6,6 @@
 //! [`Settings`] stacks these layers and remembers the origin of each value; [`Settings::config`] gives the typed
 //! [`Config`]. A run directory keeps the result with the origins as comments, and `lode resume` reads it back.
 
-mod head;
-
-pub use head::{HeadConfig, LOSSES};
-
 use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,8 +27,6 @@ pub struct Config {
     pub composer: ComposerConfig,
     /// What is minimised.
     pub loss: LossConfig,
-    /// What is learned besides the encoder.
-    pub head: HeadConfig,
     /// What is written when.
     pub save: SaveConfig,
 }
@@ -416,10 +410,7 @@ impl Config {
         if self.data.validation_per_mille > 500 {
             return wrong("data.validation_per_mille", "at most 500", &self.data.validation_per_mille);
         }
-        if self.head.is_on() && t.accumulate > 1 {
-            return wrong("train.accumulate", "1 with a classifier", &t.accumulate);
-        }
-        self.head.check()
+        Ok(())
     }
 }
 
