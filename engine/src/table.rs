@@ -73,8 +73,8 @@ impl Table {
     pub fn zeros(rows: usize, width: usize) -> Table {
         Table { store: Store::F32(Space::heap(rows * width)), rows, width }
     }
-    /// A table of f32 zeros: on the heap up to `scratch.heap_limit` bytes, else mapped over a file of its directory. The
-    /// file is written whole, so that a full disk is an error here and no fault later.
+    /// A table of f32 zeros: on the heap up to `scratch.heap_limit` bytes, else mapped over a file of its directory.
+    /// The file is written whole, so that a full disk is an error here and no fault later.
     ///
     /// # Errors
     /// If the file cannot be made, written or mapped.
@@ -290,7 +290,7 @@ fn round_by_chance(key: [u32; 2], row: u32, from: &[f32], to: &mut [u16]) {
             let chance = words[i / 2] >> (16 * (i % 2)) & 0xFFFF;
             let bits = x.to_bits();
             // Infinities and NaN have no neighbours to be rounded to.
-            *to = if x.is_finite() { (bits + chance >> 16) as u16 } else { bf16::from_f32(*x).to_bits() };
+            *to = if x.is_finite() { ((bits + chance) >> 16) as u16 } else { bf16::from_f32(*x).to_bits() };
         }
     }
 }
