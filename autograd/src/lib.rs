@@ -31,10 +31,14 @@ pub mod schedule;
 pub mod tape;
 
 pub use clip::clip;
+pub use engine::kernels::relevance::Relevance;
 pub use grad::{Grad, Grads, RowGrad};
 pub use op::{Backward, Forward, Keep, Op};
-pub use ops::{Dropout, Pairwise, Pool, SoftmaxLoss, Target, Triplet, Weighting};
-pub use optim::{AdagradRows, AdamW, AdamWOptions, LazyAdamW, Optimizer, Sgd, TableOptimizer};
+pub use ops::{
+    DecoupledSoftmax, Dropout, MultiTriplet, Pairwise, Pool, SoftTopK, SoftmaxLoss, Target, Triplet,
+    Weighting,
+};
+pub use optim::{AdagradRows, AdamW, AdamWOptions, LazyAdamW, Optimizer, Sgd, SgdRows, TableOptimizer};
 pub use param::{ParamGrads, ParamId, Params};
 pub use recompute::Segment;
 pub use schedule::{Schedule, ScheduleKind};

@@ -3,9 +3,9 @@
 
 use autograd::{
     AdagradRows, AdamW, AdamWOptions, Grad, LazyAdamW, Optimizer, ParamGrads, Params, RowGrad, Schedule,
-    ScheduleKind, Sgd, TableOptimizer, clip,
+    ScheduleKind, Sgd, SgdRows, TableOptimizer, clip,
 };
-use engine::{Engine, Kind, Real, Scratch, Stream, Table, Tensor};
+use engine::{Engine, Kind, Real, Scratch, Stream, Table, TablePrecision, Tensor};
 use safetensors::SafeTensors;
 
 const STEPS: usize = 10;
@@ -355,7 +355,8 @@ fn row_wise_adagrad_on_rows_of_one_number_follows_pytorchs_adagrad() {
 fn table_optimizer(i: usize, table: &Table, scratch: &Scratch) -> Box<dyn TableOptimizer> {
     match i {
         0 => Box::new(LazyAdamW::new(table, scratch).expect("scratch is made").with((0.9, 0.99), 1e-8, 0.5)),
-        _ => Box::new(AdagradRows::new(table, 1e-10, scratch).expect("scratch is made")),
+        1 => Box::new(AdagradRows::new(table, 1e-10, scratch).expect("scratch is made")),
+        _ => Box::new(SgdRows::new()),
     }
 }
 
@@ -375,7 +376,7 @@ fn state_of(optimizer: &dyn TableOptimizer) -> Vec<Vec<f32>> {
 #[test]
 fn rows_that_do_not_occur_stay_with_their_state() {
     let (engine, params) = (Engine::new(2), large());
-    for i in 0..2 {
+    for i in 0..3 {
         let mut table = table_of(params.value(params.find("table").unwrap()));
         let mut optimizer = table_optimizer(i, &table, &heap());
         optimizer.step(&engine, &mut table, &table_grad(0), 0.1);
@@ -410,7 +411,7 @@ fn mapped_tables_threads_and_a_restored_state_give_the_same_bits() {
     let mapped = Scratch { directory: directory.path().to_owned(), heap_limit: 0 };
     let start = large();
     let start = start.value(start.find("table").unwrap());
-    for i in 0..2 {
+    for i in 0..3 {
         let mut results = Vec::new();
         for (scratch, threads, cut) in [(heap(), 1, 5), (mapped.clone(), 7, 5), (heap(), 2, 3)] {
             let engine = Engine::new(threads);
@@ -430,5 +431,39 @@ fn mapped_tables_threads_and_a_restored_state_give_the_same_bits() {
             results.push((bits(table.data()), state_of(&*resumed), resumed.bytes()));
         }
         assert!(results.iter().all(|r| *r == results[0]));
+    }
+}
+
+#[test]
+fn plain_descent_moves_by_the_rate_times_the_gradient() {
+    let mut table = table_of(&Tensor::from_vec([3, 2], vec![1.0f32; 6]));
+    let values = Tensor::from_vec([2, 2], vec![1.0f32, 2.0, -4.0, 8.0]);
+    let grad = RowGrad { rows: vec![0, 2], values, table: [3, 2].into() };
+    SgdRows::new().step(&Engine::new(1), &mut table, &grad, 0.25);
+    assert_eq!(table.data(), [0.75, 0.5, 1.0, 1.0, 2.0, -1.0]);
+}
+
+/// A bf16 table follows the table of f32 as far as its grid allows, and every optimizer moves it.
+#[test]
+fn a_table_of_bf16_follows_the_one_of_f32() {
+    let (engine, params) = (Engine::new(2), large());
+    let start = params.value(params.find("table").unwrap());
+    let all: Vec<u32> = (0..1200).collect();
+    for i in 0..3 {
+        let mut exact = table_of(start);
+        let precision = TablePrecision::Bf16(Stream::new(3, 3));
+        let mut rounded = Table::zeros_as(precision, 1200, 37, &heap()).unwrap();
+        rounded.scatter(&engine, 0, &all, start);
+        let mut optimizers = [table_optimizer(i, &exact, &heap()), table_optimizer(i, &rounded, &heap())];
+        for step in 0..5 {
+            optimizers[0].step(&engine, &mut exact, &table_grad(step), 0.1);
+            optimizers[1].step(&engine, &mut rounded, &table_grad(step), 0.1);
+        }
+        let (exact, rounded) = (exact.data(), rounded.slice(&engine, 0..1200).to_f64());
+        let off: Vec<f64> = exact.iter().zip(&rounded).map(|(e, r)| r - f64::from(*e)).collect();
+        let mean = off.iter().sum::<f64>() / off.len() as f64;
+        // Numbers of up to 4 lie 1/64 apart; six roundings, each off by less than that.
+        assert!(off.iter().all(|o| o.abs() < 6.0 / 64.0), "optimizer {i}");
+        assert!(mean.abs() < 1e-4 && off.iter().any(|o| *o != 0.0), "optimizer {i}: {mean}");
     }
 }

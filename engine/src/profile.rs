@@ -184,7 +184,7 @@ mod tests {
         let profile = Profile::new(clock);
         let linear = || profile.span("linear", Way::Forward, || ());
         linear();
-        profile.span("step", Way::Beside, || linear());
+        profile.span("step", Way::Beside, linear);
         let mut phases: Vec<_> = profile.rows().iter().map(|row| (row.phase, row.name)).collect();
         phases.sort_unstable();
         assert_eq!(phases, [("linear", "linear"), ("step", "linear"), ("step", "step")]);

@@ -24,6 +24,7 @@ pub mod architecture;
 pub mod bag;
 pub mod bert;
 pub mod encoder;
+pub mod heads;
 pub mod hf;
 pub mod layout;
 pub mod losses;
@@ -32,5 +33,5 @@ mod streams;
 
 pub use architecture::{Architecture, init_from_bag};
 pub use encoder::{Encoder, Scope};
-pub use losses::{InfoNce, Objective, Terms, Triplet, Weighting};
+pub use losses::{InfoNce, Objective, SetObjective, SetTerms, Terms, Triplet, Weighting};
 pub use model::Model;

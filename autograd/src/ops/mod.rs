@@ -6,6 +6,7 @@ use crate::gradcheck::Case;
 mod add;
 mod attention;
 mod concat;
+mod decoupled_softmax;
 mod detach;
 mod div;
 mod dropout;
@@ -19,6 +20,7 @@ mod logsumexp;
 mod matmul;
 mod mean;
 mod mul;
+mod multi_triplet;
 mod normalise;
 mod pairwise;
 mod pool;
@@ -28,6 +30,7 @@ mod residual_norm;
 mod scale;
 mod sigmoid;
 mod slice;
+mod soft_top_k;
 mod softmax;
 mod softmax_loss;
 mod softplus;
@@ -37,9 +40,12 @@ mod tanh;
 mod top_k;
 mod triplet;
 
+pub use decoupled_softmax::DecoupledSoftmax;
 pub use dropout::Dropout;
+pub use multi_triplet::MultiTriplet;
 pub use pairwise::Pairwise;
 pub use pool::Pool;
+pub use soft_top_k::SoftTopK;
 pub use softmax_loss::{SoftmaxLoss, Target};
 pub use triplet::{Triplet, Weighting};
 
@@ -79,12 +85,15 @@ pub const OPS: &[Entry] = &[
     top_k::ENTRY,
     add::ENTRY, //
     attention::ENTRY,
+    decoupled_softmax::ENTRY,
     dropout::ENTRY,
     layer_norm::ENTRY,
+    multi_triplet::ENTRY,
     normalise::ENTRY,
     pairwise::ENTRY,
     pool::ENTRY,
     residual_norm::ENTRY,
+    soft_top_k::ENTRY,
     softmax_loss::ENTRY,
     triplet::ENTRY,
 ];

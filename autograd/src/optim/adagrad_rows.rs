@@ -33,11 +33,15 @@ impl AdagradRows {
 }
 
 impl TableOptimizer for AdagradRows {
-    fn step(&mut self, engine: &Engine, table: &mut Table, grad: &RowGrad, rate: f32) {
-        check_table(table, grad);
+    fn begin(&mut self) {
         self.steps += 1;
-        let mut outputs = (table.rows_mut(&grad.rows), self.accumulators.rows_mut(&grad.rows));
-        adagrad_rows(engine, &mut outputs.0, &mut outputs.1, grad.values.data(), (rate, self.eps));
+    }
+    fn update(&mut self, engine: &Engine, table: &mut Table, grad: &RowGrad, rate: f32) {
+        check_table(table, grad);
+        let mut accumulators = self.accumulators.rows_mut(&grad.rows);
+        table.change(engine, u64::from(self.steps), &grad.rows, |mut values| {
+            adagrad_rows(engine, &mut values, &mut accumulators, grad.values.data(), (rate, self.eps));
+        });
     }
     fn steps(&self) -> u32 {
         self.steps

@@ -44,15 +44,20 @@ impl LazyAdamW {
 }
 
 impl TableOptimizer for LazyAdamW {
-    fn step(&mut self, engine: &Engine, table: &mut Table, grad: &RowGrad, rate: f32) {
-        check_table(table, grad);
+    fn begin(&mut self) {
         self.steps += 1;
+    }
+    fn update(&mut self, engine: &Engine, table: &mut Table, grad: &RowGrad, rate: f32) {
+        check_table(table, grad);
         let mut step = AdamStep::new(self.betas, self.eps, self.weight_decay, f64::from(rate), self.steps);
         // ε before the correction: √v · widen + ε · widen = (√v + ε) · widen.
         step.eps *= step.widen;
         let rows = &grad.rows;
-        let [mut values, mut m, mut v] = [table, &mut self.m, &mut self.v].map(|t| t.rows_mut(rows));
-        adamw_rows(engine, [&mut values, &mut m, &mut v], grad.values.data(), &step);
+        let state = [&mut self.m, &mut self.v];
+        table.change(engine, u64::from(self.steps), rows, |values| {
+            let (mut values, [mut m, mut v]) = (values, state.map(|t| t.rows_mut(rows)));
+            adamw_rows(engine, [&mut values, &mut m, &mut v], grad.values.data(), &step);
+        });
     }
     fn steps(&self) -> u32 {
         self.steps

@@ -11,11 +11,13 @@ mod adamw;
 mod lazy_adamw;
 mod saved;
 mod sgd;
+mod sgd_rows;
 
 pub use adagrad_rows::AdagradRows;
 pub use adamw::{AdamW, AdamWOptions};
 pub use lazy_adamw::LazyAdamW;
 pub use sgd::Sgd;
+pub use sgd_rows::SgdRows;
 
 use crate::grad::{Grad, RowGrad};
 use crate::param::{ParamGrads, ParamId, Params};
@@ -51,7 +53,17 @@ pub trait TableOptimizer: Send {
     ///
     /// # Panics
     /// If the gradient or the state belongs to a table of another shape.
-    fn step(&mut self, engine: &Engine, table: &mut Table, grad: &RowGrad, rate: f32);
+    fn step(&mut self, engine: &Engine, table: &mut Table, grad: &RowGrad, rate: f32) {
+        self.begin();
+        self.update(engine, table, grad, rate);
+    }
+    /// Begins a step whose rows come in parts.
+    fn begin(&mut self);
+    /// Moves some rows in the step that [`TableOptimizer::begin`] began; no row twice in a step.
+    ///
+    /// # Panics
+    /// As [`TableOptimizer::step`].
+    fn update(&mut self, engine: &Engine, table: &mut Table, grad: &RowGrad, rate: f32);
     /// The number of steps so far.
     fn steps(&self) -> u32;
     /// The tables of the state, by name: with [`TableOptimizer::steps`] all that the next steps depend on.

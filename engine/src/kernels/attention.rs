@@ -1,7 +1,7 @@
 //! Attention over packed texts, one (text, head) at a time in cache (equations: `autograd/src/ops/attention.rs`).
 //! Bound by flops: 4·n²·d a head forward, 10·n²·d backward, since the probabilities are computed again.
 //!
-//! [`generic`] is the plain text; `avx512` does the same for f32 in registers of 16 numbers, within rounding. Which one
+//! `generic` is the plain text; `avx512` does the same for f32 in registers of 16 numbers, within rounding. Which one
 //! runs depends on the processor and on the channels of a head, never on a text or on its company.
 
 use crate::engine::{Engine, KernelClass, parts};

@@ -60,8 +60,8 @@ impl Dropout {
             let mut counters = [[0; COUNTERS]; 4];
             for l in 0..COUNTERS {
                 let words = counter(block * COUNTERS + l);
-                for w in 0..4 {
-                    counters[w][l] = words[w];
+                for (lanes, word) in counters.iter_mut().zip(words) {
+                    lanes[l] = word;
                 }
             }
             let words = philox_lanes(counters, self.key);
@@ -89,8 +89,8 @@ fn philox_lanes(x: [[u32; COUNTERS]; 4], key: [u32; 2]) -> [[u32; COUNTERS]; 4] 
             x = [(b >> 32) ^ x[1] ^ u64::from(key[0]), b, (a >> 32) ^ x[3] ^ u64::from(key[1]), a];
             key = [key[0].wrapping_add(W0), key[1].wrapping_add(W1)];
         }
-        for w in 0..4 {
-            y[w][l] = x[w] as u32;
+        for (y, x) in y.iter_mut().zip(x) {
+            y[l] = x as u32;
         }
     }
     y
@@ -135,9 +135,8 @@ mod tests {
         let counter = |l: usize| [l as u32, u32::MAX - l as u32, 7 * l as u32, 0x8000_0001];
         let lanes = [0, 1, 2, 3].map(|w| std::array::from_fn(|l| counter(l)[w]));
         let (got, key) = (philox_lanes(lanes, [5, u32::MAX]), [5, u32::MAX]);
-        for l in 0..COUNTERS {
-            assert_eq!([0, 1, 2, 3].map(|w| got[w][l]), philox(counter(l), key));
-        }
+        let alone = |l: usize| philox(counter(l), key);
+        assert!((0..COUNTERS).all(|l| got.map(|word| word[l]) == alone(l)));
     }
 
     #[test]

@@ -27,8 +27,12 @@ pub fn max<T: Real>(row: &[T]) -> T {
     fold([row], T::NEG_INFINITY, |[x]| x, |largest, x| x.max(largest))
 }
 
+/// join over f(rows[0][i], rows[1][i], …), from `from`.
+///
+/// # Panics
+/// If the rows differ in length.
 #[inline(always)]
-fn fold<T: Real, const N: usize>(
+pub fn fold<T: Real, const N: usize>(
     rows: [&[T]; N],
     from: T,
     f: impl Fn([T; N]) -> T,

@@ -37,6 +37,26 @@ pub fn sgd(engine: &Engine, value: &mut Tensor, grad: Given<'_>, rate: f64) {
     for_real!(value, run(engine, value, grad, rate));
 }
 
+/// p ← p − rate · g of single rows: `grads` holds their gradients one after another.
+///
+/// # Panics
+/// If `grads` does not fill the rows.
+pub fn sgd_rows(engine: &Engine, values: &mut [&mut [f32]], grads: &[f32], rate: f32) {
+    let width = values.first().map_or(1, |row| row.len().max(1));
+    assert_eq!(grads.len(), values.iter().map(|row| row.len()).sum(), "sgd_rows: gradients of other rows");
+    let block = (CHUNK / width).max(1);
+    engine.chunks(
+        values,
+        block,
+        #[inline(always)]
+        |i, values| {
+            for (p, grad) in values.iter_mut().zip(grads[i * block * width..].chunks(width)) {
+                p.iter_mut().zip(grad).for_each(|(p, &g)| *p -= rate * g);
+            }
+        },
+    );
+}
+
 /// b ← momentum · b + g, p ← p − rate · b, in place. Rows that are not given have gradient zero and still move.
 ///
 /// # Panics

@@ -6,10 +6,12 @@
 //! ```
 
 mod infonce;
+pub mod set;
 mod triplet;
 
 pub use autograd::Weighting;
 pub use infonce::InfoNce;
+pub use set::{SetObjective, SetTerms};
 pub use triplet::Triplet;
 
 use autograd::Var;

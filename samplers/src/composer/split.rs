@@ -138,9 +138,9 @@ pub fn split(team: Team<'_>, sphere: Sphere<'_>, ids: &[u32], total: Vec<f64>, s
             *second += moved;
         }
         let norms = [0, 1].map(|s| result.sums[s].iter().map(|x| x * x).sum::<f64>().sqrt());
-        for s in 0..2 {
-            let scale = if norms[s] > 0.0 { 1.0 / norms[s] } else { 0.0 };
-            result.centroids[s] = result.sums[s].iter().map(|x| (x * scale) as f32).collect();
+        for ((centroid, sum), norm) in result.centroids.iter_mut().zip(&result.sums).zip(norms) {
+            let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+            *centroid = sum.iter().map(|x| (x * scale) as f32).collect();
         }
         result.objective = (norms[0] + norms[1]) / ids.len() as f64;
         result.passes += 1;

@@ -11,6 +11,8 @@
 //!
 //! Short texts are bound by the latency of small products and by Philox, long ones by flops.
 
+#![allow(clippy::needless_range_loop, reason = "several arrays of registers are walked side by side")]
+
 use super::{Head, split};
 use crate::kernels::dropout::Dropout;
 use std::arch::x86_64::*;

@@ -25,10 +25,10 @@ fn philox(counter: [__m512i; 4], mut key: [u32; 2]) -> [__m512i; 4] {
         }
         key = [key[0].wrapping_add(W0), key[1].wrapping_add(W1)];
     }
-    let mut words = counter;
-    for w in 0..4 {
-        let (even, odd) = (_mm512_castsi512_ps(even[w]), _mm512_castsi512_ps(odd[w]));
-        words[w] = _mm512_castps_si512(_mm512_mask_moveldup_ps(even, 0xAAAA, odd));
+    let mut words = even;
+    for (word, odd) in words.iter_mut().zip(odd) {
+        let (even, odd) = (_mm512_castsi512_ps(*word), _mm512_castsi512_ps(odd));
+        *word = _mm512_castps_si512(_mm512_mask_moveldup_ps(even, 0xAAAA, odd));
     }
     words
 }

@@ -1,0 +1,46 @@
+//! Plain gradient descent for tables: no state at all, as ELMO (Zhang et al., ICML 2025) trains classifiers of millions
+//! of labels.
+//!
+//! ```text
+//! p ← p − rate · g          for the rows that have a gradient
+//! ```
+
+use super::{TableOptimizer, check_table};
+use crate::grad::RowGrad;
+use engine::kernels::sgd::sgd_rows;
+use engine::{Engine, Table};
+
+/// Plain gradient descent.
+#[derive(Debug, Default)]
+pub struct SgdRows {
+    steps: u32,
+}
+
+impl SgdRows {
+    /// A fresh optimizer.
+    pub fn new() -> SgdRows {
+        SgdRows::default()
+    }
+}
+
+impl TableOptimizer for SgdRows {
+    fn begin(&mut self) {
+        self.steps += 1;
+    }
+    fn update(&mut self, engine: &Engine, table: &mut Table, grad: &RowGrad, rate: f32) {
+        check_table(table, grad);
+        table.change(engine, u64::from(self.steps), &grad.rows, |mut values| {
+            sgd_rows(engine, &mut values, grad.values.data(), rate);
+        });
+    }
+    fn steps(&self) -> u32 {
+        self.steps
+    }
+    fn tables(&self) -> Vec<(&'static str, &Table)> {
+        vec![]
+    }
+    fn restore(&mut self, steps: u32) -> Vec<(&'static str, &mut Table)> {
+        self.steps = steps;
+        vec![]
+    }
+}

@@ -1,0 +1,74 @@
+//! From logits to the gradient of binary cross-entropy, in place (equations: `models/src/heads/one_vs_all.rs`).
+//!
+//! ```text
+//! z_l ← (σ(z_l) − y_l) · per        y_l = 1 for positives; 0 where a label plays no part, whatever its logit
+//! ℓ   = Σ_l max(z_l, 0) + log(1 + e^{−|z_l|}) − y_l z_l
+//! ```
+//! Bound by the exponential, one a logit. The logarithms of the loss are taken of products of [`FACTORS`] numbers
+//! between 1 and 2, which f32 holds: what that rounds away is told of, never differentiated.
+
+use super::lanes;
+use crate::engine::Engine;
+
+/// Factors of one logarithm: their product is below 2⁶⁴.
+const FACTORS: usize = 64;
+
+/// Ids of rows: row `i` is `items[starts[i]..starts[i + 1]]`, ascending.
+#[derive(Clone, Copy, Debug)]
+pub struct Ids<'a> {
+    /// Where each row starts, and the end.
+    pub starts: &'a [usize],
+    /// The ids of all rows.
+    pub items: &'a [u32],
+}
+
+impl Ids<'_> {
+    /// The ids of row `i` in `first..first + width`, counted from `first`.
+    #[inline(always)]
+    fn within(&self, i: usize, first: usize, width: usize) -> impl Iterator<Item = usize> {
+        let row = &self.items[self.starts[i]..self.starts[i + 1]];
+        let from = row.partition_point(|&id| (id as usize) < first);
+        row[from..].iter().map(move |&id| id as usize - first).take_while(move |&j| j < width)
+    }
+}
+
+/// Logits `z` `[n, width]` of the labels `first..first + width` become gradients; adds the loss of each row to
+/// `losses`, `[n]`.
+///
+/// # Panics
+/// If sizes differ.
+pub fn bce(
+    engine: &Engine,
+    z: &mut [f32],
+    (first, width): (usize, usize),
+    (positives, left_out): (Ids<'_>, Ids<'_>),
+    per: f32,
+    losses: &mut [f64],
+) {
+    engine.chunks2(
+        (z, width),
+        (losses, 1),
+        #[inline(always)]
+        |i, z, loss| {
+            loss[0] += loss_of(z);
+            loss[0] -= left_out.within(i, first, width).map(|j| loss_of(&z[j..=j])).sum::<f64>();
+            loss[0] -= positives.within(i, first, width).map(|j| f64::from(z[j])).sum::<f64>();
+            for z in z.iter_mut() {
+                *z = per / (1.0 + crate::math::exp(-*z));
+            }
+            left_out.within(i, first, width).for_each(|j| z[j] = 0.0);
+            positives.within(i, first, width).for_each(|j| z[j] -= per);
+        },
+    );
+}
+
+/// Σ log(1 + eᶻ).
+#[inline(always)]
+fn loss_of(z: &[f32]) -> f64 {
+    let mut sum = f64::from(lanes::sum([z], |[z]| if z < 0.0 { 0.0 } else { z }));
+    for z in z.chunks(FACTORS) {
+        let factor = |[z]: [f32; 1]| 1.0 + crate::math::exp(-z.abs());
+        sum += f64::from(lanes::fold([z], 1.0, factor, |a, b| a * b).ln());
+    }
+    sum
+}

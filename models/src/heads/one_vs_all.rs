@@ -1,0 +1,214 @@
+//! Binary cross-entropy over all labels, without ever keeping all logits: Renée's shortcut gradient (Jain et al.,
+//! "Renée: End-to-end training of extreme classification models", MLSys 2023) in chunks of labels, with the gradient
+//! fused into the update (ELMO, Zhang et al., ICML 2025).
+//!
+//! ```text
+//! x [n, d] embeddings, W [L, d] label weights, y_il ∈ {0, 1}
+//!
+//! L = (1/n) Σ_i Σ_l log(1 + e^{z_il}) − y_il z_il            z = κ X Wᵀ + β
+//! for every chunk W_c of labels:
+//!     G = (σ(κ X W_cᵀ + β) − Y_c)/n
+//!     X̄ ← X̄ + κ G W_c                  by the weights before their update
+//!     W_c ← update(W_c, κ Gᵀ X)
+//! ```
+//! The derivative of the loss is known, so neither the loss nor its graph has to exist: one buffer of n × chunk numbers
+//! serves logits and gradients, and ∇W lives for one chunk. X̄ is returned: it is the seed with which the tape of an
+//! encoder goes on backward. Three products of 2·n·L·d flops bound it; memory does not depend on L.
+
+use autograd::{RowGrad, TableOptimizer};
+use engine::kernels::bce::{Ids, bce};
+use engine::{Engine, Mat, Table, Tensor, gemm};
+
+/// What is true of the rows of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Truth<'a> {
+    /// The positives of each row.
+    pub positives: Ids<'a>,
+    /// Labels that play no part in a row: neither pulled nor pushed.
+    pub left_out: Ids<'a>,
+}
+
+/// Binary cross-entropy over all rows of a table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OneVsAll {
+    /// κ: turns a score into a logit.
+    pub scale: f64,
+    /// β: the logit of a score of 0.
+    pub shift: f64,
+    /// Labels in a chunk.
+    pub chunk: usize,
+}
+
+impl OneVsAll {
+    /// One step: moves all rows of `table`, and gives the loss before it and X̄ `[n, d]`. None if a number is not
+    /// finite: rows of chunks before that one have moved then.
+    ///
+    /// # Panics
+    /// If sizes differ.
+    pub fn step(
+        &self,
+        engine: &Engine,
+        table: &mut Table,
+        optimizer: &mut dyn TableOptimizer,
+        x: &Tensor,
+        truth: Truth<'_>,
+        rate: f32,
+    ) -> Option<(f64, Tensor)> {
+        let (n, d, labels) = (x.shape().dim(0), x.shape().last(), table.rows());
+        assert_eq!(d, table.width(), "embeddings and label weights differ in width");
+        let queries = Mat::new(x.data::<f32>(), n, d);
+        let mut dx = engine.zeros::<f32>(n * d);
+        let mut losses = vec![0.0f64; n];
+        let (scale, per) = (self.scale as f32, 1.0 / n as f32);
+        optimizer.begin();
+        for first in (0..labels).step_by(self.chunk.max(1)) {
+            let width = self.chunk.min(labels - first);
+            let weights = table.slice(engine, first..first + width);
+            let weights = Mat::new(weights.data::<f32>(), width, d);
+            let mut z = engine.buffer::<f32>(n * width);
+            z.fill(self.shift as f32);
+            gemm(engine, scale, queries, weights.t(), 1.0, &mut z);
+            bce(engine, &mut z, (first, width), (truth.positives, truth.left_out), per, &mut losses);
+            if !losses.iter().all(|l| l.is_finite()) {
+                return None;
+            }
+            let g = Mat::new(&z[..], n, width);
+            gemm(engine, scale, g, weights, 1.0, &mut dx);
+            let mut dw = engine.buffer::<f32>(width * d);
+            gemm(engine, scale, g.t(), queries, 0.0, &mut dw);
+            let grad = RowGrad {
+                rows: (first as u32..(first + width) as u32).collect(),
+                values: Tensor::from_buf([width, d], dw),
+                table: [labels, d].into(),
+            };
+            optimizer.update(engine, table, &grad, rate);
+        }
+        Some((losses.iter().sum::<f64>() / n as f64, Tensor::from_buf([n, d], dx)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::losses::set::{Bce, SetObjective, SetTerms};
+    use autograd::{LazyAdamW, Relevance, SgdRows, Tape};
+    use engine::{Scratch, Stream, TablePrecision};
+
+    const N: usize = 9;
+    const D: usize = 5;
+    const L: usize = 140;
+    const HEAP: fn() -> Scratch = || Scratch { directory: ".".into(), heap_limit: usize::MAX };
+
+    fn draw(n: usize, tag: u64) -> Vec<f32> {
+        (0..n as u64).map(|i| 2.0 * Stream::new(4, tag).uniform(i) as f32 - 1.0).collect()
+    }
+    /// Rows 0..N with some ids each; row 4 has none.
+    fn ids(rest: u64) -> (Vec<usize>, Vec<u32>) {
+        let (mut starts, mut items) = (vec![0], vec![]);
+        for i in 0..N as u64 {
+            let one = (0..L as u64).filter(|l| i != 4 && (5 * l + i) % 17 == rest).map(|l| l as u32);
+            items.extend(one);
+            starts.push(items.len());
+        }
+        (starts, items)
+    }
+    fn table() -> Table {
+        let mut table = Table::zeros(L, D);
+        table.data_mut().copy_from_slice(&draw(L * D, 2));
+        table
+    }
+    /// Loss, X̄ and the weights after a step.
+    fn step(engine: &Engine, chunk: usize, optimizer: &mut dyn TableOptimizer) -> (f64, Tensor, Table) {
+        let ((ps, pi), (ls, li)) = (ids(3), ids(9));
+        let truth =
+            Truth { positives: Ids { starts: &ps, items: &pi }, left_out: Ids { starts: &ls, items: &li } };
+        let (mut table, x) = (table(), Tensor::from_vec([N, D], draw(N * D, 1)));
+        let head = OneVsAll { scale: 3.0, shift: -2.0, chunk };
+        let (loss, dx) = head.step(engine, &mut table, optimizer, &x, truth, 0.25).expect("finite");
+        (loss, dx, table)
+    }
+
+    /// The tape, which keeps everything, is the oracle.
+    #[test]
+    fn the_shortcut_is_the_gradient_of_the_tape() {
+        let ((ps, pi), (ls, li)) = (ids(3), ids(9));
+        let mark = |starts: &[usize], items: &[u32]| {
+            let mut marks = vec![false; N * L];
+            for i in 0..N {
+                items[starts[i]..starts[i + 1]].iter().for_each(|&l| marks[i * L + l as usize] = true);
+            }
+            marks
+        };
+        let (positive, out) = (mark(&ps, &pi), mark(&ls, &li));
+        assert!(!positive.iter().zip(&out).any(|(p, o)| *p && *o), "a positive is not left out");
+        let negative: Vec<bool> = out.iter().map(|o| !o).collect();
+        let relevance = Relevance { positive: positive.into(), negative: negative.into() };
+        let tape = Tape::new(&Engine::poisoned(1));
+        let x = tape.leaf(Tensor::from_vec([N, D], draw(N * D, 1)));
+        let w = tape.leaf(Tensor::from_vec([L, D], draw(L * D, 2)));
+        let loss = Bce { scale: 3.0, shift: -2.0 }.loss(x.matmul_nt(w), &SetTerms { relevance, omega: None });
+        let want = loss.value().item();
+        let grads = tape.backward_from(loss);
+        let near = |got: &[f64], want: &[f64]| got.iter().zip(want).all(|(g, w)| (g - w).abs() < 2e-5);
+        for chunk in [L, 64, 1] {
+            let (got, dx, after) = step(&Engine::poisoned(2), chunk, &mut SgdRows::new());
+            assert!((got - want).abs() < 1e-4 * want, "{got} is not {want}");
+            assert!(near(&dx.to_f64(), &grads.of(x).to_f64()), "X̄ in chunks of {chunk}");
+            let moved = table()
+                .data()
+                .iter()
+                .zip(after.data())
+                .map(|(a, b)| f64::from(a - b) / 0.25)
+                .collect::<Vec<_>>();
+            assert!(near(&moved, &grads.of(w).to_f64()), "W̄ in chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn chunks_of_one_step_share_its_number_and_threads_change_no_bit() {
+        let run = |threads, chunk| {
+            let mut adam = LazyAdamW::new(&table(), &HEAP()).expect("heap");
+            let (_, dx, after) = step(&Engine::new(threads), chunk, &mut adam);
+            (adam.steps(), dx.to_f64(), after.data().to_vec())
+        };
+        assert_eq!(run(1, 64), run(3, 64));
+        // One step of Adam moves by its rate, whatever the chunk: the bias correction is that of step 1.
+        let (steps, _, after) = run(1, 16);
+        assert_eq!(steps, 1);
+        let moves = table().data().iter().zip(&after).map(|(a, b)| (a - b).abs()).collect::<Vec<_>>();
+        assert!(moves.iter().all(|m| (m - 0.25).abs() < 1e-3), "{moves:?}");
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_stops_the_step() {
+        let (starts, mut weights) = (vec![0; N + 1], table());
+        weights.data_mut()[100 * D] = f32::NAN;
+        let before = weights.data()[100 * D + 1..].to_vec();
+        let nobody = Ids { starts: &starts, items: &[] };
+        let head = OneVsAll { scale: 1.0, shift: 0.0, chunk: 64 };
+        let truth = Truth { positives: nobody, left_out: nobody };
+        let x = Tensor::from_vec([N, D], draw(N * D, 1));
+        let got = head.step(&Engine::new(1), &mut weights, &mut SgdRows::new(), &x, truth, 0.1);
+        assert!(got.is_none() && weights.data()[100 * D + 1..] == before);
+    }
+
+    #[test]
+    fn weights_of_bf16_learn_too() {
+        let scratch = HEAP();
+        let precision = TablePrecision::Bf16(Stream::new(1, 1));
+        let mut weights = Table::zeros_as(precision, L, D, &scratch).expect("heap");
+        let (engine, (starts, items)) = (Engine::new(2), ids(3));
+        let none = vec![0; N + 1];
+        let truth = Truth {
+            positives: Ids { starts: &starts, items: &items },
+            left_out: Ids { starts: &none, items: &[] },
+        };
+        let (x, head) =
+            (Tensor::from_vec([N, D], draw(N * D, 1)), OneVsAll { scale: 3.0, shift: -2.0, chunk: 50 });
+        let mut adam = LazyAdamW::new(&weights, &scratch).expect("heap");
+        let mut loss = || head.step(&engine, &mut weights, &mut adam, &x, truth, 0.05).expect("finite").0;
+        let first = loss();
+        let last = (0..60).map(|_| loss()).last().expect("steps");
+        assert!(last < 0.5 * first, "{first}, then {last}");
+    }
+}
