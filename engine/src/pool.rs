@@ -61,6 +61,12 @@ pub fn pooled_bytes(bytes: usize) -> usize {
     class(bytes)
 }
 
+/// The most bytes that a request may be lent: an idle buffer of a larger class serves, up to `STRETCH` times as
+/// large. Small buffers that live long get such ones, since large ones come and go around them.
+pub fn lent_bytes(bytes: usize) -> usize {
+    STRETCH * class(bytes)
+}
+
 fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes, ALIGN).expect("a buffer is smaller than the address space")
 }

@@ -95,8 +95,8 @@ fn a_rounded_model_leaves_nothing_for_backward() {
 /// How near the vectors should be. A product of int8 is off by about √2 · 1.5 % of itself (steps of 1/127 of the
 /// largest weight and 1/255 of a row's range, each over √12, where extremes are four to ten times the typical number);
 /// twelve branches of six layers add such errors up like random numbers, to some √12 · 2.1 % ≈ 7 %: 1 − ε²/2 = 0.997.
-/// A text with an outlier has steps twice as wide: 1 − 4 ε²/2 = 0.99. bf16 is off by 2⁻⁹ · √2 a product, ε = 1 %: 0.99995, and so
-/// 0.9998 with twice that.
+/// A text with an outlier has steps twice as wide: 1 − 4 ε²/2 = 0.99. bf16 is off by 2⁻⁹ · √2 a product, ε = 1 %:
+/// 0.99995, and so 0.9998 with twice that.
 #[test]
 fn a_rounded_minilm_points_where_the_reference_does() {
     let Some(root) = files::shared("a_rounded_minilm_points_where_the_reference_does") else { return };

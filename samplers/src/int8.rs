@@ -5,9 +5,9 @@
 //! ```
 //! The items take a quarter of the memory of f32, and a product a quarter of the time where the processor multiplies
 //! bytes. The largest of d numbers of a unit vector is some √(2 ln d / d), a step 1/127 of it, and both factors are
-//! off by 1/√12 of a step: a score by √(ln d / 3d) / 127, which is 0.0006 for d = 384. Items that are nearer than this change
-//! places. Where that matters, ask for more than k and put them in order again by f32 ([`rescored`]); it is not done
-//! unasked, for it wants the f32 rows at hand, whose memory was to be saved.
+//! off by 1/√12 of a step: a score by √(ln d / 3d) / 127, which is 0.0006 for d = 384. Items that are nearer than this
+//! change places. Where that matters, ask for more than k and put them in order again by f32 ([`rescored`]); it is not
+//! done unasked, for it wants the f32 rows at hand, whose memory was to be saved.
 //!
 //! Queries and items are cut into blocks by size. A task offers its scores to a list for each query as they leave the
 //! registers; the lists of a query's tasks together hold its k best.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! parameters 4·P   gradients 4·P'   AdamW 8·P   activations of the largest batch (or chunk)   working buffers
-//! loss 16·n·m, n pairs, m labels   memory bank 4·N·d, and once more while it is saved   text numbers 4·(N + L)
+//! loss 16·(n + m)², n pairs, m labels   memory bank 4·N·d, and once more while it is saved   text numbers 4·(N + L)
 //! program
 //! ```
 //! P' counts those rows of the token table that a batch touches; where the gradients of several batches or chunks are
@@ -26,7 +26,7 @@ const TRIALS: u64 = 24;
 /// Bytes of the program itself: tables, tokenizer, stacks, what the allocator holds back.
 const PROGRAM: usize = 4 << 20;
 /// Bytes of a worker: its stack and the packed panels of its matrix products.
-const WORKER: usize = 2 << 20;
+const WORKER: usize = 4 << 20;
 /// What clusters add to the tokens of the largest of some random batches.
 const CLUSTER_SLACK: f64 = 1.05;
 
@@ -63,13 +63,14 @@ impl MemoryPlan {
         let activations = slack(network.encoder.activation_bytes(&live, network.recompute));
         let working = slack(network.encoder.working_bytes(&live));
         let embedding = network.encoder.inference_bytes(CHUNK_TOKENS.min(all_tokens(trainer)));
+        let pairs = batch.rows.len();
         let parts = vec![
             ("parameters", 4 * params.count()),
             ("gradients", gradients * if added { 2 } else { 1 }),
             ("AdamW", trainer.optimizer.bytes(params)),
             ("activations", activations),
             ("working buffers", working),
-            ("loss", slack(16 * batch.rows.len() * batch.labels.len())),
+            ("loss", 16 * (pairs * trainer.data.labels().len()).min((pairs + batch.labels.len()).pow(2))),
             ("embedding", embedding.saturating_sub(activations + working)),
             ("memory bank", 2 * bank),
             ("text numbers", trainer.text_ids.bytes()),

@@ -368,10 +368,8 @@ fn a_step_that_fails_names_the_operation_that_made_the_first_nan() {
         let before = bits(&trainer);
         let error = trainer.next_step(&mut Silent).expect_err("infinite");
         assert_eq!(error.kind(), engine::Kind::Numeric);
-        assert!(
-            error.to_string().contains("`residual_norm` made a NaN or an infinity in forward"),
-            "{error}"
-        );
+        let what = "`residual_norm` made a NaN or an infinity in forward";
+        assert!(error.to_string().contains(what), "{error}");
         assert!(bits(&trainer) == before, "the parameters stay");
     }
 }

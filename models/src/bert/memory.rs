@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! per token and layer   x q k v, attention, x + attention, a, a + ffn: 8 d
-//!                       before and behind φ: 2 f;  moments of two norms: 4
+//!                       before and behind φ: 2 f;  moments of two norms: 4, in buffers that may be larger
 //! backward on top       gradients of both sides of φ: 2 f;  of the residual: d
-//! a layer without a tape, or that lives again (recompute), until it ends: 4 d more
+//! a layer that lives again (recompute), until it ends: 4 d more
 //! ```
 //! The four are the two projections before they are added, the layer's output and the gradient or input that waits
 //! for it: a tape forgets these at once, a layer that runs inside a scope of its own when the scope ends. Each is as
-//! large as the pool's buffer for it.
+//! large as the pool's buffer for it. Without a tape a half of a layer is forgotten when it ends.
 
 use super::{Config, Size};
-use engine::{Packed, pooled_bytes};
+use engine::{Packed, lent_bytes, pooled_bytes};
 
 const NUMBER: usize = size_of::<f32>();
 
@@ -35,14 +35,18 @@ pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
     2 * buffer(tokens, config.size.ffn) + buffer(tokens, config.size.width)
 }
 
-/// Bytes that encoding without a tape holds.
+/// Bytes that encoding without a tape holds: the larger half of a layer. In the first x q k v, attention, its
+/// projection, the sum and a; in the second x, a, both sides of φ, the projection, the sum and y.
 pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {
-    layer(config, tokens) + 4 * buffer(tokens, config.size.width)
+    let (row, wide) = (buffer(tokens, config.size.width), buffer(tokens, config.size.ffn));
+    (8 * row).max(5 * row + 2 * wide)
 }
 
 /// Bytes that one layer keeps.
 fn layer(config: &Config, tokens: usize) -> usize {
-    8 * buffer(tokens, config.size.width) + 2 * buffer(tokens, config.size.ffn) + 4 * tokens * NUMBER
+    8 * buffer(tokens, config.size.width)
+        + 2 * buffer(tokens, config.size.ffn)
+        + 2 * lent_bytes(2 * tokens * NUMBER)
 }
 
 /// The pool's buffer for a matrix with a row for each token.
