@@ -99,10 +99,9 @@ def distilbert(folder, tokenizer):
 
 
 def step(args, scratch):
-    for shape, model in (("MiniLM-L6", args.model), ("DistilBERT", distilbert(scratch / "distilbert", args.model))):
-        for full in (True, False):
-            if shape == "DistilBERT" and not full:
-                continue
+    for shape, full in (("MiniLM-L6", True), ("MiniLM-L6", False), ("DistilBERT", True)):
+        if args.only in (None, f"{shape}-{'full' if full else 'titles'}"):
+            model = args.model if shape == "MiniLM-L6" else distilbert(scratch / "distilbert", args.model)
             pairs = texts(args.data, full)
             folder = scratch / f"{shape}-{full}"
             data = prepared(pairs, model, folder)
@@ -147,6 +146,7 @@ if __name__ == "__main__":
     parser.add_argument("work", choices=WORKS)
     parser.add_argument("--model", type=Path, default=os.environ.get("MODEL"))
     parser.add_argument("--data", type=Path, default=os.environ.get("DATA"))
+    parser.add_argument("--only", choices=["MiniLM-L6-full", "MiniLM-L6-titles", "DistilBERT-full"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
