@@ -52,11 +52,7 @@ pub(crate) fn run(context: &Context) -> Done {
         text += &line("features", cpu_features().join(" "));
         text += &line("kernels", engine.kernel_class().name().to_owned());
         for precision in Precision::ALL {
-            let how = if has(precision) {
-                "by instructions of the processor"
-            } else {
-                "by plain code, slower than f32"
-            };
+            let how = if has(precision) { "by instructions of the processor" } else { "by plain code" };
             text += &line(precision.name(), how.to_owned());
         }
         text += &line("threads", context.threads.to_string());

@@ -27,7 +27,7 @@ impl Precision {
         if !engine.support().has(precision) {
             let name = precision.name();
             context.say(&format!(
-                "this processor has no instructions for {name}: the same numbers, slower than f32"
+                "this processor has no instructions for {name}: the same numbers, by plain code"
             ));
         }
         Some(precision)

@@ -64,7 +64,7 @@ impl Precision {
     }
 }
 
-/// Which of these products a processor has instructions for. The others run as plain code, slower than f32. The kernel
+/// Which of these products a processor has instructions for. The others run as plain code. The kernel
 /// class does not tell: processors with AVX-512 have both, one or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Support {
