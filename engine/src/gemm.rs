@@ -196,8 +196,8 @@ pub fn gemm_then<T: Real>(
     }
 }
 
-/// As [`gemm_then`], and `then(row, first_column, piece, beside)` also gets the same piece of a second matrix of the shape
-/// of C: to read, as the input of a derivative, or to write, as a value and its activation. What it held is still there.
+/// As [`gemm_then`], and `then(row, first_column, piece, beside)` also gets the same piece of a second matrix of the
+/// shape of C, with what it held: to write a second result there, as a value and its activation.
 ///
 /// # Panics
 /// If the sizes do not fit.
@@ -224,8 +224,8 @@ pub fn gemm_beside<T: Real>(
         c,
         #[inline(always)]
         |row, first, piece| {
-            // SAFETY: `gemm_then` gives every piece of C once, and this one lies in the same place of a matrix as large,
-            // which nobody else reads or writes while it is borrowed.
+            // SAFETY: `gemm_then` gives every piece of C once, and this one lies in the same place of a matrix as
+            // large, which nobody else reads or writes while it is borrowed.
             let beside = unsafe { beside.piece(row * columns + first, piece.len()) };
             then(row, first, piece, beside);
         },

@@ -2,9 +2,9 @@
 //! training step takes nothing from the system.
 //!
 //! Classes are four to an octave (64, 80, 96, 112, 128, 160 … bytes): at most a quarter of a buffer is idle. When the
-//! class of a request has no idle buffer, the smallest idle one that is not much larger serves: ragged batches then live
-//! on what the largest batch left behind. Where none serves, the next smaller idle one is given back
-//! for the new one, so that a batch larger than all before it replaces their buffers and does not double them.
+//! class of a request has no idle buffer, the smallest idle one that is not much larger serves: ragged batches then
+//! live on what the largest batch left behind. Where none serves, the next smaller idle one is given back for the new
+//! one, so that a batch larger than all before it replaces their buffers and does not double them.
 
 use crate::real::Element;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};

@@ -1,13 +1,13 @@
 //! y = φ(x W₁ᵀ + b₁) W₂ᵀ + b₂: the feed-forward half of a transformer layer (Vaswani et al. 2017, equation 2).
 //!
 //! ```text
-//! forward    u = x W₁ᵀ + b₁,  h = φ(u),  y = h W₂ᵀ + b₂       x [.., d], W₁ [f, d], b₁ [f], W₂ [e, f], b₂ [e] → y [.., e]
+//! forward    u = x W₁ᵀ + b₁,  h = φ(u),  y = h W₂ᵀ + b₂       x [.., d], W₁ [f, d], W₂ [e, f] → y [.., e]
 //! backward   ū = (ȳ W₂) ∘ φ′(u)
 //!            W̄₂ = ȳᵀ h,  b̄₂ = Σ rows of ȳ,  W̄₁ = ūᵀ x,  b̄₁ = Σ rows of ū,  x̄ = ū W₁
 //! ```
-//! φ and φ′ meet the pieces of the products while they are in cache. h, the widest matrix of a layer, is not kept: φ(u) is
-//! made again beside φ′(u), which needs the same exponentials. Bound by flops: 2 · rows · f · (d + e) forward, twice that
-//! backward.
+//! φ and φ′ meet the pieces of the products while they are in cache. h, the widest matrix of a layer, is not kept: φ(u)
+//! is made again beside φ′(u), which needs the same exponentials. Bound by flops: 2 · rows · f · (d + e) forward, twice
+//! that backward.
 
 use super::Entry;
 use super::gelu::{Approximate, Exact};
