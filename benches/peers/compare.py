@@ -18,6 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LODE = HERE.parent.parent / "target" / "release" / "lode"
+WORKS = LODE.parent / "examples" / "works"
 
 
 def last_json(command, threads):
@@ -139,17 +140,88 @@ def step(args, scratch):
                     compare(f"{title}, recomputed", "tokens", Side("lode --recompute", lambda: ours(["--recompute"])), [], 1)
 
 
-WORKS = dict(step=step)
+def sides(ours, theirs, inputs, out, threads):
+    """Our `works` example beside `works.py`: the arguments of both are the same, and each leaves its result in a file."""
+    words = [*inputs, threads, 3, out]
+    found = [Side("lode", lambda: last_json([WORKS, ours, *words], threads))]
+    for name, work in theirs:
+        command = [sys.executable, HERE / "works.py", work, *words[:-1], f"{out}.{work}"]
+        found.append(Side(name, lambda command=command: last_json(command, threads)))
+    return found
+
+
+def unit_rows(rows, width, centres, seed):
+    """Rows around random directions, on the sphere."""
+    import numpy as np
+
+    draw = np.random.default_rng(seed)
+    middle = draw.standard_normal((centres, width), dtype=np.float32)
+    found = middle[draw.integers(0, centres, rows)] + 0.8 * draw.standard_normal((rows, width), dtype=np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def search(args, scratch):
+    import numpy as np
+
+    count, width, wanted, k = 131_072, 768, 1024, 100
+    items, draw = unit_rows(count, width, 2000, 0), np.random.default_rng(1)
+    noise = 0.02 * draw.standard_normal((wanted, width), dtype=np.float32)
+    items.tofile(scratch / "items")
+    (items[draw.integers(0, count, wanted)] + noise).tofile(scratch / "queries")
+    for threads in args.threads:
+        inputs = [scratch / "items", scratch / "queries", width, k]
+        theirs = [("torch mm + topk", "torch"), ("faiss IndexFlatIP", "faiss")]
+        ours, *peers = sides("search", theirs, inputs, scratch / "ids", threads)
+        compare(f"exact top-{k} of {count} × {width}, {threads} threads", "queries", ours, peers, args.repeats)
+        read = lambda name: np.sort(np.fromfile(scratch / name, np.uint32).reshape(-1, k), 1)
+        for work in ("torch", "faiss"):
+            print(f"  same hits as {work}: {(read('ids') == read(f'ids.{work}')).mean():.5f}")
+
+
+def cluster(args, scratch):
+    import numpy as np
+
+    count, width, depth = 300_000, 384, 12
+    points = unit_rows(count, width, 3000, 0)
+    points.tofile(scratch / "points")
+    sizes = [count]
+    for _ in range(depth):
+        sizes = [half for size in sizes for half in ((size + 1) // 2, size // 2)]
+    ends = np.cumsum(sizes)[:-1]
+    for threads in args.threads:
+        inputs = [scratch / "points", width, depth]
+        ours, *peers = sides("cluster", [("numpy", "numpy")], inputs, scratch / "order", threads)
+        compare(f"clusters of {count // 2**depth} of {count} × {width}, {threads} threads", "points", ours, peers, args.repeats)
+        for name in ("order", "order.numpy"):
+            order = np.fromfile(scratch / name, np.uint32)
+            sums = sum(np.linalg.norm(points[part].sum(0)) for part in np.split(order, ends))
+            print(f"  {name}: a point and the middle of its cluster have a cosine of {sums / count:.4f} in the mean")
+
+
+def tokenize(args, scratch):
+    import numpy as np
+
+    lines = [json.loads(line)["title"] for line in gzip.open(args.data / "trn.jsonl.gz", "rt")]
+    (scratch / "titles").write_text("".join(" ".join(line.split()) + "\n" for line in lines), encoding="utf8")
+    for threads in args.threads:
+        inputs = [args.model, scratch / "titles", 32]
+        ours, *peers = sides("tokenize", [("tokenizers, encode_batch_fast", "tokenizers")], inputs, scratch / "ids", threads)
+        compare(f"tokenizing {len(lines)} titles, {threads} threads", "titles", ours, peers, args.repeats)
+        same = np.array_equal(*(np.fromfile(scratch / name, np.uint32) for name in ("ids", "ids.tokenizers")))
+        print(f"  same ids: {same}")
+
+
+WORKS_OF = dict(step=step, search=search, cluster=cluster, tokenize=tokenize)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=WORKS)
+    parser.add_argument("work", choices=WORKS_OF)
     parser.add_argument("--model", type=Path, default=os.environ.get("MODEL"))
     parser.add_argument("--data", type=Path, default=os.environ.get("DATA"))
     parser.add_argument("--only", choices=["MiniLM-L6-full", "MiniLM-L6-titles", "DistilBERT-full"])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        WORKS[args.work](args, Path(scratch))
+        WORKS_OF[args.work](args, Path(scratch))

@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
-# Lode beside PyTorch, both on this machine, alternately: benches/peers/compare.sh step
-# PYTHON names an interpreter that has torch and transformers, MODEL a directory with all-MiniLM-L6-v2, DATA a data set
-# in JSON lines (trn.jsonl.gz, lbl.jsonl.gz). Products alone: gemm.py; encoding beside ONNX Runtime: ort_encode.py.
+# Lode beside its peers, both on this machine, alternately: benches/peers/compare.sh step|encode|gemm|search|cluster|tokenize
+#
+# PYTHON names an interpreter with torch and transformers (encode: also sentence-transformers, onnx and onnxruntime; search:
+# faiss-cpu; gemm: mkl), MODEL a directory with all-MiniLM-L6-v2, DATA a data set in JSON lines (trn.jsonl.gz, lbl.jsonl.gz).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cargo build --release --locked --quiet
-exec "${PYTHON:-python3}" benches/peers/compare.py "$@"
+cargo build --release --locked --quiet -p benches --examples
+case "${1:-}" in
+gemm | encode) exec "${PYTHON:-python3}" "benches/peers/$1.py" "${@:2}" ;;
+*) exec "${PYTHON:-python3}" benches/peers/compare.py "$@" ;;
+esac

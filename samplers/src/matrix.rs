@@ -5,6 +5,8 @@
 //! Csr     starts [n + 1], items   row i = items[starts[i] .. starts[i+1]]
 //! ```
 
+use engine::kernels::lanes;
+
 /// Rows of f32 numbers, borrowed: embeddings, scores.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
@@ -60,27 +62,10 @@ impl<'a> Csr<'a> {
     }
 }
 
-/// x·y, summed in 32 lanes and then over the lanes: the same bits on every processor.
+/// x·y, in lanes: the same bits on every processor.
 #[inline(always)]
 pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
-    const LANES: usize = 32;
-    let (x_main, x_rest) = x.as_chunks::<LANES>();
-    let (y_main, y_rest) = y.as_chunks::<LANES>();
-    let mut lanes = [0.0f32; LANES];
-    for (x, y) in x_main.iter().zip(y_main) {
-        for i in 0..LANES {
-            lanes[i] += x[i] * y[i];
-        }
-    }
-    let rest: f32 = x_rest.iter().zip(y_rest).map(|(x, y)| x * y).sum();
-    let mut half = LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-        half /= 2;
-    }
-    lanes[0] + rest
+    lanes::sum([x, y], |[x, y]| x * y)
 }
 
 /// sum ← sum + α·x.

@@ -9,7 +9,7 @@ use autograd::Tape;
 use engine::{Engine, Error, Kind, Packed, Result};
 
 /// Tokens that are encoded at once. Large enough for the matrix products, small against the memory of a step.
-pub const CHUNK_TOKENS: usize = 4096;
+pub const CHUNK_TOKENS: usize = 2048;
 
 /// The embeddings `[n, width]` of `n` texts; `push(i, packed)` appends the tokens of text `i`.
 ///

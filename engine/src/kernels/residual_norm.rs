@@ -48,12 +48,13 @@ fn forward<T: Real>(
             let outputs = y.chunks_mut(d).zip(s.chunks_mut(d)).zip(moments.chunks_mut(2));
             for (row, ((y, s), moments)) in (chunk * ROWS..).zip(outputs) {
                 let at = row * d..(row + 1) * d;
-                s.copy_from_slice(&r[at.clone()]);
+                let (x, r) = (&x[at.clone()], &r[at]);
                 if let Some(dropout) = dropout {
+                    s.copy_from_slice(r);
                     dropout.mask_row(class, s, dropout.places.positions[row], dropout.places.slots[row]);
-                }
-                for (s, &x) in s.iter_mut().zip(&x[at]) {
-                    *s += x;
+                    s.iter_mut().zip(x).for_each(|(s, &x)| *s += x);
+                } else {
+                    s.iter_mut().zip(x).zip(r).for_each(|((s, &x), &r)| *s = r + x);
                 }
                 moments.copy_from_slice(&normed(s, w, b, eps, y));
             }

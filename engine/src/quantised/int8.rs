@@ -5,7 +5,6 @@
 
 use super::tile::{Dot, PANEL, ROWS, Tile, reference};
 use crate::kernels::lanes::{self, LANES};
-use std::array::from_fn;
 
 pub(super) struct Int8;
 
@@ -19,17 +18,8 @@ const TO_WHOLE: f32 = (1 << 23) as f32;
 /// The least and the largest number; NaN is passed over.
 #[inline(always)]
 fn range(x: &[f32]) -> [f32; 2] {
-    let (blocks, rest) = x.as_chunks::<LANES>();
-    let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-    let less = |a: f32, b: f32| if a < b { a } else { b };
-    let more = |a: f32, b: f32| if a > b { a } else { b };
-    for block in blocks {
-        low = from_fn(|l| less(block[l], low[l]));
-        high = from_fn(|l| more(block[l], high[l]));
-    }
-    let low = low.iter().chain(rest).fold(f32::INFINITY, |low, &x| less(x, low));
-    let high = high.iter().chain(rest).fold(f32::NEG_INFINITY, |high, &x| more(x, high));
-    [low, high]
+    let low = lanes::fold([x], f32::INFINITY, |[x]| x, |low, x| if x < low { x } else { low });
+    [low, lanes::max(x)]
 }
 
 impl Dot for Int8 {
@@ -41,13 +31,16 @@ impl Dot for Int8 {
         // A row whose numbers differ by nothing, or by less than a normal step, is its offset.
         let step = if width > STEPS * f32::MIN_POSITIVE { width / STEPS } else { 0.0 };
         let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
-        let byte = |x: f32| ((x - low) * inverse + TO_WHOLE).to_bits() & 0xff;
-        let (quads, rest) = x.as_chunks::<4>();
-        for (word, x) in words.iter_mut().zip(quads) {
-            *word = byte(x[0]) | byte(x[1]) << 8 | byte(x[2]) << 16 | byte(x[3]) << 24;
-        }
-        if let Some(word) = words.get_mut(quads.len()) {
-            *word = rest.iter().enumerate().fold(0, |word, (t, &x)| word | byte(x) << (8 * t));
+        let byte = |x: f32| ((x - low) * inverse + TO_WHOLE).to_bits() as u8;
+        for (words, x) in words.chunks_mut(LANES).zip(x.chunks(4 * LANES)) {
+            // 64 numbers become bytes in one loop of vector code.
+            let mut bytes = [0u8; 4 * LANES];
+            for (to, &x) in bytes.iter_mut().zip(x) {
+                *to = byte(x);
+            }
+            for (word, &bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+                *word = u32::from_le_bytes(bytes);
+            }
         }
         // Zero, or NaN where a number is not finite, which must not look like a result.
         let poison = lanes::sum([x], |[x]| x * 0.0);
@@ -57,7 +50,8 @@ impl Dot for Int8 {
         let largest = w.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
         let scale = largest / LARGEST;
         let inverse = if scale > f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
-        let byte = |x: f32| (x * inverse).round_ties_even() as i8;
+        // Half of 2²³ more, so that negative numbers too have a whole neighbour; the low byte is theirs.
+        let byte = |x: f32| (x * inverse + 1.5 * TO_WHOLE).to_bits() as i8;
         for (word, w) in words.iter_mut().zip(w.chunks(4)) {
             *word = w.iter().enumerate().fold(0, |word, (t, &w)| word | u32::from(byte(w) as u8) << (8 * t));
         }

@@ -178,8 +178,13 @@ impl Weight {
                     &mut sums,
                 );
                 for (m, sums) in (top..rows.end).zip(&sums) {
-                    let of = x.rows[m];
-                    let values: [f32; PANEL] = from_fn(|j| D::value(sums[j], of, scales[j], shifts[j]));
+                    // A loop and not `from_fn`, which would be compiled for itself and in narrow vectors.
+                    let mut values = [0.0; PANEL];
+                    for (((value, &sum), &scale), &shift) in
+                        values.iter_mut().zip(sums).zip(scales).zip(shifts)
+                    {
+                        *value = D::value(sum, x.rows[m], scale, shift);
+                    }
                     f(m, first, &values[..n]);
                 }
             }

@@ -114,7 +114,7 @@ const BELOW: [(&str, &[&str]); 9] = [
     ("train", &["engine", "autograd", "data", "samplers", "models"]),
     ("lode", &["engine", "autograd", "data", "samplers", "models", "train"]),
     ("cli", &["engine", "autograd", "data", "samplers", "models", "train", "lode"]),
-    ("benches", &["engine"]),
+    ("benches", &["engine", "data", "samplers"]),
 ];
 
 pub(crate) fn dependencies(file: &File) -> Findings {
