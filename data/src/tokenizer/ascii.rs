@@ -63,7 +63,7 @@ impl Ascii {
             bytes[usize::from(first.to_ascii_uppercase())] = Byte::Foreign;
         }
         let prefix = &*model.continuing_subword_prefix;
-        let mut pieces = [HashMap::new(), HashMap::new()];
+        let mut pieces: [HashMap<Box<[u8]>, u32>; 2] = Default::default();
         for token in tokens {
             // An added token need not be a piece.
             let Some(id) = model.token_to_id(token) else { continue };
@@ -75,7 +75,7 @@ impl Ascii {
         }
         Some(Ascii {
             bytes,
-            longest: pieces.each_ref().map(|p| p.keys().map(|k: &Box<[u8]>| k.len()).max().unwrap_or(0)),
+            longest: pieces.each_ref().map(|p| p.keys().map(|k| k.len()).max().unwrap_or(0)),
             pieces,
             unknown: model.token_to_id(&model.unk_token)?,
             word_max: model.max_input_chars_per_word,
