@@ -83,9 +83,8 @@ fn encode(
     max_len: usize,
     observer: &mut Terminal,
 ) -> Result<Vec<f32>> {
-    let tokens = engine.map(lot.len(), |i| tokenizer.encode(&lot[i], max_len));
-    let tokens: Vec<Vec<u32>> = tokens.into_iter().collect::<Result<_>>()?;
-    let push = |i: usize, packed: &mut Packed| packed.push(tokens[i].iter().copied());
+    let (tokens, _) = tokenizer.encode_batch(engine, lot, max_len)?;
+    let push = |i: usize, packed: &mut Packed| packed.push(tokens.text(i).iter().copied());
     embed(engine, network, tokens.len(), push, "texts", observer)
 }
 

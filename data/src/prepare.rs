@@ -16,8 +16,7 @@ use crate::summary::Summary;
 use crate::tokenizer::Tokenizer;
 use crate::wordpiece;
 use engine::container::{Container, Plain, Scalar, Spool, Writer, checksum};
-use engine::{Error, Packed, Result};
-use std::ops::Range;
+use engine::{Error, Result};
 
 /// Texts that are tokenized together; progress is told after each lot.
 const LOT: usize = 4096;
@@ -209,58 +208,19 @@ impl Tokenizing<'_> {
         let scalar: Scalar = T::SCALAR;
         out.begin(&section(name, "tokens"), scalar)?;
         for from in (0..table.len()).step_by(LOT) {
-            for (packed, cut) in self.lot(table, from..table.len().min(from + LOT))? {
-                let narrowed: Vec<T> = packed.tokens.iter().map(|&id| narrow(id)).collect();
-                out.append(&narrowed)?;
-                let ends: Vec<u64> = packed.starts[1..].iter().map(|&s| total + u64::from(s)).collect();
-                starts.append(&ends)?;
-                (total, truncated) = (total + packed.tokens.len() as u64, truncated + cut);
-                self.done += packed.len() as u64;
-            }
+            let texts: Vec<_> = (from..table.len().min(from + LOT)).map(|i| table.text(i)).collect();
+            let (packed, cut) =
+                self.tokenizer.encode_batch(&self.options.engine, &texts, self.options.max_len)?;
+            let narrowed: Vec<T> = packed.tokens.iter().map(|&id| narrow(id)).collect();
+            out.append(&narrowed)?;
+            let ends: Vec<u64> = packed.starts[1..].iter().map(|&s| total + u64::from(s)).collect();
+            starts.append(&ends)?;
+            (total, truncated) = (total + packed.tokens.len() as u64, truncated + cut);
+            self.done += packed.len() as u64;
             (self.observer)(Progress { stage: Stage::Tokenize, done: self.done, of: self.of });
         }
         out.end()?;
         out.section(&section(name, "starts"), &starts.finish()?)?;
         Ok((total, truncated))
     }
-
-    /// Tokenizes a lot, a part on each thread; parts come back in order.
-    fn lot(&self, table: &TextTable, rows: Range<usize>) -> Result<Vec<(Packed, u64)>> {
-        let (tokenizer, max_len) = (self.tokenizer, self.options.max_len);
-        let threads = self.options.threads.clamp(1, rows.len());
-        let size = rows.len().div_ceil(threads);
-        let parts = rows.clone().step_by(size).map(|from| from..rows.end.min(from + size));
-        if threads == 1 {
-            return parts.map(|part| encode_rows(tokenizer, table, part, max_len)).collect();
-        }
-        std::thread::scope(|scope| {
-            let spawn = |part| scope.spawn(move || encode_rows(tokenizer, table, part, max_len));
-            let running: Vec<_> = parts.map(spawn).collect();
-            let join = |t: std::thread::ScopedJoinHandle<'_, _>| {
-                t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            running.into_iter().map(join).collect()
-        })
-    }
-}
-
-/// The tokens of some rows, and how many of them were cut.
-fn encode_rows(
-    tokenizer: &Tokenizer,
-    table: &TextTable,
-    rows: Range<usize>,
-    max_len: usize,
-) -> Result<(Packed, u64)> {
-    let mut packed = Packed::default();
-    let mut cut = 0;
-    for row in rows {
-        let text = table.text(row);
-        let mut ids = tokenizer.encode(&text, max_len + 1)?;
-        if ids.len() > max_len {
-            cut += 1;
-            ids = tokenizer.encode(&text, max_len)?;
-        }
-        packed.push(ids);
-    }
-    Ok((packed, cut))
 }

@@ -2,6 +2,7 @@
 
 use crate::delimited::Dialect;
 use crate::title::Ratio;
+use engine::Engine;
 use std::path::PathBuf;
 
 /// Where a data set comes from.
@@ -105,8 +106,8 @@ pub struct PrepareOptions {
     pub content: bool,
     /// What to do with a line that cannot be read.
     pub on_bad_line: OnBadLine,
-    /// Threads for tokenizing. The result does not depend on it.
-    pub threads: usize,
+    /// Whose threads tokenize. The result does not depend on how many they are.
+    pub engine: Engine,
 }
 
 impl PrepareOptions {
@@ -118,7 +119,7 @@ impl PrepareOptions {
             max_len: 32,
             content: true,
             on_bad_line: OnBadLine::Stop,
-            threads: 1,
+            engine: Engine::new(1),
         }
     }
 }

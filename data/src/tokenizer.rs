@@ -9,13 +9,16 @@
 //!               →  frame       [CLS] naive cat ##s [SEP]
 //! ```
 //! What the file says about truncation and padding is removed: text is packed here, never padded, and the
-//! length is the data set's. The library works on one text at a time, so it starts no threads; callers cut
-//! the texts into chunks and call [`Tokenizer::encode_batch`] from their own.
+//! length is the data set's. The library works on one text at a time and starts no threads; many texts are cut
+//! into blocks for those of an engine. ASCII in BERT's manner takes a shorter way (`ascii.rs`), and the frame,
+//! which is the same for every text, is put around it here.
 
+mod ascii;
 mod file;
 mod vocabulary;
 
-use engine::{Error, Packed, Result};
+use ascii::Ascii;
+use engine::{Engine, Error, Packed, Result};
 use std::fmt;
 use std::path::Path;
 use tokenizers::{Encoding, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
@@ -28,6 +31,9 @@ pub const BYTES_MAX: u64 = 64 << 20;
 
 /// Bytes of text looked at first per token asked for, where a prefix decides (see [`Tokenizer::encode`]).
 const BYTES_PER_TOKEN: usize = 24;
+
+/// Texts that one thread takes at a time.
+const BLOCK: usize = 128;
 
 /// The ids of the tokens with a meaning of their own, where the vocabulary has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,8 +55,10 @@ pub struct Tokenizer {
     /// The token of each id, `[vocab_size]`.
     tokens: Vec<String>,
     special: SpecialIds,
-    /// How many special tokens frame a text.
-    frame: usize,
+    /// The special tokens before a text and after it.
+    frame: [Vec<u32>; 2],
+    /// The shorter way, if the tokenizer has one.
+    ascii: Option<Ascii>,
     /// True when the tokens of `a + " " + b` are those of `a` followed by those of `b`.
     local: bool,
 }
@@ -87,16 +95,15 @@ impl Tokenizer {
     fn assemble(mut inner: tokenizers::Tokenizer, tokens: Vec<String>) -> Result<Tokenizer> {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::input("truncation").caused_by(e))?;
-        let frame =
-            inner.encode_fast("", true).map_err(|e| Error::input("unusable tokenizer").caused_by(e))?;
-        if let Some(id) = frame.get_ids().iter().find(|&&id| id as usize >= tokens.len()) {
+        let frame = frame(&inner)?;
+        if let Some(id) = frame.iter().flatten().find(|&&id| id as usize >= tokens.len()) {
             let why =
                 format!("the frame of a text uses token {id}, but the vocabulary ends at {}", tokens.len());
             return Err(Error::input(why));
         }
-        let special = special_ids(&inner);
-        let (frame, local) = (frame.len(), is_local(&inner, &tokens));
-        Ok(Tokenizer { inner, tokens, special, frame, local })
+        let (special, ascii, local) =
+            (special_ids(&inner), Ascii::of(&inner, &tokens), is_local(&inner, &tokens));
+        Ok(Tokenizer { inner, tokens, special, frame, ascii, local })
     }
 
     /// The contents of a `tokenizer.json` that says the same: the same bytes for the same tokenizer.
@@ -120,27 +127,45 @@ impl Tokenizer {
     /// # Errors
     /// `Input` when `max_len` has no room for the special tokens, or the model cannot spell the text.
     pub fn encode(&self, text: &str, max_len: usize) -> Result<Vec<u32>> {
-        let room = max_len.checked_sub(self.frame).filter(|_| max_len > 0).ok_or_else(|| {
-            let needs = self.frame.max(1);
+        Ok(self.encode_cut(text, max_len)?.0)
+    }
+
+    /// As [`Tokenizer::encode`], and whether the text lost its end.
+    fn encode_cut(&self, text: &str, max_len: usize) -> Result<(Vec<u32>, bool)> {
+        let [before, after] = &self.frame;
+        let room = max_len.checked_sub(self.frame_len()).filter(|_| max_len > 0).ok_or_else(|| {
+            let needs = self.frame_len().max(1);
             Error::input(format!("a maximum length of {max_len} tokens is too short"))
                 .help(format!("give at least {needs}: so many special tokens frame a text"))
         })?;
-        let mut ids = self.content(text, room)?;
-        ids.truncate(room);
-        let framed = self.inner.post_process(plain(ids), None, true).map_err(|e| unspeakable(text, e))?;
-        Ok(framed.get_ids().to_vec())
+        let ids = self.content(text, room + 1)?;
+        let kept = &ids[..ids.len().min(room)];
+        Ok(([before, kept, after].concat(), kept.len() < ids.len()))
     }
 
-    /// The ids of several texts, in their order, as [`Tokenizer::encode`] gives them.
+    /// The ids of several texts in their order, each as [`Tokenizer::encode`] gives it, and how many of them
+    /// lost their end.
     ///
     /// # Errors
     /// The first error of [`Tokenizer::encode`].
-    pub fn encode_batch(&self, texts: &[&str], max_len: usize) -> Result<Packed> {
-        let mut packed = Packed::default();
-        for text in texts {
-            packed.push(self.encode(text, max_len)?);
+    pub fn encode_batch<T: AsRef<str> + Sync>(
+        &self,
+        engine: &Engine,
+        texts: &[T],
+        max_len: usize,
+    ) -> Result<(Packed, u64)> {
+        let blocks = engine.map(texts.len().div_ceil(BLOCK), |i| {
+            let block = &texts[i * BLOCK..texts.len().min((i + 1) * BLOCK)];
+            block.iter().map(|text| self.encode_cut(text.as_ref(), max_len)).collect::<Result<Vec<_>>>()
+        });
+        let (mut packed, mut cut) = (Packed::default(), 0);
+        for block in blocks {
+            for (ids, lost) in block? {
+                packed.push(ids);
+                cut += u64::from(lost);
+            }
         }
-        Ok(packed)
+        Ok((packed, cut))
     }
 
     /// The ids of `text` without special tokens, at least the first `room` of them.
@@ -158,6 +183,9 @@ impl Tokenizer {
     }
 
     fn pieces(&self, text: &str) -> Result<Vec<u32>> {
+        if let Some(ids) = self.ascii.as_ref().and_then(|ascii| ascii.encode(text)) {
+            return Ok(ids);
+        }
         let encoding = self.inner.encode_fast(text, false).map_err(|e| unspeakable(text, e))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -190,7 +218,7 @@ impl Tokenizer {
 
     /// How many special tokens frame a text: an empty text has this length.
     pub fn frame_len(&self) -> usize {
-        self.frame
+        self.frame.iter().map(Vec::len).sum()
     }
 }
 
@@ -228,9 +256,18 @@ fn is_local(inner: &tokenizers::Tokenizer, tokens: &[String]) -> bool {
     bert && split && pieces && !inner.get_added_tokens_decoder().keys().any(spaced)
 }
 
-/// Ids as the library wants them for framing; nothing but the ids is read afterwards.
-fn plain(ids: Vec<u32>) -> Encoding {
-    ids.into_iter().map(|id| (id, String::new(), (0, 0), None, 0)).collect()
+/// The special tokens before a text and after it. No post-processor of the library looks at the ids of a text,
+/// so one that no vocabulary has shows where it goes.
+fn frame(inner: &tokenizers::Tokenizer) -> Result<[Vec<u32>; 2]> {
+    const TEXT: u32 = u32::MAX;
+    let text: Encoding = std::iter::once((TEXT, String::new(), (0, 0), None, 0)).collect();
+    let framed = inner.post_process(text, None, true);
+    let framed = framed.map_err(|e| Error::input("unusable tokenizer").caused_by(e))?;
+    let parts: Vec<&[u32]> = framed.get_ids().split(|&id| id == TEXT).collect();
+    match parts[..] {
+        [before, after] => Ok([before.to_vec(), after.to_vec()]),
+        _ => Err(Error::input(format!("its frame holds the text {} times, not once", parts.len() - 1))),
+    }
 }
 
 fn unspeakable(text: &str, source: tokenizers::Error) -> Error {

@@ -105,6 +105,11 @@ pub fn checksum(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }
 
+/// [`checksum`] of numbers as they lie in a file.
+pub fn checksum_of<T: Plain>(values: &[T]) -> u64 {
+    xxh3_64(bytes_of(values))
+}
+
 /// 128-bit xxh3 of `bytes`: wide enough to stand for a string in a table of 10⁹.
 pub fn checksum_wide(bytes: &[u8]) -> u128 {
     xxhash_rust::xxh3::xxh3_128(bytes)
@@ -153,7 +158,7 @@ impl Container {
         let sections = check_table(path, &map, table_at, count)?;
         let container = Container { path: path.to_owned(), map: Arc::new(map), sections };
         if verify == Verify::Full {
-            container.check_sums()?;
+            container.sections.iter().try_for_each(|s| container.check(&s.name))?;
         }
         Ok(container)
     }
@@ -202,6 +207,19 @@ impl Container {
         Ok(View::new(self.map.clone(), s.offset as usize, s.bytes as usize / size_of::<T>()))
     }
 
+    /// Checks section `name` against its checksum: what [`Verify::Full`] does to all. For who opened with
+    /// [`Verify::Header`] and reads a few sections of many.
+    ///
+    /// # Errors
+    /// `Kind::Damaged` when there is no such section, or its bytes are not those that were written.
+    pub fn check(&self, name: &str) -> Result<()> {
+        if xxh3_64(self.bytes(name)?) == self.find(name)?.checksum {
+            return Ok(());
+        }
+        let e = Error::damaged(&self.path, name, "its checksum does not match its bytes");
+        Err(e.help("the file was changed or the disk is failing; make the file again"))
+    }
+
     fn find(&self, name: &str) -> Result<&Section> {
         let found = self.sections.iter().find(|s| s.name == name);
         found.ok_or_else(|| Error::damaged(&self.path, name, "is not in the file"))
@@ -213,15 +231,6 @@ impl Container {
             return Err(Error::damaged(&self.path, name, why));
         }
         Ok(s)
-    }
-    fn check_sums(&self) -> Result<()> {
-        for s in &self.sections {
-            if xxh3_64(self.bytes(&s.name)?) != s.checksum {
-                let e = Error::damaged(&self.path, &s.name, "its checksum does not match its bytes");
-                return Err(e.help("the file was changed or the disk is failing; make the file again"));
-            }
-        }
-        Ok(())
     }
 }
 

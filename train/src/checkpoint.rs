@@ -50,6 +50,14 @@ pub struct Checkpoint {
     pub composer: State,
 }
 
+/// What a checkpoint holds for whoever only uses the model.
+pub struct Trained {
+    /// Where the run stood.
+    pub progress: Progress,
+    /// Parameters by name.
+    pub params: Vec<(String, Tensor)>,
+}
+
 /// As in the file.
 #[derive(Encode, Decode)]
 struct Manifest {
@@ -144,7 +152,7 @@ impl Checkpoint {
         let mut writer = Writer::create(&path, KIND)?;
         writer.section("manifest", &manifest)?;
         for (i, (_, tensor)) in self.params.iter().chain(&self.optimizer).enumerate() {
-            let name = format!("t{i}");
+            let name = section(i);
             match tensor.dtype() {
                 DType::U32 => writer.section(&name, tensor.data::<u32>())?,
                 _ => writer.section(&name, tensor.data::<f32>())?,
@@ -169,38 +177,14 @@ impl Checkpoint {
     /// If the file is damaged, or not one of ours.
     pub fn read(path: &Path) -> Result<Checkpoint> {
         let file = Container::open(path, KIND, Verify::Full)?;
-        let bad = |why: String| Error::damaged(path, "manifest", why);
-        let (m, _): (Manifest, usize) =
-            bincode::decode_from_slice(file.bytes("manifest")?, limit()).map_err(|e| bad(e.to_string()))?;
-        if m.format != FORMAT {
-            return Err(bad(format!("format {}, this program reads {FORMAT}", m.format)));
-        }
-        let tensor = |(i, entry): (usize, &Entry)| -> Result<(String, Tensor)> {
-            let section = format!("t{i}");
-            let dims: Vec<usize> = entry.dims.iter().map(|&d| d as usize).collect();
-            let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-            let here = file.bytes(&section)?.len() / 4;
-            if dims.len() > 4 || count != Some(here) {
-                let why = format!("`{}` has shape {dims:?}, the section holds {here} numbers", entry.name);
-                return Err(Error::damaged(path, &section, why));
-            }
-            let shape = Shape::new(&dims);
-            let tensor = match entry.integers {
-                true => Tensor::from_vec(shape, file.slice::<u32>(&section)?.to_vec()),
-                false => Tensor::from_vec(shape, file.slice::<f32>(&section)?.to_vec()),
-            };
-            Ok((entry.name.clone(), tensor))
-        };
-        let all: Vec<(String, Tensor)> =
-            m.params.iter().chain(&m.optimizer).enumerate().map(tensor).collect::<Result<_>>()?;
-        let mut params = all;
-        let optimizer = params.split_off(m.params.len());
+        let m = manifest(&file)?;
+        let params = tensors(&file, &m.params, 0)?;
         Ok(Checkpoint {
-            progress: Progress { step: m.step, epoch: m.epoch, batch: m.batch },
+            progress: m.progress(),
             data: m.data,
             kernel_class: m.kernel_class,
             params,
-            optimizer,
+            optimizer: tensors(&file, &m.optimizer, m.params.len())?,
             bank: (file.slice::<f32>("bank")?.to_vec(), file.slice::<u64>("bank.made_at")?.to_vec()),
             composer: State {
                 order: file.slice::<u32>("clusters.order")?.to_vec(),
@@ -216,16 +200,86 @@ impl Checkpoint {
     /// # Errors
     /// If there is none: names the damaged ones.
     pub fn newest(folder: &Path) -> Result<(Checkpoint, PathBuf, Vec<Error>)> {
-        let mut passed = vec![];
-        for path in list(folder) {
-            match Checkpoint::read(&path) {
-                Ok(found) => return Ok((found, path, passed)),
-                Err(error) => passed.push(error),
-            }
-        }
-        let error = Error::new(Kind::Damaged, "there is no whole checkpoint here").at(folder);
-        Err(passed.iter().fold(error, |e, p| e.note(p.to_string())).help("start again with `lode train`"))
+        newest(folder, Checkpoint::read)
     }
+}
+
+impl Trained {
+    /// Reads the parameters of a checkpoint. Verified are the checksums of the manifest and of the parameters, and no
+    /// byte of another section is read: the optimizer's state is twice as long as the model.
+    ///
+    /// # Errors
+    /// If what is read is damaged, or the file is not one of ours.
+    pub fn read(path: &Path) -> Result<Trained> {
+        let file = Container::open(path, KIND, Verify::Header)?;
+        file.check("manifest")?;
+        let m = manifest(&file)?;
+        (0..m.params.len()).try_for_each(|i| file.check(&section(i)))?;
+        Ok(Trained { progress: m.progress(), params: tensors(&file, &m.params, 0)? })
+    }
+
+    /// As [`Checkpoint::newest`], for the newest checkpoint whose parameters are whole.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::newest`].
+    pub fn newest(folder: &Path) -> Result<Trained> {
+        newest(folder, Trained::read).map(|(found, _, _)| found)
+    }
+}
+
+/// The newest checkpoint of a folder that `read` takes, its path, and why newer ones were passed over.
+fn newest<T>(folder: &Path, read: impl Fn(&Path) -> Result<T>) -> Result<(T, PathBuf, Vec<Error>)> {
+    let mut passed = vec![];
+    for path in list(folder) {
+        match read(&path) {
+            Ok(found) => return Ok((found, path, passed)),
+            Err(error) => passed.push(error),
+        }
+    }
+    let error = Error::new(Kind::Damaged, "there is no whole checkpoint here").at(folder);
+    Err(passed.iter().fold(error, |e, p| e.note(p.to_string())).help("start again with `lode train`"))
+}
+
+impl Manifest {
+    fn progress(&self) -> Progress {
+        Progress { step: self.step, epoch: self.epoch, batch: self.batch }
+    }
+}
+
+fn manifest(file: &Container) -> Result<Manifest> {
+    let bad = |why: String| Error::damaged(file.path(), "manifest", why);
+    let (m, _): (Manifest, usize) =
+        bincode::decode_from_slice(file.bytes("manifest")?, limit()).map_err(|e| bad(e.to_string()))?;
+    match m.format {
+        FORMAT => Ok(m),
+        other => Err(bad(format!("format {other}, this program reads {FORMAT}"))),
+    }
+}
+
+/// The section of tensor `i`.
+fn section(i: usize) -> String {
+    format!("t{i}")
+}
+
+/// The tensors of `entries`, which begin at section `first`.
+fn tensors(file: &Container, entries: &[Entry], first: usize) -> Result<Vec<(String, Tensor)>> {
+    let tensor = |(i, entry): (usize, &Entry)| -> Result<(String, Tensor)> {
+        let section = section(first + i);
+        let dims: Vec<usize> = entry.dims.iter().map(|&d| d as usize).collect();
+        let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let here = file.bytes(&section)?.len() / 4;
+        if dims.len() > 4 || count != Some(here) {
+            let why = format!("`{}` has shape {dims:?}, the section holds {here} numbers", entry.name);
+            return Err(Error::damaged(file.path(), &section, why));
+        }
+        let shape = Shape::new(&dims);
+        let tensor = match entry.integers {
+            true => Tensor::from_vec(shape, file.slice::<u32>(&section)?.to_vec()),
+            false => Tensor::from_vec(shape, file.slice::<f32>(&section)?.to_vec()),
+        };
+        Ok((entry.name.clone(), tensor))
+    };
+    entries.iter().enumerate().map(tensor).collect()
 }
 
 #[cfg(test)]
@@ -274,6 +328,34 @@ mod tests {
         fs::remove_file(path_of(dir.path(), 2)).expect("removed");
         let error = Checkpoint::newest(dir.path()).err().expect("none is whole");
         assert_eq!(error.kind(), Kind::Damaged);
+    }
+
+    #[test]
+    fn using_a_model_reads_its_parameters_and_nothing_of_the_optimizer() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = sample(8).write(dir.path(), 1).expect("written");
+        let whole = fs::read(&path).expect("read");
+        // The sections, in their order: manifest, t0 (the parameter), t1 (the optimizer's), bank, …
+        let starts: Vec<usize> = (1..whole.len() / 64).map(|i| 64 * i).collect();
+        let holding = |bytes: &[u8]| {
+            let find = |at: &&usize| whole[**at..].starts_with(bytes);
+            *starts.iter().find(find).expect("it lies in the file")
+        };
+        let (parameter, optimizer) = (holding(&1.0f32.to_le_bytes()), holding(&9u32.to_le_bytes()));
+        let damage = |at: usize| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).expect("written");
+        };
+        damage(optimizer);
+        assert_eq!(Checkpoint::read(&path).err().expect("damaged").kind(), Kind::Damaged);
+        let trained = Trained::newest(dir.path()).expect("its parameters are whole");
+        assert_eq!(trained.progress, sample(8).progress);
+        assert_eq!(trained.params[0].1.to_f64(), [1.0, 2.0, 3.0, 8.0]);
+        for at in [parameter, 64] {
+            damage(at);
+            assert_eq!(Trained::newest(dir.path()).err().expect("damaged").kind(), Kind::Damaged);
+        }
     }
 
     #[test]

@@ -138,8 +138,10 @@ impl Index {
         }
         Ok(index)
     }
+    /// Verified are the fingerprints and the embeddings that will be read: not the titles' where none shall vote.
     fn open(path: &Path, fingerprints: [u64; 2], width: usize, with_titles: bool) -> Result<Index> {
-        let file = Container::open(path, KIND, Verify::Full)?;
+        let file = Container::open(path, KIND, Verify::Header)?;
+        file.check("fingerprints")?;
         let fits = file.slice::<u64>("fingerprints")? == fingerprints && (!with_titles || file.has("titles"));
         if !fits {
             return Err(engine::Error::damaged(
@@ -148,8 +150,9 @@ impl Index {
                 "the index is of another model or data set",
             ));
         }
-        let titles = if with_titles { Some(Rows::Mapped(file.view("titles")?)) } else { None };
-        Ok(Index { labels: Rows::Mapped(file.view("labels")?), titles, width })
+        let rows = |name: &str| file.check(name).and_then(|()| file.view(name)).map(Rows::Mapped);
+        let titles = if with_titles { Some(rows("titles")?) } else { None };
+        Ok(Index { labels: rows("labels")?, titles, width })
     }
     fn write(&self, path: &Path, fingerprints: [u64; 2]) -> Result<()> {
         let mut writer = Writer::create(path, KIND)?;

@@ -24,7 +24,7 @@ pub mod step;
 pub mod trainer;
 pub mod voting;
 
-pub use checkpoint::{Checkpoint, Progress};
+pub use checkpoint::{Checkpoint, Progress, Trained};
 pub use config::{Config, Origin, Settings};
 pub use evaluate::Evaluation;
 pub use mined::Mined;

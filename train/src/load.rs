@@ -1,6 +1,6 @@
 //! From a path to a network: model directories, runs, fresh shapes; and back to a directory.
 
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::{self, Trained};
 use crate::config::{Config, Settings};
 use crate::network::Network;
 use crate::run_dir::RunDir;
@@ -88,7 +88,7 @@ fn bag_table(path: &Path) -> Result<engine::Tensor> {
     }
 }
 
-/// The network of a model directory or of a run; a run gives its newest whole checkpoint.
+/// The network of a model directory or of a run; a run gives its newest checkpoint whose parameters are whole.
 ///
 /// # Errors
 /// If there is none, or it is damaged.
@@ -99,8 +99,7 @@ pub fn network(path: &Path) -> Result<Network> {
     let run = RunDir::at(path);
     let mut import = hf::read(&run.model())?;
     if !checkpoint::list(&run.checkpoints()).is_empty() {
-        let (newest, _, _) = Checkpoint::newest(&run.checkpoints())?;
-        restore_params(&mut import.model, newest.params)?;
+        restore_params(&mut import.model, Trained::newest(&run.checkpoints())?.params)?;
     }
     Ok(Network::of_import(import))
 }
@@ -181,7 +180,7 @@ pub fn card(path: &Path) -> Result<Card> {
     let data = DataSet::open(&config.data.path, Verify::Header).ok();
     let step = match checkpoint::list(&dir.checkpoints()).is_empty() {
         true => 0,
-        false => Checkpoint::newest(&dir.checkpoints())?.0.progress.step,
+        false => Trained::newest(&dir.checkpoints())?.progress.step,
     };
     Ok(Card { title, ..run_card(&config, data.as_ref(), step, &dir.final_metrics()) })
 }

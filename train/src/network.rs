@@ -2,7 +2,7 @@
 
 use autograd::{Tape, Var};
 use data::Tokenizer;
-use engine::container::checksum;
+use engine::container::{checksum, checksum_of};
 use engine::{DType, Engine, Error, Packed, Precision, Result, Stream};
 use models::hf::Import;
 use models::{Architecture, Encoder, Model, Scope};
@@ -79,11 +79,11 @@ impl Network {
         let params = &self.model.params;
         let sums = params.ids().flat_map(|id| {
             let value = params.value(id);
-            let bytes: Vec<u8> = match value.dtype() {
-                DType::F32 => value.data::<f32>().iter().flat_map(|x| x.to_le_bytes()).collect(),
-                _ => value.to_f64().into_iter().flat_map(f64::to_le_bytes).collect(),
+            let sum = match value.dtype() {
+                DType::F32 => checksum_of(value.data::<f32>()),
+                _ => checksum(&value.to_f64().into_iter().flat_map(f64::to_le_bytes).collect::<Vec<u8>>()),
             };
-            checksum(&bytes).to_le_bytes()
+            sum.to_le_bytes()
         });
         let shape = format!("{:?}", self.model.architecture).into_bytes();
         checksum(&sums.chain(shape).collect::<Vec<u8>>())

@@ -42,8 +42,22 @@ fn a_long_text_loses_its_end_but_not_its_closing_token() {
 #[test]
 fn a_batch_is_its_texts_one_by_one() {
     let t = small();
-    let batch = t.encode_batch(&["cats", "", "the"], 8).unwrap();
-    assert_eq!((&batch.tokens[..], &batch.starts[..]), (&[2, 5, 6, 3, 2, 3, 2, 8, 3][..], &[0, 4, 6, 9][..]));
+    let (batch, cut) = t.encode_batch(&Engine::new(1), &["cats", "", "the cats"], 4).unwrap();
+    assert_eq!((&batch.tokens[..], cut), (&[2, 5, 6, 3, 2, 3, 2, 8, 5, 3][..], 1));
+    assert_eq!(batch.starts, [0, 4, 6, 10]);
+}
+
+#[test]
+fn a_batch_keeps_its_order_on_any_number_of_threads() {
+    let t = small();
+    let texts: Vec<String> =
+        (0..1000).map(|i| strange_text(engine::Stream::new(i, 3), i as usize % 40)).collect();
+    let mut one_by_one = Packed::default();
+    texts.iter().for_each(|text| one_by_one.push(t.encode(text, 16).unwrap()));
+    for threads in [1, 2, 5] {
+        assert_eq!(t.encode_batch(&Engine::new(threads), &texts, 16).unwrap().0, one_by_one);
+    }
+    assert!(t.encode_batch(&Engine::new(2), &texts, 1).is_err());
 }
 
 /// Spaces, marks that combine, control characters, special tokens: whatever stands at a cut.
@@ -73,8 +87,7 @@ fn strange_text(stream: engine::Stream, words: usize) -> String {
 fn reading_only_a_prefix_changes_no_token() {
     let t = small();
     assert!(t.local);
-    let mut whole = t.clone();
-    whole.local = false;
+    let whole = Tokenizer { local: false, ..t.clone() };
     for seed in 0..200 {
         let text = strange_text(engine::Stream::new(seed, 1), 1500);
         for max_len in [2, 3, 8, 17, 64] {
@@ -169,11 +182,110 @@ fn a_bad_tokenizer_json_is_refused_with_a_reason() {
         |j| j["post_processor"]["special_tokens"]["[CLS]"]["ids"] = serde_json::json!([77]),
         "uses token 77, but the vocabulary ends at 12",
     );
+    json_error(
+        |j| _ = j["post_processor"]["single"].as_array_mut().map(|s| s.remove(1)),
+        "holds the text 0 times",
+    );
     json_error(|j| j["model"] = serde_json::json!({"type": "Oracle"}), "not a tokenizer that can be used");
     let e = Tokenizer::from_bytes(b"{\n \"model\": ").unwrap_err().to_string();
     assert!(e.starts_with("tokenizer.json:2:"), "{e}");
     let huge = vec![b' '; BYTES_MAX as usize + 1];
     assert!(Tokenizer::from_bytes(&huge).unwrap_err().to_string().contains("larger than 64 MiB"));
+}
+
+/// What the library makes of a text, with none of our short cuts.
+fn by_library(t: &Tokenizer, text: &str) -> Vec<u32> {
+    t.inner.encode_fast(text, true).unwrap().get_ids().to_vec()
+}
+
+/// Pieces of few letters, so that random words meet long and short ones, dead ends and none at all.
+fn few_letters() -> Vec<String> {
+    let words = [
+        "a", "b", "ab", "abba", "A", "BA", "don", "'", "-", "[", "]", "7", "##a", "##b", "##bab", "##A",
+        "##7",
+    ];
+    SPECIAL.iter().chain(&words).map(|piece| piece.to_string()).collect()
+}
+
+/// Words of those letters, every ASCII character, and now and then what the library must see.
+fn ascii_text(stream: engine::Stream, parts: usize) -> String {
+    const LIBRARY: [&str; 4] = ["[MASK]", "[SEP]", "[sep]", "\u{e4}"];
+    let part = |i: usize| {
+        let at = 3 * i as u64;
+        let below = |draw: u64, limit: u64| stream.below(at + draw, limit) as usize;
+        match below(0, 100) {
+            0 => LIBRARY[below(1, 4)].to_owned(),
+            1 => "ab".repeat(below(1, 60)),
+            2..40 => ["a", "b", "ab", "A", "B", "don't", "7"][below(1, 7)].to_owned(),
+            40..60 => " ".to_owned(),
+            60..70 => char::from(below(1, 128) as u8).to_string(),
+            _ => char::from(b"abAB\t\n\r\0\x0b\x0c\x1c\x7f-'."[below(1, 15)]).to_string(),
+        }
+    };
+    (0..parts).map(part).collect()
+}
+
+#[test]
+fn ascii_has_the_ids_that_the_library_gives_it() {
+    for text in [
+        BertText::default(),
+        BertText { lowercase: false, ..BertText::default() },
+        BertText { strip_accents: Some(false), split_chinese: false, ..BertText::default() },
+    ] {
+        let t = Tokenizer::from_pieces(&few_letters(), text).unwrap();
+        let ascii = t.ascii.as_ref().expect("it is BERT's");
+        let mut taken = 0;
+        for seed in 0..5000 {
+            let line = ascii_text(engine::Stream::new(seed, 2), seed as usize % 40);
+            taken += usize::from(ascii.encode(&line).is_some());
+            assert_eq!(t.encode(&line, 9999).unwrap(), by_library(&t, &line), "{line:?}");
+        }
+        assert!((2000..4900).contains(&taken), "{taken} texts of 5000 took the shorter way");
+        for n in [99, 100, 101] {
+            let line = "a".repeat(n) + " b";
+            assert_eq!(t.encode(&line, 9999).unwrap(), by_library(&t, &line), "{n} letters");
+        }
+    }
+}
+
+#[track_caller]
+fn check_changed(change: impl Fn(&mut serde_json::Value), shorter_way: bool, line: &str) {
+    let mut json: serde_json::Value = serde_json::from_slice(
+        &Tokenizer::from_pieces(&few_letters(), BertText::default()).unwrap().to_json().unwrap(),
+    )
+    .unwrap();
+    change(&mut json);
+    let t = Tokenizer::from_bytes(json.to_string().as_bytes()).unwrap();
+    let taken = t.ascii.as_ref().is_some_and(|ascii| ascii.encode(line).is_some());
+    assert_eq!(taken, shorter_way, "{line:?}");
+    assert_eq!(t.encode(line, 9999).unwrap(), by_library(&t, line), "{line:?}");
+}
+
+#[test]
+fn only_berts_own_tokenizers_take_the_shorter_way() {
+    use serde_json::json;
+    let added = |content: &'static str, normalized: bool| {
+        move |j: &mut serde_json::Value| {
+            let token = json!({"id": 22, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": normalized, "special": false});
+            j["added_tokens"].as_array_mut().unwrap().push(token);
+        }
+    };
+    check_changed(|_| {}, true, "ab\x0bBA ab");
+    check_changed(|j| j["normalizer"]["clean_text"] = false.into(), false, "a\x07b");
+    check_changed(|j| j["normalizer"] = json!({"type": "Lowercase"}), false, "a\x07b");
+    check_changed(|j| j["normalizer"] = json!(null), false, "AB ab");
+    check_changed(|j| j["pre_tokenizer"] = json!({"type": "Whitespace"}), false, "a-_b");
+    check_changed(|j| j["pre_tokenizer"] = json!(null), false, "a b");
+    check_changed(|j| j["model"]["continuing_subword_prefix"] = "".into(), true, "abba7");
+    check_changed(|j| j["model"]["continuing_subword_prefix"] = "\u{2581}".into(), true, "abba a");
+    check_changed(|j| j["model"]["max_input_chars_per_word"] = 3.into(), true, "abb abba");
+    // As an added token it is cut out of a word, and looked for in either case if it is to be normalised.
+    check_changed(added("on", false), false, "don don");
+    check_changed(added("ON", true), false, "don't");
+    check_changed(added("ON", true), true, "abba");
+    check_changed(added("\u{e9}n", true), false, "dEN");
+    check_changed(added(" a", true), false, "b\ta");
 }
 
 /// Ids from the reference implementation's own run over 18 texts: accents, CJK, emoji, URLs, long words, long

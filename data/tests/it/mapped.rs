@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use data::{DataSet, PrepareOptions, Source, Split, TokenizerChoice, Verify};
-use engine::{Kind, Packed};
+use engine::{Engine, Kind, Packed};
 
 fn small_world() -> World {
     let train: String = (0..40)
@@ -30,7 +30,8 @@ fn threads_and_names_do_not_change_a_byte() {
     let source = Source::Jsonl(world.src());
     let mut files = vec![];
     for (threads, name) in [(1, "one"), (3, "two"), (7, "three")] {
-        let options = PrepareOptions { threads, out: world.path(name), ..world.options() };
+        let engine = Engine::new(threads);
+        let options = PrepareOptions { engine, out: world.path(name), ..world.options() };
         data::prepare(&source, &options, &mut |_| {}).unwrap();
         files.push(std::fs::read(world.path(name)).unwrap());
     }

@@ -2,12 +2,13 @@
 
 use crate::world::{World, shared};
 use data::{PrepareOptions, Source, Split, Summary, TokenizerChoice};
+use engine::Engine;
 use std::path::Path;
 
 fn prepare(world: &World, source: &Source, model: &Path) -> Summary {
     let options = PrepareOptions {
         tokenizer: TokenizerChoice::Directory(model.to_owned()),
-        threads: 2,
+        engine: Engine::new(2),
         ..PrepareOptions::new(world.out(), TokenizerChoice::Train(0))
     };
     data::prepare(source, &options, &mut |_| {}).unwrap()
