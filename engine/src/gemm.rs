@@ -90,6 +90,9 @@ struct Operand<T> {
 #[derive(Clone, Copy)]
 struct Output<T>(*mut T);
 
+// SAFETY: tasks write separate numbers.
+unsafe impl<T: Send> Sync for Output<T> {}
+
 impl<T> Output<T> {
     /// # Safety
     /// `offset` must lie inside C.
@@ -214,7 +217,7 @@ pub fn gemm_beside<T: Real>(
     then: impl Fn(usize, usize, &mut [T], &mut [T]) + Sync,
 ) {
     assert_eq!(c.len(), beside.len(), "gemm: the second matrix must have the shape of C");
-    let (columns, beside) = (b.columns(), Beside(beside.as_mut_ptr()));
+    let (columns, beside) = (b.columns(), Output(beside.as_mut_ptr()));
     gemm_then(
         engine,
         alpha,
@@ -226,26 +229,12 @@ pub fn gemm_beside<T: Real>(
         |row, first, piece| {
             // SAFETY: `gemm_then` gives every piece of C once, and this one lies in the same place of a matrix as
             // large, which nobody else reads or writes while it is borrowed.
-            let beside = unsafe { beside.piece(row * columns + first, piece.len()) };
+            let beside =
+                unsafe { std::slice::from_raw_parts_mut(beside.at(row * columns + first), piece.len()) };
             then(row, first, piece, beside);
         },
     );
 }
-/// The second matrix of [`gemm_beside`], which crosses threads.
-struct Beside<T>(*mut T);
-// SAFETY: pieces of different places are handed out, each to one task.
-unsafe impl<T: Send> Sync for Beside<T> {}
-
-impl<T> Beside<T> {
-    /// # Safety
-    /// The numbers lie in the matrix and are handed out once.
-    #[expect(clippy::mut_from_ref, reason = "pieces do not overlap")]
-    unsafe fn piece(&self, start: usize, length: usize) -> &mut [T] {
-        // SAFETY: by contract.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), length) }
-    }
-}
-
 /// As [`gemm_then`], by the thread that calls and no other: for a product inside a task of [`Engine::each`] or
 /// [`Engine::map`], whose workers are busy with the other tasks. The bits are those of [`gemm`]. `scratch` has at least
 /// [`scratch_for`] numbers and may hold anything; like all scratch of tasks it is best a part of one buffer.

@@ -7,6 +7,9 @@
 //!         for 384 terms at a time, for each panel of 48 columns                this panel of B: second level
 //!             for each tile of 8 rows              8 rows of A: first level; 8 × 48 sums of C: registers
 //! ```
+//! Few rows of A against a B whose terms lie side by side, as a text against the weights of a layer, are turned:
+//! Cᵀ = Bᵀ·Aᵀ packs the rows of A and not the weights, which are then read once.
+//!
 //! A is read where it lies if the terms of a row are side by side, since a tile spreads single numbers anyway; B is
 //! packed because a tile reads 48 columns of one term. Blocks of C take no part in packing, so small ones cost nothing
 //! and there are enough of them to keep every core at work to the end.
@@ -16,7 +19,7 @@
 
 use super::pack::pack;
 use super::tile::{COLUMNS, ROWS, Tile};
-use super::{Job, TASK, Team};
+use super::{Job, Operand, Output, TASK, Team};
 use std::ops::Range;
 
 /// The most terms of a sum in registers.
@@ -27,6 +30,8 @@ const BLOCK: [usize; 2] = [96, 384];
 const SLAB: usize = 1 << 20;
 /// Up to so many rows B is read where it lies if it can be.
 const FEW_ROWS: usize = 2 * ROWS;
+/// Up to so many rows a product is turned if B would have to be packed.
+const TURNED_ROWS: usize = COLUMNS;
 /// Blocks of C in a product that is large enough.
 const TASKS: usize = 16;
 /// Numbers in a cache line.
@@ -72,15 +77,24 @@ impl Plan {
 }
 
 /// Numbers of scratch that [`multiply`] needs.
-pub(super) fn scratch(size: [usize; 3], a: [usize; 2], b: [usize; 2]) -> usize {
-    let plan = Plan::new(size, a, b);
-    plan.packed_a() + plan.packed_b() + LINE
+pub(super) fn scratch([m, k, n]: [usize; 3], a: [usize; 2], b: [usize; 2]) -> usize {
+    let own = |plan: Plan| plan.packed_a() + plan.packed_b() + LINE;
+    if is_turned(m, b) {
+        return m * n + own(Plan::new([n, k, m], [b[1], b[0]], [a[1], a[0]]));
+    }
+    own(Plan::new([m, k, n], a, b))
 }
 
 /// The most that any product of up to this size needs, however its matrices lie.
 pub(super) fn scratch_most([m, k, n]: [usize; 3]) -> usize {
     let slab = |count: usize, step: usize| (count.next_multiple_of(step) * k).min(SLAB);
-    slab(m, ROWS) + slab(n, COLUMNS) + LINE
+    let straight = slab(m, ROWS) + slab(n, COLUMNS);
+    let turned = m.min(TURNED_ROWS) * n + slab(n, ROWS) + slab(m.min(TURNED_ROWS), COLUMNS);
+    straight.max(turned) + LINE
+}
+
+fn is_turned(m: usize, b: [usize; 2]) -> bool {
+    m <= TURNED_ROWS && b[0] == 1 && b[1] != 1
 }
 
 /// The parts of a range, `step` long, the last perhaps shorter.
@@ -119,6 +133,39 @@ fn block([m, k, n]: [usize; 3]) -> [usize; 2] {
 /// # Safety
 /// The processor has AVX-512F, and what [`Job`] promises holds.
 pub(super) unsafe fn multiply(team: &Team<'_>, job: &Job<'_, f32>, scratch: &mut [f32]) {
+    if !is_turned(job.size[0], job.b.strides) {
+        // SAFETY: by contract.
+        return unsafe { multiply_straight(team, job, scratch) };
+    }
+    let [m, k, n] = job.size;
+    let (turned, scratch) = scratch.split_at_mut(m * n);
+    if job.beta != 0.0 {
+        for (i, to) in turned.iter_mut().enumerate() {
+            // SAFETY: a number of C.
+            *to = unsafe { *job.c.at(i % m * n + i / m) };
+        }
+    }
+    let turned = Output(turned.as_mut_ptr());
+    let turn = |x: Operand<f32>| Operand { start: x.start, strides: [x.strides[1], x.strides[0]] };
+    // Rows and columns are those of Cᵀ.
+    let finished = |rows: Range<usize>, columns: Range<usize>| {
+        for i in columns.clone() {
+            for j in rows.clone() {
+                // SAFETY: a number of C and the same of Cᵀ, written by the task that calls us.
+                unsafe { *job.c.at(i * n + j) = *turned.at(j * m + i) }
+            }
+        }
+        (job.finished)(columns, rows);
+    };
+    let size = [n, k, m];
+    let job = Job { size, a: turn(job.b), b: turn(job.a), c: turned, finished: &finished, ..*job };
+    // SAFETY: by contract; Cᵀ lies in the scratch, which is ours and aliases neither factor.
+    unsafe { multiply_straight(team, &job, scratch) }
+}
+
+/// # Safety
+/// As [`multiply`].
+unsafe fn multiply_straight(team: &Team<'_>, job: &Job<'_, f32>, scratch: &mut [f32]) {
     let plan = Plan::new(job.size, job.a.strides, job.b.strides);
     let start = scratch.as_ptr().align_offset(LINE * size_of::<f32>());
     let (packed_a, packed_b) = scratch[start..].split_at_mut(plan.packed_a());
