@@ -6,10 +6,12 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod classifier;
 pub mod config;
 pub mod embed;
 pub mod evaluate;
 pub mod exec;
+mod head;
 pub mod index;
 pub mod load;
 pub mod mined;
@@ -20,11 +22,13 @@ pub mod predict;
 pub mod recipes;
 pub mod run;
 pub mod run_dir;
+pub mod scoring;
 pub mod step;
 pub mod trainer;
 pub mod voting;
 
 pub use checkpoint::{Checkpoint, Progress};
+pub use classifier::Classifier;
 pub use config::{Config, Origin, Settings};
 pub use evaluate::Evaluation;
 pub use mined::Mined;
