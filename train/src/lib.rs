@@ -17,6 +17,7 @@ pub mod load;
 pub mod mined;
 pub mod network;
 pub mod observer;
+pub mod pipeline;
 pub mod plan;
 pub mod predict;
 pub mod recipes;
