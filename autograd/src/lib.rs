@@ -35,8 +35,8 @@ pub use engine::kernels::relevance::Relevance;
 pub use grad::{Grad, Grads, RowGrad};
 pub use op::{Backward, Forward, Keep, Op};
 pub use ops::{
-    DecoupledSoftmax, Dropout, MultiTriplet, Pairwise, Pool, SoftTopK, SoftmaxLoss, Target, Triplet,
-    Weighting,
+    Activation, DecoupledSoftmax, Dropout, MultiTriplet, Pairwise, Pool, SoftTopK, SoftmaxLoss, Target,
+    Triplet, Weighting,
 };
 pub use optim::{AdagradRows, AdamW, AdamWOptions, LazyAdamW, Optimizer, Sgd, SgdRows, TableOptimizer};
 pub use param::{ParamGrads, ParamId, Params};

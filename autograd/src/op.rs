@@ -68,6 +68,8 @@ pub struct Forward<'a> {
     pub engine: &'a Engine,
     /// The values of the inputs.
     pub inputs: &'a [Tensor],
+    /// Whether backward may come. What it alone would read need not be made otherwise.
+    pub wants_grad: bool,
     pub(crate) saved: Vec<Tensor>,
 }
 

@@ -159,7 +159,12 @@ impl Tape {
             Ok(shape) => shape,
             Err(broken) => panic!("{}: {broken}", op.name()),
         };
-        let mut cx = Forward { engine: &self.engine, inputs: &values, saved: vec![] };
+        let reaches_leaf = {
+            let nodes = self.nodes.borrow();
+            inputs.iter().any(|v| nodes[v.id as usize].wants_grad)
+        };
+        let wants_grad = reaches_leaf && op.passes_gradient();
+        let mut cx = Forward { engine: &self.engine, inputs: &values, wants_grad, saved: vec![] };
         let value = self.engine.span(op.name(), Way::Forward, || {
             let value = op.forward(&mut cx);
             self.engine.work(0, moved(values.iter().chain([&value])));
@@ -170,11 +175,6 @@ impl Tape {
         if self.checked {
             self.look(&value, op.name(), false, made_at);
         }
-        let reaches_leaf = {
-            let nodes = self.nodes.borrow();
-            inputs.iter().any(|v| nodes[v.id as usize].wants_grad)
-        };
-        let wants_grad = reaches_leaf && op.passes_gradient();
         let ids = inputs.iter().map(|v| v.id).collect();
         let mut node = Node {
             op: None,

@@ -167,6 +167,11 @@ impl Engine {
     pub fn trim(&self) {
         self.0.pool.trim();
     }
+    /// Tells the pool that the largest work has been seen: from now on it rather lends a buffer that is much too large
+    /// than asks the system for one, until the next [`Engine::trim`].
+    pub fn settle(&self) {
+        self.0.pool.settle();
+    }
     /// A buffer of `n` numbers. What it holds is unspecified: overwrite all of it.
     pub fn buffer<T: Element>(&self, n: usize) -> Buf<T> {
         self.0.pool.buffer(n)

@@ -196,6 +196,56 @@ pub fn gemm_then<T: Real>(
     }
 }
 
+/// As [`gemm_then`], and `then(row, first_column, piece, beside)` also gets the same piece of a second matrix of the
+/// shape of C, with what it held: to write a second result there, as a value and its activation.
+///
+/// # Panics
+/// If the sizes do not fit.
+#[track_caller]
+#[expect(clippy::too_many_arguments, reason = "those of `gemm_then`, and the second matrix")]
+pub fn gemm_beside<T: Real>(
+    engine: &Engine,
+    alpha: T,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    beta: T,
+    c: &mut [T],
+    beside: &mut [T],
+    then: impl Fn(usize, usize, &mut [T], &mut [T]) + Sync,
+) {
+    assert_eq!(c.len(), beside.len(), "gemm: the second matrix must have the shape of C");
+    let (columns, beside) = (b.columns(), Beside(beside.as_mut_ptr()));
+    gemm_then(
+        engine,
+        alpha,
+        a,
+        b,
+        beta,
+        c,
+        #[inline(always)]
+        |row, first, piece| {
+            // SAFETY: `gemm_then` gives every piece of C once, and this one lies in the same place of a matrix as
+            // large, which nobody else reads or writes while it is borrowed.
+            let beside = unsafe { beside.piece(row * columns + first, piece.len()) };
+            then(row, first, piece, beside);
+        },
+    );
+}
+/// The second matrix of [`gemm_beside`], which crosses threads.
+struct Beside<T>(*mut T);
+// SAFETY: pieces of different places are handed out, each to one task.
+unsafe impl<T: Send> Sync for Beside<T> {}
+
+impl<T> Beside<T> {
+    /// # Safety
+    /// The numbers lie in the matrix and are handed out once.
+    #[expect(clippy::mut_from_ref, reason = "pieces do not overlap")]
+    unsafe fn piece(&self, start: usize, length: usize) -> &mut [T] {
+        // SAFETY: by contract.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), length) }
+    }
+}
+
 /// As [`gemm_then`], by the thread that calls and no other: for a product inside a task of [`Engine::each`] or
 /// [`Engine::map`], whose workers are busy with the other tasks. The bits are those of [`gemm`]. `scratch` has at least
 /// [`scratch_for`] numbers and may hold anything; like all scratch of tasks it is best a part of one buffer.

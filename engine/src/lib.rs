@@ -23,7 +23,7 @@ pub mod tensor;
 
 pub use engine::{Engine, KernelClass};
 pub use error::{Error, Kind, Result};
-pub use gemm::{Mat, gemm, gemm_alone, gemm_then, scratch_for};
+pub use gemm::{Mat, gemm, gemm_alone, gemm_beside, gemm_then, scratch_for};
 pub use packed::{Packed, Places};
 pub use pool::{Buf, PoolStats, lent_bytes, pooled_bytes};
 pub use quantised::{Precision, Support, Weight};

@@ -2,8 +2,9 @@
 //! training step takes nothing from the system.
 //!
 //! Classes are four to an octave (64, 80, 96, 112, 128, 160 … bytes): at most a quarter of a buffer is idle. When the
-//! class of a request has no idle buffer, the smallest idle one up to [`STRETCH`] times as large serves: ragged
-//! batches then live on what the largest batch left behind.
+//! class of a request has no idle buffer, the smallest idle one that is not much larger serves: ragged batches then
+//! live on what the largest batch left behind. Where none serves, the next smaller idle one is given back for the new
+//! one, so that a batch larger than all before it replaces their buffers and does not double them.
 
 use crate::real::Element;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -16,6 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const ALIGN: usize = 64;
 /// How much larger than its request a recycled buffer may be.
 const STRETCH: usize = 8;
+/// The same for a large buffer while a pool still grows: one that is kept must not take the buffer of a temporary four
+/// times as wide, whose next request would go to the system. In a settled pool that request has been there.
+const STRETCH_LARGE: usize = 3;
+/// A buffer of more bytes is large.
+const SMALL: usize = 32 << 10;
 
 /// What a pool holds and has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +39,7 @@ pub struct PoolStats {
 #[derive(Default)]
 struct State {
     idle: BTreeMap<usize, Vec<Block>>,
+    settled: bool,
     stats: PoolStats,
 }
 
@@ -61,7 +68,7 @@ pub fn pooled_bytes(bytes: usize) -> usize {
     class(bytes)
 }
 
-/// The most bytes that a request may be lent: an idle buffer of a larger class serves, up to `STRETCH` times as
+/// The most bytes that a request may be lent: an idle buffer of a larger class serves, up to eight times as
 /// large. Small buffers that live long get such ones, since large ones come and go around them.
 pub fn lent_bytes(bytes: usize) -> usize {
     STRETCH * class(bytes)
@@ -82,8 +89,15 @@ impl Pool {
     fn take(&self, bytes: usize) -> (Block, usize) {
         let want = class(bytes);
         let mut state = self.lock();
-        let found = state.idle.range_mut(want..=want * STRETCH).find_map(|(&size, b)| Some((b.pop()?, size)));
+        let stretch = if want <= SMALL || state.settled { STRETCH } else { STRETCH_LARGE };
+        let found = state.idle.range_mut(want..=want * stretch).find_map(|(&size, b)| Some((b.pop()?, size)));
         let (block, size) = found.unwrap_or_else(|| {
+            let outgrown = state.idle.range_mut(want / 2..want).rev();
+            if let Some((size, block)) = outgrown.filter_map(|(&size, b)| Some((size, b.pop()?))).next() {
+                state.stats.bytes_idle -= size;
+                // SAFETY: as in `trim`.
+                unsafe { dealloc(block.0.as_ptr(), layout(size)) }
+            }
             state.stats.system_allocations += 1;
             state.stats.bytes_idle += want;
             let layout = layout(want);
@@ -106,9 +120,13 @@ impl Pool {
     pub(crate) fn stats(&self) -> PoolStats {
         self.lock().stats
     }
+    pub(crate) fn settle(&self) {
+        self.lock().settled = true;
+    }
     pub(crate) fn trim(&self) {
         let mut state = self.lock();
         state.stats.bytes_idle = 0;
+        state.settled = false;
         for (size, blocks) in std::mem::take(&mut state.idle) {
             for block in blocks {
                 // SAFETY: the block came from `alloc_zeroed` with this layout and nobody holds it.
@@ -212,6 +230,24 @@ mod tests {
         let pool = Arc::new(Pool::default());
         drop(pool.buffer::<f32>(1_000_000));
         let _small = pool.buffer::<f32>(16);
+        assert_eq!(pool.stats().system_allocations, 2);
+    }
+
+    #[test]
+    fn a_request_that_outgrows_an_idle_buffer_replaces_it() {
+        let pool = Arc::new(Pool::default());
+        drop(pool.buffer::<f32>(1_000_000));
+        drop(pool.buffer::<f32>(1_500_000));
+        let stats = pool.stats();
+        assert_eq!((stats.bytes_idle, stats.system_allocations), (class(6_000_000), 2));
+    }
+
+    #[test]
+    fn a_large_request_does_not_take_a_buffer_four_times_as_large() {
+        let pool = Arc::new(Pool::default());
+        drop(pool.buffer::<f32>(4_000_000));
+        let _kept = pool.buffer::<f32>(1_000_000);
+        let _temporary = pool.buffer::<f32>(4_000_000);
         assert_eq!(pool.stats().system_allocations, 2);
     }
 

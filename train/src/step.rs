@@ -105,6 +105,7 @@ impl Trainer {
         let spares: Vec<_> = (4..15).map(|log| self.engine.buffer::<f32>(1 << log)).collect();
         self.walk(&batch, self.stream(0), Tape::new);
         drop(spares);
+        self.engine.settle();
         self.bank = bank;
     }
 

@@ -72,7 +72,8 @@ impl Op for Gelu {
     }
 }
 
-struct Exact;
+/// The exact form.
+pub(super) struct Exact;
 
 /// Φ(x).
 #[inline(always)]
@@ -96,7 +97,8 @@ impl Map2 for Exact {
     }
 }
 
-struct Approximate;
+/// The approximate form.
+pub(super) struct Approximate;
 
 /// σ(2u).
 #[inline(always)]

@@ -11,6 +11,7 @@ mod detach;
 mod div;
 mod dropout;
 mod exp;
+mod feed_forward;
 mod gather;
 mod gelu;
 mod layer_norm;
@@ -42,6 +43,7 @@ mod triplet;
 
 pub use decoupled_softmax::DecoupledSoftmax;
 pub use dropout::Dropout;
+pub use feed_forward::Activation;
 pub use multi_triplet::MultiTriplet;
 pub use pairwise::Pairwise;
 pub use pool::Pool;
@@ -83,10 +85,10 @@ pub const OPS: &[Entry] = &[
     sum::ENTRY,
     tanh::ENTRY,
     top_k::ENTRY,
-    add::ENTRY, //
     attention::ENTRY,
     decoupled_softmax::ENTRY,
     dropout::ENTRY,
+    feed_forward::ENTRY,
     layer_norm::ENTRY,
     multi_triplet::ENTRY,
     normalise::ENTRY,

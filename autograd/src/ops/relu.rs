@@ -20,8 +20,9 @@ impl<'t> Var<'t> {
     }
 }
 
+/// The operation and its function; as a function of two numbers, (y, ȳ) ↦ x̄, or (x, ȳ) ↦ x̄, which is the same.
 #[derive(Debug)]
-struct Relu;
+pub(super) struct Relu;
 
 impl Op for Relu {
     fn name(&self) -> &'static str {
@@ -37,7 +38,7 @@ impl Op for Relu {
         map1(cx.engine, &cx.inputs[0], Relu)
     }
     fn backward(&self, cx: &mut Backward<'_>) {
-        cx.give(0, map2(cx.engine, cx.output(), cx.grad, Pull));
+        cx.give(0, map2(cx.engine, cx.output(), cx.grad, Relu));
     }
 }
 
@@ -48,9 +49,7 @@ impl Map1 for Relu {
     }
 }
 
-/// (y, ȳ) ↦ x̄.
-struct Pull;
-impl Map2 for Pull {
+impl Map2 for Relu {
     fn at<T: Real>(&self, y: T, grad: T) -> T {
         if y > T::ZERO { grad } else { T::ZERO }
     }

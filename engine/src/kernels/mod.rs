@@ -22,6 +22,7 @@ pub mod bce;
 pub mod broadcast;
 pub mod decoupled_softmax;
 pub mod dropout;
+pub mod feed_forward;
 pub mod given;
 pub mod lanes;
 pub mod layer_norm;

@@ -2,7 +2,7 @@
 
 use super::names::{Names, PARTS};
 use crate::layout::{Entry, Role};
-use autograd::Pool;
+use autograd::{Activation, Pool};
 
 /// The family: how its files name things, and the few points in which its layers differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,17 +15,6 @@ pub enum Family {
     Roberta,
     /// XLM-RoBERTa (Conneau et al. 2020): as RoBERTa.
     XlmRoberta,
-}
-
-/// The non-linearity of the feed-forward part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// x Φ(x) with the error function.
-    Gelu,
-    /// The tanh form of the same.
-    GeluTanh,
-    /// max(x, 0).
-    Relu,
 }
 
 /// The four numbers that one chooses when training from scratch.

@@ -4,12 +4,12 @@
 //! a = LN(x + dropout(W_o attention(W_q x, W_k x, W_v x) + b_o))        x, a, y  [T, d]
 //! y = LN(a + dropout(W_2 φ(W_1 a + b_1) + b_2))
 //! ```
-//! LN(x + dropout(·)) is one operation, `residual_norm`.
+//! LN(x + dropout(·)) is one operation, `residual_norm`, and so is W_2 φ(W_1 · + b_1) + b_2, `feed_forward`.
 //! A pure function of x and the sixteen parameters, so that it can run again in backward.
 
-use super::config::{Activation, Config, Family};
+use super::config::{Config, Family};
 use crate::streams::{Site, dropout};
-use autograd::{Dropout, Var};
+use autograd::{Activation, Dropout, Var};
 use engine::{Places, Stream};
 use std::sync::Arc;
 
@@ -60,16 +60,9 @@ impl Layer {
             x.residual_norm(mixed.linear(wo, Some(bo)), &self.attention, gain_a, bias_a, self.eps)
         });
         tape.scope(|| {
-            let inner = self.activated(a.linear(w1, Some(b1)));
-            a.residual_norm(inner.linear(w2, Some(b2)), &self.feed_forward, gain_y, bias_y, self.eps)
+            let branch = a.feed_forward(w1, b1, w2, b2, self.activation);
+            a.residual_norm(branch, &self.feed_forward, gain_y, bias_y, self.eps)
         })
-    }
-    fn activated<'t>(&self, x: Var<'t>) -> Var<'t> {
-        match self.activation {
-            Activation::Gelu => x.gelu(),
-            Activation::GeluTanh => x.gelu_tanh(),
-            Activation::Relu => x.relu(),
-        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! per token and layer   x q k v, attention, x + attention, a, a + ffn: 8 d
-//!                       before and behind φ: 2 f;  moments of two norms: 4, in buffers that may be larger
-//! backward on top       gradients of both sides of φ: 2 f;  of the residual: d
+//!                       before φ: f;  moments of two norms: 4, in buffers that may be larger
+//! backward on top       the gradient before φ and what is behind it: 2 f;  gradient of the residual: d
 //! a layer that lives again (recompute), until it ends: 4 d more
 //! ```
 //! The four are the two projections before they are added, the layer's output and the gradient or input that waits
@@ -36,16 +36,16 @@ pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
 }
 
 /// Bytes that encoding without a tape holds: the larger half of a layer. In the first x q k v, attention, its
-/// projection, the sum and a; in the second x, a, both sides of φ, the projection, the sum and y.
+/// projection, the sum and a; in the second x, a, φ, the projection, the sum and y.
 pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {
     let (row, wide) = (buffer(tokens, config.size.width), buffer(tokens, config.size.ffn));
-    (8 * row).max(5 * row + 2 * wide)
+    (8 * row).max(5 * row + wide)
 }
 
 /// Bytes that one layer keeps.
 fn layer(config: &Config, tokens: usize) -> usize {
     8 * buffer(tokens, config.size.width)
-        + 2 * buffer(tokens, config.size.ffn)
+        + buffer(tokens, config.size.ffn)
         + 2 * lent_bytes(2 * tokens * NUMBER)
 }
 

@@ -12,7 +12,8 @@ mod layer;
 mod memory;
 pub(crate) mod names;
 
-pub use config::{Activation, Config, Family, Size};
+pub use autograd::Activation;
+pub use config::{Config, Family, Size};
 
 use crate::encoder::{Encoder, Scope};
 use crate::streams::{Site, dropout};
