@@ -56,7 +56,7 @@ pub(crate) enum Verb {
     Demo(demo::Args),
     /// Make a data set: read, check, tokenize, write one mapped file
     Prepare(prepare::Args),
-    /// Train an encoder on a data set
+    /// Train an encoder, or a classifier over the labels, on a data set
     Train(Box<train::Args>),
     /// Take up a run where its newest checkpoint left it
     Resume(resume::Args),

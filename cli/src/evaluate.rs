@@ -6,15 +6,23 @@ use crate::misses;
 use crate::observer::Terminal;
 use crate::precision::{IndexPrecision, Precision};
 use crate::render::{metrics, percent, rounded, table};
+use crate::score::By;
 use crate::vocabulary;
 use clap::ValueEnum;
-use data::metrics::{Bin, Interval, Metric, paired_bootstrap};
+use data::metrics::{Interval, Metric, paired_bootstrap};
 use data::{DataSet, Split, Verify};
 use engine::{Error, Kind, Result, Stream};
+use samplers::fusion::Weights;
+use samplers::knn::Voting;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use train::evaluate::{Evaluation, LabelSet, Options, Queries, evaluate};
+use train::evaluate::{Evaluation, LabelSet, OfBin, OfMember, Options, Queries, evaluate_with};
+use train::index::Index;
 use train::load;
+use train::scoring::Scoring;
+
+/// What is measured where nothing is said.
+const METRICS: &str = "P@1,P@3,P@5,nDCG@5,R@10,PSP@1,PSP@5";
 
 /// Flags of `evaluate`.
 #[derive(clap::Args)]
@@ -27,11 +35,14 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "test")]
     split: Part,
     /// What to measure: P, nDCG, PSP, PSnDCG, R, MRR or C, each with its depth
-    #[arg(long, value_name = "LIST", default_value = "P@1,P@3,P@5,nDCG@5,R@10,PSP@1,PSP@5")]
-    metrics: String,
+    #[arg(long, value_name = "LIST", default_value = METRICS)]
+    pub(crate) metrics: String,
     /// Let the N nearest training titles vote
     #[arg(long, value_name = "N", default_value_t = 0)]
-    knn: usize,
+    pub(crate) knn: usize,
+    /// What ranks the labels [default: fusion where there is a classifier, else text]
+    #[arg(long, value_enum, value_name = "NAME")]
+    score: Option<By>,
     /// Which labels are ranked and count: all, those seen in training, or those never seen
     #[arg(long, value_enum, default_value = "all")]
     labels: Labels,
@@ -56,6 +67,28 @@ pub(crate) struct Args {
     /// Exit with 7 unless this is reached, for example P@1=0.60
     #[arg(long, value_name = "METRIC=VALUE", value_parser = threshold)]
     require: Vec<(String, f64)>,
+}
+
+impl Args {
+    /// The flags as they are where none is typed.
+    pub(crate) fn new(model: &Path, data: &Path) -> Args {
+        Args {
+            model: model.to_owned(),
+            data: data.to_owned(),
+            split: Part::Test,
+            metrics: METRICS.to_owned(),
+            knn: 0,
+            score: None,
+            labels: Labels::All,
+            propensity: (0.55, 1.5),
+            errors: 0,
+            by_frequency: false,
+            against: None,
+            precision: Precision::F32,
+            index_precision: IndexPrecision::F32,
+            require: vec![],
+        }
+    }
 }
 
 /// A split, as it is typed.
@@ -105,9 +138,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         Labels::Unseen => LabelSet::Unseen,
     };
     let (knn, propensity, search) = (args.knn, args.propensity, args.index_precision.search());
-    let options =
-        Options { metrics: wanted, knn, held_out: vec![], labels, propensity, depth: misses::SHOWN, search };
-    let measure = |path: &Path| measure(path, args.precision, &data, split, &options, context);
+    let depth = misses::SHOWN;
+    let options = Options { metrics: wanted, knn, labels, propensity, depth, search, ..Options::default() };
+    let measure = |path: &Path| measure(path, args, &data, split, &options, context);
     let found = measure(&args.model)?;
     let other = match &args.against {
         Some(path) => Some(Against::new(path, &found, &measure(path)?)),
@@ -127,29 +160,43 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
 /// Measures one model or run.
 fn measure(
     path: &Path,
-    precision: Precision,
+    args: &Args,
     data: &DataSet,
     split: Split,
     options: &Options,
     context: &Context,
 ) -> Result<Evaluation> {
     let engine = context.engine();
-    let network = load::network_at(path, &engine, precision.reduced(context, &engine))?;
+    let network = load::network_at(path, &engine, args.precision.reduced(context, &engine))?;
     vocabulary::demand_same(&network, path, data)?;
-    let held_out = if options.knn > 0 { load::held_out(path, data)? } else { vec![] };
-    let options = Options { held_out, ..options.clone() };
+    let classifier = load::classifier(path, data)?;
+    let score = load::score(args.score.map(By::score), options.knn, classifier.is_some(), path)?;
+    let held_out = load::held_out(path, data)?;
+    let options = Options { held_out, score, ..options.clone() };
     let mut observer = Terminal::new(context);
     let queries = Queries { split, rows: None };
-    let found = evaluate(&engine, &network, data, queries, &options, &mut observer)?;
+    let index = Index::build(&engine, &network, data, options.knn > 0, &mut observer)?;
+    let index = index.with_classifier(classifier)?.rounded(&engine, options.search);
+    let found = evaluate_with(&engine, &network, &index, data, queries, &options, &mut observer)?;
     observer.finish();
-    if options.knn > 0 {
-        let (power, weight) = (found.voting.power, found.voting.weight);
-        context.tell(&format!(
-            "votes: {} near titles, cosine to the power {power}, weight {weight}",
-            options.knn
-        ));
-    }
+    tell(found.scoring, context);
     Ok(found)
+}
+
+/// With `-v`: what was fitted on held-out queries.
+fn tell(scoring: Scoring, context: &Context) {
+    match scoring {
+        Scoring::Text(Some(Voting { nearest, power, weight })) => {
+            context
+                .tell(&format!("votes: {nearest} near titles, cosine to the power {power}, weight {weight}"));
+        }
+        Scoring::Members(Weights { classifier, text, votes }, nearest) => {
+            let near =
+                if nearest > 0 { format!(", votes of {nearest} near titles {votes}") } else { String::new() };
+            context.tell(&format!("weights: classifier {classifier}, text {text}{near}"));
+        }
+        Scoring::Text(None) => {}
+    }
 }
 
 /// Bootstrap samples of a comparison.
@@ -209,8 +256,12 @@ fn check(found: &Evaluation, demands: &[(Metric, f64)]) -> Result<()> {
 
 fn object(found: &Evaluation, data: &DataSet, split: Split, args: &Args) -> Map<String, Value> {
     let mut all = metrics(&found.metrics);
+    if !found.members.is_empty() {
+        let member = |(name, values): &OfMember| ((*name).to_owned(), Value::Object(metrics(values)));
+        all.insert("members".into(), Value::Object(found.members.iter().map(member).collect()));
+    }
     if args.by_frequency {
-        let bin = |(bin, values, queries): &(Bin, Vec<(Metric, f64)>, usize)| {
+        let bin = |(bin, values, queries): &OfBin| {
             let mut values = metrics(values);
             values.insert("queries".into(), (*queries).into());
             (bin.name().to_owned(), Value::Object(values))
@@ -225,17 +276,20 @@ fn object(found: &Evaluation, data: &DataSet, split: Split, args: &Args) -> Map<
 
 fn text(found: &Evaluation, data: &DataSet, split: Split, args: &Args) -> String {
     let bins: &[_] = if args.by_frequency { &found.by_frequency } else { &[] };
-    let mut head = vec![String::new(), "all".to_owned()];
-    head.extend(bins.iter().map(|(bin, ..)| bin.name().to_owned()));
-    let mut rows = if bins.is_empty() { vec![] } else { vec![head] };
-    for (i, (metric, value)) in found.metrics.iter().enumerate() {
-        let mut row = vec![metric.to_string(), percent(*value)];
-        row.extend(bins.iter().map(|(_, values, _)| percent(values[i].1)));
-        rows.push(row);
+    let all = if found.members.is_empty() { "all" } else { "fusion" };
+    let mut columns = vec![(all, &found.metrics, found.hits.len())];
+    columns.extend(found.members.iter().map(|(name, values)| (*name, values, found.hits.len())));
+    columns.extend(bins.iter().map(|(bin, values, queries)| (bin.name(), values, *queries)));
+    let mut rows = vec![[String::new()].into_iter().chain(columns.iter().map(|c| c.0.to_owned())).collect()];
+    for (i, (metric, _)) in found.metrics.iter().enumerate() {
+        let values = columns.iter().map(|(_, values, _)| percent(values[i].1));
+        rows.push([metric.to_string()].into_iter().chain(values).collect());
     }
-    let mut queries = vec!["queries".to_owned(), found.hits.len().to_string()];
-    queries.extend(bins.iter().map(|(_, _, n)| n.to_string()));
-    rows.push(queries);
+    let queries = columns.iter().map(|(.., queries)| queries.to_string());
+    rows.push(["queries".to_owned()].into_iter().chain(queries).collect::<Vec<_>>());
+    if columns.len() == 1 {
+        rows.remove(0);
+    }
     let mut shown = table(&rows);
     if args.errors > 0 {
         shown.push('\n');
@@ -256,7 +310,8 @@ mod tests {
             by_frequency: vec![],
             rankings: vec![],
             hits: vec![],
-            voting: train::index::Ranking::default().voting,
+            scoring: Scoring::default(),
+            members: vec![],
         };
         assert!(check(&found, &[(p1, 0.5)]).is_ok());
         let error = check(&found, &[(p1, 0.51)]).expect_err("missed");

@@ -7,6 +7,7 @@ use crate::observer::Terminal;
 use crate::precision::{IndexPrecision, Precision};
 use crate::quantity::span;
 use crate::render::{note, rounded};
+use crate::score::By;
 use crate::vocabulary;
 use data::{DataSet, Verify};
 use engine::{Engine, Error, Result};
@@ -16,7 +17,7 @@ use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use train::RunDir;
-use train::predict::{Prediction, Predictor};
+use train::predict::{How, Prediction, Predictor};
 
 /// Flags of `predict`.
 #[derive(clap::Args)]
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// The numbers by which labels are searched
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
     index_precision: IndexPrecision,
+    /// What ranks the labels [default: fusion where there is a classifier, else text]
+    #[arg(long, value_enum, value_name = "NAME")]
+    score: Option<By>,
     /// Check every byte of the data set first
     #[arg(long)]
     verify: bool,
@@ -94,9 +98,13 @@ fn open(args: &Args, engine: &Engine, context: &Context) -> Result<Predictor> {
         DataSet::open(data, Verify::Full)?;
     }
     let mut observer = Terminal::new(context);
-    let bits = (args.precision.reduced(context, engine), args.index_precision.search());
-    let predictor =
-        Predictor::open_at(engine, &args.model, args.data.as_deref(), args.knn, bits, &mut observer)?;
+    let how = How {
+        knn: args.knn,
+        score: args.score.map(By::score),
+        precision: args.precision.reduced(context, engine),
+        search: args.index_precision.search(),
+    };
+    let predictor = Predictor::open(engine, &args.model, args.data.as_deref(), how, &mut observer)?;
     if args.verify {
         DataSet::open(predictor.data().path(), Verify::Full)?;
     }

@@ -4,17 +4,19 @@
 use crate::context::Context;
 use crate::early::Done;
 use crate::observer::Terminal;
+use crate::pipeline;
 use crate::quantity::Bytes;
 use crate::session;
 use data::{DataSet, Verify};
 use std::path::PathBuf;
+use train::pipeline::Pipeline;
 use train::plan::MemoryPlan;
 use train::{load, run};
 
 /// Flags of `resume`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The directory of the run
+    /// The directory of the run, or of a pipeline
     run: PathBuf,
     /// Refuse to go on if the plan needs more, for example 16G
     #[arg(long, value_name = "SIZE")]
@@ -23,9 +25,13 @@ pub(crate) struct Args {
 
 /// Goes on.
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
+    let limit = args.max_memory.map(|b| b.0);
+    if let Some(found) = Pipeline::open(&args.run) {
+        return pipeline::go(&found, limit, context);
+    }
     DataSet::open(&load::data_of(&args.run)?, Verify::Full)?;
     let mut observer = Terminal::new(context);
     let (mut trainer, dir) = run::resume(&context.engine(), &args.run, &mut observer)?;
-    session::check_memory(&MemoryPlan::new(&trainer), args.max_memory.map(|b| b.0), context)?;
+    session::check_memory(&MemoryPlan::new(&trainer), limit, context)?;
     session::train(&mut trainer, &dir, &mut observer, context)
 }

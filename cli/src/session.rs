@@ -8,6 +8,7 @@ use crate::quantity::{count, span};
 use crate::render::{metrics, note, percent, rounded, table};
 use engine::{Error, Kind, Result};
 use serde_json::json;
+use std::path::Path;
 use train::plan::{MemoryPlan, bytes};
 use train::{Outcome, RunDir, Trainer, run};
 
@@ -29,14 +30,26 @@ pub(crate) fn check_memory(plan: &MemoryPlan, limit: Option<usize>, context: &Co
 
 /// Trains to the end or to a signal, and says how it ended.
 pub(crate) fn train(trainer: &mut Trainer, dir: &RunDir, observer: &mut Terminal, context: &Context) -> Done {
+    let outcome = walk(trainer, dir, dir.root(), observer, context)?;
+    finished(&outcome, trainer, dir, context)
+}
+
+/// Trains to the end; a signal ends it early, and `lode resume ROOT` goes on then.
+pub(crate) fn walk(
+    trainer: &mut Trainer,
+    dir: &RunDir,
+    root: &Path,
+    observer: &mut Terminal,
+    context: &Context,
+) -> Result<Outcome, Early> {
     context.stop.is_heard();
     let ended = run::run(trainer, dir, observer);
     observer.finish();
     let outcome = ended.map_err(|e| name_checkpoint(e, dir))?;
     if !outcome.finished {
-        return interrupted(&outcome, trainer, dir, observer, context);
+        return Err(interrupted(&outcome, trainer, (dir, root), observer, context));
     }
-    finished(&outcome, trainer, dir, context)
+    Ok(outcome)
 }
 
 /// A numeric failure names what can be gone back to.
@@ -49,15 +62,19 @@ fn name_checkpoint(error: Error, dir: &RunDir) -> Error {
     }
 }
 
-fn interrupted(o: &Outcome, trainer: &Trainer, dir: &RunDir, observer: &Terminal, context: &Context) -> Done {
-    let root = dir.root().display();
+fn interrupted(
+    o: &Outcome,
+    trainer: &Trainer,
+    (dir, root): (&RunDir, &Path),
+    observer: &Terminal,
+    context: &Context,
+) -> Early {
+    let root = root.display();
     let took = observer.saved.map_or_else(String::new, |(_, seconds)| format!(" in {seconds:.2} s"));
     let (step, steps) = (count(o.step), count(trainer.total_steps()));
     note(&format!("interrupted: step {step} of {steps} saved{took}\nresume with: lode resume {root}"));
-    if context.json {
-        context.print_json(&summary(o, trainer, dir, context))?;
-    }
-    Err(Early::Interrupted(context.stop.requested().unwrap_or(2)))
+    let told = if context.json { context.print_json(&summary(o, trainer, dir, context)) } else { Ok(()) };
+    told.err().unwrap_or(Early::Interrupted(context.stop.requested().unwrap_or(2)))
 }
 
 fn finished(outcome: &Outcome, trainer: &Trainer, dir: &RunDir, context: &Context) -> Done {

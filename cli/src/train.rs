@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::early::Done;
 use crate::observer::Terminal;
+use crate::pipeline;
 use crate::profile;
 use crate::quantity::{Bytes, Seconds};
 use crate::session;
@@ -27,9 +28,20 @@ pub(crate) struct Args {
     /// Who shares a batch: `lode strategies` lists them
     #[arg(long, value_name = "NAME")]
     composer: Option<String>,
-    /// What is minimised: infonce or triplet
+    /// What is minimised: infonce or triplet; with --head bce, supcon, decoupled, softtopk or triplets
     #[arg(long, value_name = "NAME")]
     loss: Option<String>,
+    /// classifier: learn a weight vector for every label, on an encoder that rests
+    /// (--set head.encoder_lr=1e-5 lets it learn, too)
+    #[arg(long, value_name = "NAME")]
+    head: Option<String>,
+    /// Train an encoder, then a classifier, and measure both: ngame or renee. Other flags hold for both stages;
+    /// --set encoder.A.B=C or classifier.A.B=C for one
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["head", "loss", "composer", "profile", "print_config"])]
+    pipeline: Option<String>,
+    /// Keep label weights and their optimizer's state in mapped files of this directory
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
     /// Passes over the training queries
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
@@ -85,21 +97,17 @@ pub(crate) struct Args {
 
 /// Trains.
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
-    let settings = settings(args)?;
+    if let Some(name) = &args.pipeline {
+        return train_in_stages(name, args, context);
+    }
+    let settings = settings(args, &args.set)?;
     if args.print_config {
         return match context.json {
             true => context.print_json(&settings.config()?),
             false => context.print(&settings.to_string()),
         };
     }
-    // Training reads every byte many times; reading it once more finds the damage before it does harm.
-    let data = &settings.config()?.data.path;
-    if data.as_os_str().is_empty() {
-        return Err(Error::input("no data set is named")
-            .help("lode train DATA …; `lode prepare` makes one")
-            .into());
-    }
-    DataSet::open(data, Verify::Full)?;
+    demand_data(&settings)?;
     let engine = match args.profile {
         true => Engine::profiled(context.threads, profile::clock),
         false => context.engine(),
@@ -119,6 +127,25 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     ended
 }
 
+/// The data set must be there and whole.
+fn demand_data(settings: &Settings) -> Result<()> {
+    // Training reads every byte many times; reading it once more finds the damage before it does harm.
+    let data = &settings.config()?.data.path;
+    if data.as_os_str().is_empty() {
+        return Err(Error::input("no data set is named").help("lode train DATA …; `lode prepare` makes one"));
+    }
+    DataSet::open(data, Verify::Full).map(|_| ())
+}
+
+/// Trains the stages of a pipeline.
+fn train_in_stages(name: &str, args: &Args, context: &Context) -> Done {
+    let (for_all, for_one) = pipeline::split(&args.set);
+    let stages = train::pipeline::plan(name, &said(args, &for_all)?, &for_one)?;
+    demand_data(&stages[0])?;
+    let out = args.out.as_deref().filter(|_| !args.dry_run);
+    pipeline::begin(&stages, (out, args.max_memory.map(|b| b.0)), context)
+}
+
 fn print_plan(plan: &MemoryPlan, context: &Context) -> Done {
     if !context.json {
         return context.print(&plan.to_string());
@@ -134,27 +161,36 @@ fn print_plan(plan: &MemoryPlan, context: &Context) -> Done {
     }))
 }
 
-/// Stacks file, assignments and flags, then the defaults of the recipe beneath them.
-fn settings(args: &Args) -> Result<Settings> {
-    let mut settings = Settings::default();
-    if let Some(file) = &args.config {
-        settings.file(file)?;
-    }
-    for assignment in &args.set {
-        settings.set(assignment)?;
-    }
-    flags(args, &mut settings)?;
+/// What the user said, and the defaults of the recipe beneath it.
+fn settings(args: &Args, assignments: &[String]) -> Result<Settings> {
+    let mut settings = said(args, assignments)?;
     recipes::apply_defaults(&mut settings)?;
     Ok(settings)
 }
 
+/// Stacks file, assignments and flags.
+fn said(args: &Args, assignments: &[String]) -> Result<Settings> {
+    let mut settings = Settings::default();
+    if let Some(file) = &args.config {
+        settings.file(file)?;
+    }
+    for assignment in assignments {
+        settings.set(assignment)?;
+    }
+    flags(args, &mut settings)?;
+    Ok(settings)
+}
+
 fn flags(args: &Args, settings: &mut Settings) -> Result<()> {
+    let loss = if args.head.is_some() { "head.loss" } else { "loss.name" };
     let texts = [
         ("data.path", args.data.as_deref().map(lasting), "DATA"),
         ("model.source", args.model.clone(), "--model"),
         ("model.embeddings", args.embeddings.clone(), "--embeddings"),
         ("composer.name", args.composer.clone(), "--composer"),
-        ("loss.name", args.loss.clone(), "--loss"),
+        (loss, args.loss.clone(), "--loss"),
+        ("head.name", args.head.clone(), "--head"),
+        ("head.scratch", args.scratch.as_deref().map(lasting), "--scratch"),
     ];
     for (key, value, flag) in texts {
         value.map_or(Ok(()), |v| settings.flag(key, v, flag))?;

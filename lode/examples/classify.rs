@@ -1,6 +1,6 @@
 //! From a table to answers, on a table small enough for a test.
 
-use lode::{CsvSource, Engine, Predictor, PrepareOptions, Silent, Source, Split, TokenizerChoice};
+use lode::{CsvSource, Engine, How, Predictor, PrepareOptions, Silent, Source, Split, TokenizerChoice};
 
 fn main() -> lode::Result<()> {
     let dir = std::env::temp_dir().join(format!("lode-{}", std::process::id()));
@@ -20,7 +20,7 @@ fn main() -> lode::Result<()> {
         assert!(value > 0.9, "an untrained model finds about a third");
     }
 
-    let predictor = Predictor::open(&engine, &run, None, 0, &mut Silent)?;
+    let predictor = Predictor::open(&engine, &run, None, How::default(), &mut Silent)?;
     let best = &predictor.predict(&["a white kettle"], 1)?[0][0];
     let kind = predictor.data().labels().title(best.label as usize);
     println!("a white kettle: {kind}, {:.2}", best.score);

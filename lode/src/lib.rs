@@ -41,11 +41,12 @@ pub use data::metrics::Metric;
 pub use data::prepare::prepare;
 pub use data::{CsvSource, DataSet, PrepareOptions, Source, Split, Summary, TokenizerChoice, Verify};
 pub use engine::{Engine, Error, Kind, Result, Stream, Tensor};
-pub use train::predict::{Prediction, Predictor};
+pub use train::predict::{How, Prediction, Predictor};
 pub use train::{Evaluation, Event, Observer, Outcome, Settings, Silent};
 
 use std::path::Path;
-use train::evaluate::{Options, Queries};
+use train::evaluate::{Options, Queries, evaluate_with};
+use train::index::Index;
 use train::{load, run};
 
 /// Trains on the data set `data` into the new directory `run`. `changes` are of the form `section.name=value`, such as
@@ -80,7 +81,8 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
     run::run(&mut trainer, &dir, observer)
 }
 
-/// Measures a run, or an untrained model directory, on a split of `data`. `metrics` is a list such as `P@1,R@10`.
+/// Measures a run, or an untrained model directory, on a split of `data`; a classifier ranks together with the labels'
+/// texts. `metrics` is a list such as `P@1,R@10`.
 ///
 /// # Errors
 /// If a metric is unknown, model or data cannot be read, or the split is empty.
@@ -93,7 +95,12 @@ pub fn evaluate(
 ) -> Result<Vec<(Metric, f64)>> {
     let data = DataSet::open(data, Verify::Header)?;
     let network = load::network(model)?;
-    let options = Options { metrics: Metric::list(metrics)?, ..Options::default() };
+    let index = Index::build(engine, &network, &data, false, observer)?;
+    let index = index.with_classifier(load::classifier(model, &data)?)?;
+    let (score, held_out) =
+        (load::score(None, 0, index.has_classifier(), model)?, load::held_out(model, &data)?);
+    let options = Options { metrics: Metric::list(metrics)?, score, held_out, ..Options::default() };
     let queries = Queries { split, rows: None };
-    Ok(train::evaluate::evaluate(engine, &network, &data, queries, &options, observer)?.metrics)
+    let found = evaluate_with(engine, &network, &index, &data, queries, &options, observer)?;
+    Ok(found.metrics)
 }

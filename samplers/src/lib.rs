@@ -78,6 +78,7 @@
 
 pub mod bank;
 pub mod composer;
+pub mod fusion;
 pub mod int8;
 pub mod items;
 pub mod knn;

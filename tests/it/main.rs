@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod bad_models;
+mod classifier;
 mod export;
 mod memory;
 mod pipeline;

@@ -10,6 +10,7 @@ use engine::Stream;
 use serde_json::Value;
 use std::process::Stdio;
 use std::time::Duration;
+use train::Checkpoint;
 
 const TRAIN: [&str; 24] = [
     "train",
@@ -37,7 +38,37 @@ const TRAIN: [&str; 24] = [
     "-q",
     "--out",
 ];
-const MODEL: &str = "model/model.safetensors";
+/// A classifier whose encoder begins to learn half-way.
+const CLASSIFY: [&str; 26] = [
+    "train",
+    "shop.data",
+    "--model",
+    "bag",
+    "--set",
+    "model.width=32",
+    "--composer",
+    "ngame",
+    "--batch",
+    "24",
+    "--head",
+    "classifier",
+    "--set",
+    "head.loss=triplets",
+    "--set",
+    "head.encoder_lr=1e-3",
+    "--set",
+    "head.frozen_epochs=3",
+    "--epochs",
+    "6",
+    "--save-every",
+    "0.05s",
+    "--set",
+    "save.log_every=1",
+    "-q",
+    "--out",
+];
+/// The weights of a transformer, or of a bag.
+const MODELS: [&str; 2] = ["model/model.safetensors", "model/0_StaticEmbedding/model.safetensors"];
 const THREADS: [&str; 4] = ["1", "2", "3", "7"];
 
 /// A shop, prepared.
@@ -48,10 +79,25 @@ fn world() -> World {
     world
 }
 
-/// The model of a run that nobody disturbs.
-fn undisturbed(world: &World, run: &str, threads: &str) -> Vec<u8> {
-    world.lode(&[&TRAIN[..], &[run, "--threads", threads]].concat()).ok();
-    world.read(&format!("{run}/{MODEL}"))
+/// All that a run has learned: its model, and its label weights with the state of their optimizer.
+#[derive(PartialEq)]
+struct Learned {
+    model: Vec<u8>,
+    tables: Vec<(String, Vec<f32>)>,
+}
+
+fn learned(world: &World, run: &str) -> Learned {
+    let (newest, ..) = Checkpoint::newest(&world.path(&format!("{run}/checkpoints"))).unwrap();
+    let paths = MODELS.map(|name| format!("{run}/{name}"));
+    let path = paths.into_iter().find(|path| world.path(path).is_file()).unwrap();
+    let tables = newest.head.into_iter().flat_map(|head| head.tables);
+    Learned { model: world.read(&path), tables: tables.map(|(name, table)| (name, table.to_f32())).collect() }
+}
+
+/// What a run learns that nobody disturbs.
+fn undisturbed(world: &World, train: &[&str], run: &str, threads: &str) -> Learned {
+    world.lode(&[train, &[run, "--threads", threads]].concat()).ok();
+    learned(world, run)
 }
 
 /// The lines of a log that end with a newline: the last one may be in the making.
@@ -94,31 +140,42 @@ fn check_checkpoints(world: &World, run: &str) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(name.starts_with("step-") && name.ends_with(".lode"), "litter: {name}");
-        train::checkpoint::Checkpoint::read(&path).unwrap();
+        Checkpoint::read(&path).unwrap();
     }
 }
 
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
     let world = world();
-    let models = THREADS.map(|threads| undisturbed(&world, &format!("run{threads}"), threads));
-    assert!(models.iter().all(|model| *model == models[0]));
+    for (name, train) in [("run", &TRAIN[..]), ("classifier", &CLASSIFY)] {
+        let all = THREADS.map(|threads| undisturbed(&world, train, &format!("{name}{threads}"), threads));
+        assert!(all.iter().all(|learned| *learned == all[0]), "{name}");
+    }
     assert!(check_log(&world, "run1") >= 40);
 }
 
 #[test]
 fn a_run_killed_at_any_moment_ends_with_the_bits_of_an_undisturbed_one() {
+    check_kills(&TRAIN, if std::env::var_os("SLOW").is_some() { 200 } else { 12 });
+}
+
+#[test]
+fn a_classifier_killed_at_any_moment_ends_with_the_bits_of_an_undisturbed_one() {
+    check_kills(&CLASSIFY, if std::env::var_os("SLOW").is_some() { 100 } else { 6 });
+}
+
+#[track_caller]
+fn check_kills(train: &[&str], trials: u64) {
     let world = world();
-    let whole = undisturbed(&world, "whole", "2");
+    let whole = undisturbed(&world, train, "whole", "2");
     let total = check_log(&world, "whole");
-    let trials = if std::env::var_os("SLOW").is_some() { 200 } else { 12 };
     let (mut kills, mut late) = (0, 0);
     for trial in 0..trials {
         let random = Stream::new(5, trial);
         let run = format!("run{trial}");
         let threads = |i: u64| THREADS[random.below(100 + i, 4) as usize];
         let pause = |i: u64| Duration::from_micros(random.below(200 + i, 40_000));
-        let start = [&TRAIN[..], &[&run, "--threads", threads(0)]].concat();
+        let start = [train, &[&run, "--threads", threads(0)]].concat();
         // Until the first step there may be no run to resume: half of the trials are killed very early.
         let first = if trial % 2 == 0 { 1 + random.below(0, 3) } else { 1 + random.below(0, total) };
         let mut goal = first as usize;
@@ -137,17 +194,50 @@ fn a_run_killed_at_any_moment_ends_with_the_bits_of_an_undisturbed_one() {
         // What a killed process could leave: a model between its old and its new name, half a checkpoint under its
         // temporary name.
         let litter = format!("{run}/checkpoints/.step-{total:012}.lode.tmp-1-0");
-        world.write(&litter, &whole[..100]);
+        world.write(&litter, &whole.model[..100]);
         if trial % 3 == 0 {
             let at = |name: &str| world.path(&format!("{run}/{name}"));
             std::fs::rename(at("model"), at(".model.previous")).unwrap();
         }
         world.lode(&["resume", &run, "-q", "--threads", threads(9)]).ok();
-        assert!(world.read(&format!("{run}/{MODEL}")) == whole, "trial {trial}: other bits");
+        assert!(learned(&world, &run) == whole, "trial {trial}: other bits");
         assert_eq!(check_log(&world, &run), total, "trial {trial}");
         check_checkpoints(&world, &run);
         std::fs::remove_dir_all(world.path(&run)).unwrap();
     }
     println!("{trials} runs of {total} steps, killed {kills} times, {late} of them after the last step");
     assert!(kills as u64 >= trials, "{kills} kills");
+}
+
+/// Both stages, begun by one command and ended by another.
+#[test]
+fn a_pipeline_killed_in_any_stage_ends_with_the_bits_of_an_undisturbed_one() {
+    let world = world();
+    let words = |run: &str, threads: &str| -> Vec<String> {
+        let all = "train shop.data --pipeline ngame --model bag --set model.width=32 --batch 24 --epochs 3 --lr 0.003 \
+                   --set classifier.train.epochs=5 --save-every 0.05s --set save.log_every=1 -q --out";
+        all.split_whitespace().chain([run, "--threads", threads]).map(str::to_owned).collect()
+    };
+    let strs = |words: &[String]| -> Vec<&'static str> { words.iter().map(|w| &*w.clone().leak()).collect() };
+    world.lode(&strs(&words("whole", "2"))).ok();
+    let stages =
+        |run: &str| ["encoder", "classifier"].map(|stage| learned(&world, &format!("{run}/{stage}")));
+    let whole = stages("whole");
+    assert!(whole[0].tables.is_empty() && !whole[1].tables.is_empty());
+    for (trial, (stage, goal)) in
+        [("encoder", 1), ("encoder", 17), ("classifier", 1), ("classifier", 30)].into_iter().enumerate()
+    {
+        let run = format!("run{trial}");
+        let start = strs(&words(&run, THREADS[trial]));
+        killed(&world, &format!("{run}/{stage}"), &start, goal, Duration::from_millis(3 * trial as u64));
+        if stage == "encoder" {
+            // What a process leaves that is killed while it makes the directory of the next stage.
+            world.write(&format!("{run}/classifier/.model.partial/model.safetensors"), "torn");
+        }
+        let told = world.lode(&["resume", &run, "-q"]).ok().stdout;
+        assert!(told.contains("fusion") && told.contains("classifier"), "{told}");
+        assert!(stages(&run) == whole, "trial {trial}: other bits");
+        // A pipeline that is over is measured again, and nothing is trained.
+        assert_eq!(world.lode(&["resume", &run, "-q"]).ok().stdout, told);
+    }
 }

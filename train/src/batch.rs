@@ -56,7 +56,7 @@ impl TextIds {
         TextIds { queries, labels, together }
     }
     /// Row `q`: all labels that are known for the text of training query `q`.
-    fn known<'a>(&'a self, data: &'a DataSet) -> Csr<'a> {
+    pub(crate) fn known<'a>(&'a self, data: &'a DataSet) -> Csr<'a> {
         match &self.together {
             Some(lists) => csr((&lists.starts, &lists.items)),
             None => csr(data.positive_rows(Split::Train)),

@@ -5,19 +5,22 @@
 //!   manifest      counters, fingerprints, and the name and shape of every tensor (bincode behind a limit)
 //!   t0, t1, …     parameters, then the optimizer's state, in the order of the manifest
 //!   bank, bank.made_at, clusters.order, clusters.ends
+//!   h0, h1, …     of a classifier: its weights, then the tables of its optimizer; lists, its shortlists
 //! ```
 //! The container writes under a temporary name, syncs, renames and syncs the directory: a checkpoint is whole or it is
 //! not there. There is no generator state to save, since every random number is a function of (seed, step, purpose).
 
+use crate::head::WEIGHTS;
 use bincode::{Decode, Encode};
-use engine::container::{Container, Verify, Writer};
-use engine::{DType, Error, Kind, Result, Shape, Tensor};
+use engine::container::{Container, Verify, View, Writer};
+use engine::{DType, Error, Kind, Numbers, Result, Shape, Tensor};
 use samplers::composer::State;
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const KIND: &str = "checkpoint";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// No manifest of ours comes near this; a hostile one must not make us allocate more.
 const MANIFEST_LIMIT: usize = 16 << 20;
 
@@ -32,8 +35,8 @@ pub struct Progress {
     pub batch: u64,
 }
 
-/// What a checkpoint holds, in memory.
-pub struct Checkpoint {
+/// What a checkpoint holds, in memory. Tables of a classifier are borrowed from it, or mapped from a file.
+pub struct Checkpoint<'a> {
     /// Where the run stood.
     pub progress: Progress,
     /// [`data::DataSet::fingerprint`] of what it was trained on.
@@ -48,6 +51,48 @@ pub struct Checkpoint {
     pub bank: (Vec<f32>, Vec<u64>),
     /// The clusters in force.
     pub composer: State,
+    /// The classifier, where there is one.
+    pub head: Option<HeadState<'a>>,
+}
+
+/// A classifier in a checkpoint.
+pub struct HeadState<'a> {
+    /// Steps of its optimizer.
+    pub steps: u32,
+    /// Weights and the optimizer's tables, by name.
+    pub tables: Vec<(String, Kept<'a>)>,
+    /// The epoch for which shortlists were made.
+    pub lists_epoch: Option<u32>,
+    /// The shortlists of all training queries.
+    pub lists: Cow<'a, [u32]>,
+}
+
+/// The numbers of a table, where they are.
+pub enum Kept<'a> {
+    /// In memory.
+    Held(Numbers<'a>),
+    /// In a mapped checkpoint.
+    F32(View<f32>),
+    /// In a mapped checkpoint.
+    Bf16(View<u16>),
+}
+
+impl Kept<'_> {
+    /// All numbers.
+    pub fn numbers(&self) -> Numbers<'_> {
+        match self {
+            Kept::Held(numbers) => *numbers,
+            Kept::F32(view) => Numbers::F32(view),
+            Kept::Bf16(view) => Numbers::Bf16(view),
+        }
+    }
+    /// All numbers as f32.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match self.numbers() {
+            Numbers::F32(values) => values.to_vec(),
+            Numbers::Bf16(bits) => bits.iter().map(|&b| f32::from_bits(u32::from(b) << 16)).collect(),
+        }
+    }
 }
 
 /// What a checkpoint holds for whoever only uses the model.
@@ -56,6 +101,9 @@ pub struct Trained {
     pub progress: Progress,
     /// Parameters by name.
     pub params: Vec<(String, Tensor)>,
+    /// Which table of the classifier holds its weights, and whether in bf16; none without a classifier.
+    weights: Option<(usize, bool)>,
+    file: Container,
 }
 
 /// As in the file.
@@ -71,6 +119,15 @@ struct Manifest {
     optimizer: Vec<Entry>,
     clusters_epoch: u32,
     clusters_made_at: u64,
+    head: Option<HeadEntry>,
+}
+
+/// As in the file: a classifier's counters, and the name of every table and whether it holds bf16.
+#[derive(Encode, Decode)]
+struct HeadEntry {
+    steps: u32,
+    lists_epoch: Option<u32>,
+    tables: Vec<(String, bool)>,
 }
 
 /// As in the file: a tensor's name and dimensions, and whether it holds integers.
@@ -121,7 +178,31 @@ pub fn remove_unfinished(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-impl Checkpoint {
+impl HeadState<'_> {
+    fn entry(&self) -> HeadEntry {
+        let table =
+            |(name, kept): &(String, Kept<'_>)| (name.clone(), matches!(kept.numbers(), Numbers::Bf16(_)));
+        let tables = self.tables.iter().map(table).collect();
+        HeadEntry { steps: self.steps, lists_epoch: self.lists_epoch, tables }
+    }
+    fn write(&self, writer: &mut Writer) -> Result<()> {
+        for (i, (_, kept)) in self.tables.iter().enumerate() {
+            match kept.numbers() {
+                Numbers::F32(values) => writer.section(&table_section(i), values)?,
+                Numbers::Bf16(values) => writer.section(&table_section(i), values)?,
+            }
+        }
+        writer.section("lists", &self.lists)
+    }
+    fn read(entry: HeadEntry, file: &Container) -> Result<HeadState<'static>> {
+        let table = |(i, (name, bf16)): (usize, (String, bool))| Ok((name, table(file, i, bf16)?));
+        let tables = entry.tables.into_iter().enumerate().map(table).collect::<Result<_>>()?;
+        let lists = file.slice::<u32>("lists")?.to_vec().into();
+        Ok(HeadState { steps: entry.steps, tables, lists_epoch: entry.lists_epoch, lists })
+    }
+}
+
+impl Checkpoint<'_> {
     /// Writes the checkpoint of its step into `folder`, then removes all but the newest `keep`. Those of later steps go
     /// too: they are damaged, or the run would not have gone back before them.
     ///
@@ -145,6 +226,7 @@ impl Checkpoint {
             optimizer: self.optimizer.iter().map(entry).collect(),
             clusters_epoch: self.composer.epoch,
             clusters_made_at: self.composer.made_at_step,
+            head: self.head.as_ref().map(HeadState::entry),
         };
         let path = path_of(folder, self.progress.step);
         let manifest = bincode::encode_to_vec(manifest, limit())
@@ -162,6 +244,7 @@ impl Checkpoint {
         writer.section("bank.made_at", &self.bank.1)?;
         writer.section("clusters.order", &self.composer.order)?;
         writer.section("clusters.ends", &self.composer.ends)?;
+        self.head.as_ref().map_or(Ok(()), |head| head.write(&mut writer))?;
         writer.commit()?;
         let (until_now, later): (Vec<PathBuf>, Vec<PathBuf>) =
             list(folder).into_iter().partition(|p| *p <= path);
@@ -175,7 +258,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If the file is damaged, or not one of ours.
-    pub fn read(path: &Path) -> Result<Checkpoint> {
+    pub fn read(path: &Path) -> Result<Checkpoint<'static>> {
         let file = Container::open(path, KIND, Verify::Full)?;
         let m = manifest(&file)?;
         let params = tensors(&file, &m.params, 0)?;
@@ -192,6 +275,7 @@ impl Checkpoint {
                 epoch: m.clusters_epoch,
                 made_at_step: m.clusters_made_at,
             },
+            head: m.head.map(|entry| HeadState::read(entry, &file)).transpose()?,
         })
     }
 
@@ -199,7 +283,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If there is none: names the damaged ones.
-    pub fn newest(folder: &Path) -> Result<(Checkpoint, PathBuf, Vec<Error>)> {
+    pub fn newest(folder: &Path) -> Result<(Checkpoint<'static>, PathBuf, Vec<Error>)> {
         newest(folder, Checkpoint::read)
     }
 }
@@ -215,7 +299,24 @@ impl Trained {
         file.check("manifest")?;
         let m = manifest(&file)?;
         (0..m.params.len()).try_for_each(|i| file.check(&section(i)))?;
-        Ok(Trained { progress: m.progress(), params: tensors(&file, &m.params, 0)? })
+        let tables = m.head.iter().flat_map(|head| &head.tables).enumerate();
+        let weights = tables.filter(|(_, (name, _))| name == WEIGHTS).map(|(i, (_, bf16))| (i, *bf16)).next();
+        Ok(Trained { progress: m.progress(), params: tensors(&file, &m.params, 0)?, weights, file })
+    }
+
+    /// The label weights, row after row; none if no classifier was learned. Their checksum is verified here.
+    ///
+    /// # Errors
+    /// If they are damaged: an older checkpoint would have those of another encoder.
+    pub fn weights(&self) -> Result<Option<Kept<'static>>> {
+        let Some((i, bf16)) = self.weights else { return Ok(None) };
+        self.file.check(&table_section(i))?;
+        table(&self.file, i, bf16).map(Some)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.file.path()
     }
 
     /// As [`Checkpoint::newest`], for the newest checkpoint whose parameters are whole.
@@ -261,6 +362,20 @@ fn section(i: usize) -> String {
     format!("t{i}")
 }
 
+/// The section of a classifier's table `i`.
+fn table_section(i: usize) -> String {
+    format!("h{i}")
+}
+
+/// A classifier's table `i`, where it lies.
+fn table(file: &Container, i: usize, bf16: bool) -> Result<Kept<'static>> {
+    let section = table_section(i);
+    Ok(match bf16 {
+        true => Kept::Bf16(file.view(&section)?),
+        false => Kept::F32(file.view(&section)?),
+    })
+}
+
 /// The tensors of `entries`, which begin at section `first`.
 fn tensors(file: &Container, entries: &[Entry], first: usize) -> Result<Vec<(String, Tensor)>> {
     let tensor = |(i, entry): (usize, &Entry)| -> Result<(String, Tensor)> {
@@ -286,7 +401,7 @@ fn tensors(file: &Container, entries: &[Entry], first: usize) -> Result<Vec<(Str
 mod tests {
     use super::*;
 
-    fn sample(step: u64) -> Checkpoint {
+    fn sample(step: u64) -> Checkpoint<'static> {
         Checkpoint {
             progress: Progress { step, epoch: 2, batch: 5 },
             data: 77,
@@ -295,6 +410,15 @@ mod tests {
             optimizer: vec![("n".into(), Tensor::from_vec([1], vec![9u32]))],
             bank: (vec![0.5; 6], vec![1, 0, 3]),
             composer: State { order: vec![2, 0, 1], ends: vec![1, 3], epoch: 1, made_at_step: 4 },
+            head: Some(HeadState {
+                steps: 7,
+                tables: vec![
+                    ("w".into(), Kept::Held(Numbers::Bf16(&[0x3f80, 0xbf80]))),
+                    ("v".into(), Kept::Held(Numbers::F32(&[0.25]))),
+                ],
+                lists_epoch: Some(1),
+                lists: vec![5, 6].into(),
+            }),
         }
     }
 
@@ -308,6 +432,11 @@ mod tests {
         assert_eq!((back.bank, back.composer), (want.bank, want.composer));
         assert_eq!((back.params[0].1.to_f64(), back.params[0].0.as_str()), (vec![1.0, 2.0, 3.0, 8.0], "w"));
         assert_eq!(back.optimizer[0].1.data::<u32>(), [9]);
+        let (head, want) = (back.head.expect("a head"), want.head.expect("a head"));
+        assert_eq!((head.steps, head.lists_epoch, &*head.lists), (7, Some(1), &[5, 6][..]));
+        for (got, want) in head.tables.iter().zip(&want.tables) {
+            assert_eq!((&got.0, got.1.numbers()), (&want.0, want.1.numbers()));
+        }
     }
 
     #[test]

@@ -6,6 +6,10 @@
 //! [`Settings`] stacks these layers and remembers the origin of each value; [`Settings::config`] gives the typed
 //! [`Config`]. A run directory keeps the result with the origins as comments, and `lode resume` reads it back.
 
+mod head;
+
+pub use head::{HeadConfig, LOSSES};
+
 use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,6 +31,8 @@ pub struct Config {
     pub composer: ComposerConfig,
     /// What is minimised.
     pub loss: LossConfig,
+    /// What is learned besides the encoder.
+    pub head: HeadConfig,
     /// What is written when.
     pub save: SaveConfig,
 }
@@ -237,6 +243,17 @@ impl Default for Settings {
     }
 }
 
+/// Key and value of an `a.b=c`.
+fn parsed(assignment: &str) -> Result<(&str, Value)> {
+    let Some((key, value)) = assignment.split_once('=') else {
+        let error = Error::input(format!("`{assignment}` is not of the form a.b=c"));
+        return Err(error.help("for example train.lr=3e-5"));
+    };
+    let text = value.trim();
+    let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
+    Ok((key.trim(), value.unwrap_or_else(|| text.into())))
+}
+
 /// All keys, as `section.name`.
 fn keys(table: &Table) -> Vec<String> {
     let names = |(section, values): (&String, &Value)| -> Vec<String> {
@@ -281,13 +298,8 @@ impl Settings {
     /// # Errors
     /// If there is no `=`, or the key is unknown, or the value has a wrong type.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
-        let Some((key, value)) = assignment.split_once('=') else {
-            return Err(Error::input(format!("`{assignment}` is not of the form a.b=c"))
-                .help("for example train.lr=3e-5"));
-        };
-        let text = value.trim();
-        let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
-        self.put(key.trim(), value.unwrap_or_else(|| text.into()), Origin::Set)
+        let (key, value) = parsed(assignment)?;
+        self.put(key, value, Origin::Set)
     }
     /// Lays the value of a flag over what is there.
     ///
@@ -305,6 +317,13 @@ impl Settings {
             self.put(key, value.into(), Origin::Recipe(recipe))?;
         }
         Ok(())
+    }
+    /// As [`Settings::recipe`], of an `a.b=c`.
+    /// # Errors
+    /// As [`Settings::set`].
+    pub fn preset(&mut self, assignment: &str, recipe: &'static str) -> Result<()> {
+        let (key, value) = parsed(assignment)?;
+        self.recipe(key, value, recipe)
     }
     /// Where a value came from.
     pub fn origin(&self, key: &str) -> Option<&Origin> {
@@ -413,7 +432,10 @@ impl Config {
         if self.data.validation_per_mille > 500 {
             return wrong("data.validation_per_mille", "at most 500", &self.data.validation_per_mille);
         }
-        Ok(())
+        if self.head.is_on() && t.accumulate > 1 {
+            return wrong("train.accumulate", "1 with a classifier", &t.accumulate);
+        }
+        self.head.check()
     }
 }
 

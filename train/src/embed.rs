@@ -40,3 +40,30 @@ pub fn embed(
     }
     Ok(all)
 }
+
+/// Hears of a block of texts and tells of all.
+pub(crate) struct Part<'a> {
+    pub(crate) observer: &'a mut dyn Observer,
+    pub(crate) before: usize,
+    pub(crate) total: usize,
+}
+
+impl Observer for Part<'_> {
+    fn seconds(&mut self) -> f64 {
+        self.observer.seconds()
+    }
+    fn stop(&mut self) -> bool {
+        self.observer.stop()
+    }
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Embedding { what, done, .. } => {
+                self.observer.event(&Event::Embedding { what, done: self.before + done, total: self.total });
+            }
+            other => self.observer.event(other),
+        }
+    }
+    fn memory_peak(&mut self) -> Option<u64> {
+        self.observer.memory_peak()
+    }
+}

@@ -1,14 +1,14 @@
 //! Measures a model on the queries of a data set.
 
-use crate::embed::embed;
+use crate::embed::{Part, embed};
 use crate::index::{Index, Ranking, Search};
 use crate::network::Network;
-use crate::observer::{Event, Observer};
-use crate::voting;
+use crate::observer::Observer;
+use crate::scoring::{Score, Scoring};
 use data::metrics::{Bin, Evaluator, FrequencyBins, Metric, Propensities};
 use data::{DataSet, Split};
 use engine::{Engine, Error, Result};
-use samplers::knn::Voting;
+use samplers::fusion::{Candidate, Weights};
 use samplers::{Csr, Matrix};
 
 /// Queries that are embedded and ranked at once: their embeddings and scores are all that grows with it.
@@ -33,8 +33,10 @@ pub struct Options {
     pub metrics: Vec<Metric>,
     /// Training titles that vote; 0 for none.
     pub knn: usize,
-    /// Training queries on which the weight of the votes is fitted; none for that of an untrained model. They must have
-    /// been held out of training.
+    /// What ranks; more than the text only where the index has a classifier.
+    pub score: Score,
+    /// Training queries on which the constants of the score are fitted; none for those of an untrained model. They must
+    /// have been held out of training.
     pub held_out: Vec<u32>,
     /// Which labels.
     pub labels: LabelSet,
@@ -52,12 +54,20 @@ impl Default for Options {
         Options {
             metrics,
             knn: 0,
+            score: Score::Text,
             held_out: vec![],
             labels: LabelSet::All,
             propensity: (0.55, 1.5),
             depth: 5,
             search: Search::F32,
         }
+    }
+}
+
+impl Options {
+    /// Labels of each ranking.
+    fn ranks(&self) -> usize {
+        self.metrics.iter().map(|m| m.k).max().unwrap_or(1).max(self.depth)
     }
 }
 
@@ -84,6 +94,17 @@ pub struct Ranked {
 /// Labels of some frequency, the metrics when they alone are true, and how many queries have one of them.
 pub type OfBin = (Bin, Vec<(Metric, f64)>, usize);
 
+/// The members of a fusion and their sum; the last where near titles vote.
+const MEMBERS: [(&str, Weights); 4] = [
+    ("text", Weights::TEXT),
+    ("classifier", Weights::CLASSIFIER),
+    ("sum", Weights::SUM),
+    ("votes", Weights::VOTES),
+];
+
+/// A member of a fusion, and the metrics when it ranks alone.
+pub type OfMember = (&'static str, Vec<(Metric, f64)>);
+
 /// What was measured.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
@@ -95,8 +116,10 @@ pub struct Evaluation {
     pub rankings: Vec<Ranked>,
     /// P@1 of every query that counts, for paired comparisons.
     pub hits: Vec<f64>,
-    /// How near training titles voted.
-    pub voting: Voting,
+    /// What ranked.
+    pub scoring: Scoring,
+    /// Of a fusion: the same metrics for each member alone, and for their plain sum.
+    pub members: Vec<OfMember>,
 }
 
 /// Measures a network.
@@ -136,10 +159,8 @@ pub fn evaluate_with(
             .at(data.path()));
     }
     let truth = Truth::new(data, queries.split, options)?;
-    let voting = match options.knn {
-        0 => Voting::default(),
-        nearest => voting::fit(engine, index, data, &options.held_out, nearest),
-    };
+    let (wished, models) = ((options.score, options.knn), (engine, network, index));
+    let scoring = Scoring::fit(wished, models, data, &options.held_out, observer)?;
     let mut sums = Sums::new(data, options);
     let mut rankings = Vec::with_capacity(rows.len());
     let (width, total) = (network.width(), rows.len());
@@ -148,45 +169,19 @@ pub fn evaluate_with(
         let mut part = Part { observer: &mut *observer, before: block * BLOCK, total };
         let embeddings = embed(engine, network, rows.len(), push, "queries", &mut part)?;
         let matrix = Matrix::new(&embeddings, width);
-        let found = truth.rank(engine, index, matrix, rows, (options, voting));
-        for ((&query, labels), x) in rows.iter().zip(found).zip(embeddings.chunks(width)) {
+        let found = truth.rank(engine, index, matrix, rows, (options, scoring));
+        for ((&query, found), x) in rows.iter().zip(found).zip(embeddings.chunks(width)) {
             let relevant = truth.relevant(query);
             if relevant.is_empty() && options.labels != LabelSet::All {
                 continue;
             }
-            sums.add(&labels, &relevant);
+            sums.add(&found, &relevant);
+            let labels = found.labels;
             let confusion = confusion(engine, index, x, &labels, &relevant);
             rankings.push(Ranked { query, labels, confusion });
         }
     }
-    Ok(sums.finish(rankings, voting))
-}
-
-/// Hears of a block of texts and tells of all.
-struct Part<'a> {
-    observer: &'a mut dyn Observer,
-    before: usize,
-    total: usize,
-}
-
-impl Observer for Part<'_> {
-    fn seconds(&mut self) -> f64 {
-        self.observer.seconds()
-    }
-    fn stop(&mut self) -> bool {
-        self.observer.stop()
-    }
-    fn event(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Embedding { what, done, .. } => {
-                self.observer.event(&Event::Embedding { what, done: self.before + done, total: self.total });
-            }
-            other => self.observer.event(other),
-        }
-    }
-    fn memory_peak(&mut self) -> Option<u64> {
-        self.observer.memory_peak()
-    }
+    Ok(Evaluation { scoring, ..sums.finish(rankings) })
 }
 
 /// What is right and what may be ranked.
@@ -221,8 +216,8 @@ impl<'a> Truth<'a> {
         index: &Index,
         queries: Matrix<'_>,
         rows: &[u32],
-        (options, voting): (&Options, Voting),
-    ) -> Vec<Vec<(u32, f32)>> {
+        (options, scoring): (&Options, Scoring),
+    ) -> Vec<Found> {
         let mut starts = vec![0u64];
         let mut items = vec![];
         for &row in rows {
@@ -232,22 +227,36 @@ impl<'a> Truth<'a> {
         // A training query must not vote for itself.
         let own: Vec<u64> = (0..=rows.len() as u64).collect();
         let ranking = Ranking {
-            k: options.metrics.iter().map(|m| m.k).max().unwrap_or(1).max(options.depth),
-            knn: options.knn,
-            voting,
+            k: options.ranks(),
+            scoring,
             exclude: (!items.is_empty()).then_some(Csr { starts: &starts, items: &items }),
             exclude_titles: (self.split == Split::Train).then_some(Csr { starts: &own, items: rows }),
             only: self.only.as_deref(),
         };
-        index.rank(engine, self.data, queries, &ranking)
+        let Scoring::Members(weights, nearest) = scoring else {
+            let found = index.rank(engine, self.data, queries, &ranking);
+            return found.into_iter().map(|labels| Found { labels, candidates: vec![] }).collect();
+        };
+        let found = index.candidates(engine, self.data, queries, &ranking, nearest).into_iter();
+        found.map(|candidates| Found { labels: weights.rank(&candidates, ranking.k), candidates }).collect()
     }
 }
 
-/// The sums over all queries, over all labels and by frequency.
+/// What was found for a query.
+struct Found {
+    /// Labels and scores, best first.
+    labels: Vec<(u32, f32)>,
+    /// What the members of a fusion say.
+    candidates: Vec<Candidate>,
+}
+
+/// The sums over all queries, over all labels and by frequency, and of each member of a fusion.
 struct Sums {
+    ranks: usize,
     all: Evaluator,
     bins: FrequencyBins,
     by_bin: Vec<(Bin, Evaluator)>,
+    members: Vec<(&'static str, Weights, Evaluator)>,
     hits: Vec<f64>,
 }
 
@@ -258,19 +267,37 @@ impl Sums {
         let propensities = Propensities::with(&frequency, data.queries(Split::Train).len(), a, b);
         let evaluator = || Evaluator::new(&options.metrics, propensities.clone());
         let by_bin = [Bin::Head, Bin::Torso, Bin::Tail].map(|bin| (bin, evaluator().skip_empty()));
-        Sums { all: evaluator(), bins: FrequencyBins::new(&frequency), by_bin: by_bin.into(), hits: vec![] }
+        let members: &[_] = match (options.score, options.knn) {
+            (Score::Fusion, 0) => &MEMBERS[..3],
+            (Score::Fusion, _) => &MEMBERS,
+            _ => &[],
+        };
+        Sums {
+            ranks: options.ranks(),
+            all: evaluator(),
+            bins: FrequencyBins::new(&frequency),
+            by_bin: by_bin.into(),
+            members: members.iter().map(|&(name, weights)| (name, weights, evaluator())).collect(),
+            hits: vec![],
+        }
     }
-    fn add(&mut self, labels: &[(u32, f32)], relevant: &[u32]) {
-        let ranked: Vec<u32> = labels.iter().map(|&(l, _)| l).collect();
+    fn add(&mut self, found: &Found, relevant: &[u32]) {
+        let ids = |ranking: &[(u32, f32)]| ranking.iter().map(|&(l, _)| l).collect::<Vec<u32>>();
+        let ranked = ids(&found.labels);
+        for (_, weights, evaluator) in &mut self.members {
+            evaluator.add(&ids(&weights.rank(&found.candidates, self.ranks)), relevant);
+        }
         self.all.add(&ranked, relevant);
         for (bin, evaluator) in &mut self.by_bin {
             evaluator.add(&ranked, &self.bins.only(*bin, relevant));
         }
         self.hits.push(f64::from(u8::from(ranked.first().is_some_and(|l| relevant.contains(l)))));
     }
-    fn finish(self, rankings: Vec<Ranked>, voting: Voting) -> Evaluation {
+    fn finish(self, rankings: Vec<Ranked>) -> Evaluation {
         let by_frequency = self.by_bin.iter().map(|(bin, e)| (*bin, e.finish(), e.queries())).collect();
-        Evaluation { metrics: self.all.finish(), by_frequency, rankings, hits: self.hits, voting }
+        let members = self.members.iter().map(|(name, _, evaluator)| (*name, evaluator.finish())).collect();
+        let (metrics, hits, scoring) = (self.all.finish(), self.hits, Scoring::default());
+        Evaluation { metrics, by_frequency, rankings, hits, scoring, members }
     }
 }
 

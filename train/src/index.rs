@@ -3,27 +3,33 @@
 //! ```text
 //! score(x, l) = cos(x, z_l)  +  Σ over the k nearest training titles t with label l of max(cos(x, t), 0)⁴
 //! ```
+//! With a classifier, its weights rank, or the sum of all members ([`samplers::fusion`]).
+//!
 //! Search is exact. The embeddings are kept in a mapped file beside a run, under the fingerprints of the model and of
 //! the data, so that the next start is a matter of milliseconds.
 
 use crate::batch::csr;
+use crate::classifier::Classifier;
 use crate::embed::embed;
 use crate::network::Network;
 use crate::observer::Observer;
+use crate::scoring::Scoring;
 use data::{DataSet, Split};
 use engine::container::{Container, Verify, View, Writer};
-use engine::{Engine, Packed, Result};
-use samplers::knn::{Titles, Voting, search_with_votes};
+use engine::{Engine, Error, Packed, Result};
+use samplers::fusion::{self, Candidate, Panel};
+use samplers::knn::{Titles, search_with_votes};
 use samplers::search::Limits;
 use samplers::{Csr, Int8Rows, Items, Matrix};
 use std::path::Path;
 
 const KIND: &str = "index";
 
-/// Embeddings of all labels, and of the training titles where they vote.
+/// Embeddings of all labels, and of the training titles where they vote; and label weights where they were learned.
 pub struct Index {
     labels: Rows,
     titles: Option<Rows>,
+    classifier: Option<Rows>,
     width: usize,
 }
 
@@ -80,10 +86,8 @@ impl Rows {
 pub struct Ranking<'a> {
     /// Labels wanted.
     pub k: usize,
-    /// Training titles that vote; 0 for none.
-    pub knn: usize,
-    /// How they vote; the number of voters is `knn`.
-    pub voting: Voting,
+    /// What ranks.
+    pub scoring: Scoring,
     /// Row `i`: labels that query `i` must not get.
     pub exclude: Option<Csr<'a>>,
     /// Row `i`: training titles that must not vote for query `i`.
@@ -113,7 +117,12 @@ impl Index {
             true => Some(rows(data.queries(Split::Train), "training titles")?),
             false => None,
         };
-        Ok(Index { labels, titles, width: network.width() })
+        Ok(Index { labels, titles, classifier: None, width: network.width() })
+    }
+    /// Learned label weights where label embeddings are otherwise: they alone rank.
+    pub fn of_classifier(classifier: Classifier) -> Index {
+        let Classifier { rows, width } = classifier;
+        Index { labels: Rows::Heap(rows), titles: None, classifier: None, width }
     }
     /// The index of a file if it is there and belongs to this model and data; otherwise a new one, written there. That
     /// the file cannot be written is no error: the index is then in memory alone.
@@ -144,15 +153,11 @@ impl Index {
         file.check("fingerprints")?;
         let fits = file.slice::<u64>("fingerprints")? == fingerprints && (!with_titles || file.has("titles"));
         if !fits {
-            return Err(engine::Error::damaged(
-                path,
-                "fingerprints",
-                "the index is of another model or data set",
-            ));
+            return Err(Error::damaged(path, "fingerprints", "the index is of another model or data set"));
         }
         let rows = |name: &str| file.check(name).and_then(|()| file.view(name)).map(Rows::Mapped);
         let titles = if with_titles { Some(rows("titles")?) } else { None };
-        Ok(Index { labels: rows("labels")?, titles, width })
+        Ok(Index { labels: rows("labels")?, titles, classifier: None, width })
     }
     fn write(&self, path: &Path, fingerprints: [u64; 2]) -> Result<()> {
         let mut writer = Writer::create(path, KIND)?;
@@ -170,7 +175,24 @@ impl Index {
     #[must_use]
     pub fn rounded(self, engine: &Engine, search: Search) -> Index {
         let rows = |rows: Rows| rows.rounded(engine, self.width, search);
-        Index { labels: rows(self.labels), titles: self.titles.map(rows), width: self.width }
+        let (titles, classifier) = (self.titles.map(rows), self.classifier.map(rows));
+        Index { labels: rows(self.labels), titles, classifier, width: self.width }
+    }
+    /// With learned label weights.
+    ///
+    /// # Errors
+    /// If their width is not that of the embeddings.
+    pub fn with_classifier(self, classifier: Option<Classifier>) -> Result<Index> {
+        if let Some(found) = classifier.as_ref().filter(|found| found.width != self.width) {
+            let (learned, here) = (found.width, self.width);
+            let what = format!("the classifier has weights of {learned} numbers, the encoder gives {here}");
+            return Err(Error::input(what));
+        }
+        Ok(Index { classifier: classifier.map(|found| Rows::Heap(found.rows)), ..self })
+    }
+    /// Whether it has learned label weights.
+    pub fn has_classifier(&self) -> bool {
+        self.classifier.is_some()
     }
     /// The embedding of each label, `[L, width]`.
     pub fn labels(&self) -> Items<'_> {
@@ -183,10 +205,49 @@ impl Index {
     pub fn titles(&self) -> Items<'_> {
         self.titles.as_ref().expect("the index was built with titles").items(self.width)
     }
+    /// The members of a fusion; so many of the nearest titles vote, of those in `only` and not in `exclude`.
+    ///
+    /// # Panics
+    /// If there is no classifier, or titles are to vote and the index holds none.
+    pub(crate) fn panel<'a>(
+        &'a self,
+        data: &'a DataSet,
+        nearest: usize,
+        exclude: Option<Csr<'a>>,
+        only: Option<&'a [u32]>,
+    ) -> Panel<'a> {
+        let titles = |n| (self.voters(data, exclude, only), n);
+        let classifier = self.classifier.as_ref().expect("the index has a classifier").items(self.width);
+        Panel { classifier, text: self.labels(), titles: (nearest > 0).then(|| titles(nearest)) }
+    }
+    fn voters<'a>(
+        &'a self,
+        data: &'a DataSet,
+        exclude: Option<Csr<'a>>,
+        only: Option<&'a [u32]>,
+    ) -> Titles<'a> {
+        Titles { embeddings: self.titles(), labels: csr(data.positive_rows(Split::Train)), exclude, only }
+    }
+    /// The labels that the members of a fusion put forward for each query, and what each says of them.
+    ///
+    /// # Panics
+    /// If there is no classifier, or titles are to vote and the index holds none.
+    pub fn candidates(
+        &self,
+        engine: &Engine,
+        data: &DataSet,
+        queries: Matrix<'_>,
+        ranking: &Ranking<'_>,
+        nearest: usize,
+    ) -> Vec<Vec<Candidate>> {
+        let limits = Limits { exclude: ranking.exclude, only: ranking.only };
+        let panel = self.panel(data, nearest, ranking.exclude_titles, None);
+        fusion::candidates(engine, queries, panel, ranking.k, limits)
+    }
     /// The best labels of each query, best first, ties by label id.
     ///
     /// # Panics
-    /// If titles are to vote and the index holds none.
+    /// If titles are to vote and the index holds none, or label weights are to rank and there are none.
     pub fn rank(
         &self,
         engine: &Engine,
@@ -195,18 +256,15 @@ impl Index {
         ranking: &Ranking<'_>,
     ) -> Vec<Vec<(u32, f32)>> {
         let limits = Limits { exclude: ranking.exclude, only: ranking.only };
-        let hits = match (ranking.knn, &self.titles) {
-            (0, _) => self.labels().search(engine, queries, ranking.k, limits),
-            (_, None) => panic!("titles are to vote, but the index was built without them"),
-            (nearest, Some(titles)) => {
-                let titles = Titles {
-                    embeddings: titles.items(self.width),
-                    labels: csr(data.positive_rows(Split::Train)),
-                    exclude: ranking.exclude_titles,
-                    only: None,
-                };
-                let voting = Voting { nearest, ..ranking.voting };
+        let hits = match ranking.scoring {
+            Scoring::Text(None) => self.labels().search(engine, queries, ranking.k, limits),
+            Scoring::Text(Some(voting)) => {
+                let titles = self.voters(data, ranking.exclude_titles, None);
                 search_with_votes(engine, queries, self.labels(), titles, voting, ranking.k, limits)
+            }
+            Scoring::Members(weights, nearest) => {
+                let found = self.candidates(engine, data, queries, ranking, nearest);
+                return found.iter().map(|row| weights.rank(row, ranking.k)).collect();
             }
         };
         let pairs =

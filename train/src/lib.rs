@@ -6,25 +6,30 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod classifier;
 pub mod config;
 pub mod embed;
 pub mod evaluate;
 pub mod exec;
+mod head;
 pub mod index;
 pub mod load;
 pub mod mined;
 pub mod network;
 pub mod observer;
+pub mod pipeline;
 pub mod plan;
 pub mod predict;
 pub mod recipes;
 pub mod run;
 pub mod run_dir;
+pub mod scoring;
 pub mod step;
 pub mod trainer;
 pub mod voting;
 
 pub use checkpoint::{Checkpoint, Progress, Trained};
+pub use classifier::Classifier;
 pub use config::{Config, Origin, Settings};
 pub use evaluate::Evaluation;
 pub use mined::Mined;

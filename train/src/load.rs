@@ -1,9 +1,11 @@
 //! From a path to a network: model directories, runs, fresh shapes; and back to a directory.
 
 use crate::checkpoint::{self, Trained};
+use crate::classifier::Classifier;
 use crate::config::{Config, Settings};
 use crate::network::Network;
 use crate::run_dir::RunDir;
+use crate::scoring::Score;
 use crate::trainer::restore_params;
 use data::metrics::Metric;
 use data::{DataSet, Verify};
@@ -116,6 +118,53 @@ pub fn network_at(path: &Path, engine: &Engine, precision: Option<Precision>) ->
     }
 }
 
+/// The label weights in the checkpoint that [`network`] takes, for the labels of `data`; none if `path` is no run, or the run
+/// learned none.
+///
+/// # Errors
+/// If the checkpoint is damaged, or its weights are of another number of labels.
+pub fn classifier(path: &Path, data: &DataSet) -> Result<Option<Classifier>> {
+    if !RunDir::is_run(path) {
+        return Ok(None);
+    }
+    let (dir, settings) = run_settings(path)?;
+    let head = settings.config()?.head;
+    if !head.is_on() || checkpoint::list(&dir.checkpoints()).is_empty() {
+        return Ok(None);
+    }
+    let trained = Trained::newest(&dir.checkpoints())?;
+    let Some(weights) = trained.weights()? else { return Ok(None) };
+    let (rows, labels) = (weights.to_f32(), data.labels().len());
+    if labels == 0 || !rows.len().is_multiple_of(labels) {
+        let what = format!("the classifier of this run is of other labels than {}", data.path().display());
+        return Err(Error::input(what)
+            .at(trained.path())
+            .help("name the data set that the run was trained on"));
+    }
+    let width = rows.len() / labels;
+    Ok(Some(Classifier::of_rows(rows, width, head.is_cosine())))
+}
+
+/// What shall rank: what was wished, else all members where there is a classifier. `knn` near titles vote, too.
+///
+/// # Errors
+/// If a classifier is wished for and there is none, or near titles are to vote beside it alone.
+pub fn score(wished: Option<Score>, knn: usize, has_classifier: bool, path: &Path) -> Result<Score> {
+    match wished {
+        None => Ok(if has_classifier { Score::Fusion } else { Score::Text }),
+        Some(Score::Classifier | Score::Fusion) if !has_classifier => {
+            Err(Error::input("there is no classifier here")
+                .at(path)
+                .help("`lode train … --head classifier` learns one; labels' texts rank with --score text"))
+        }
+        Some(Score::Classifier) if knn > 0 => {
+            Err(Error::input("near titles do not vote beside the classifier alone")
+                .help("--score fusion lets them, or leave --knn away"))
+        }
+        Some(score) => Ok(score),
+    }
+}
+
 /// A run's directory and its settings.
 ///
 /// # Errors
@@ -199,12 +248,17 @@ pub(crate) fn run_card(
     );
     let hardest = if l.hardest > 0 { format!(", {} hardest negatives", l.hardest) } else { String::new() };
     let margin = if l.name == "triplet" { format!("margin {}, ", l.margin) } else { String::new() };
+    let head = &config.head;
+    let loss = match head.is_on() {
+        true => format!("classifier, {}: dropout {}, {}", head.loss, head.dropout, head.optimizer),
+        false => format!("{}: {margin}temperature {}{hardest}", l.name, l.temperature),
+    };
     let facts = [
         // The name alone: where it lay on this machine helps nobody.
         ("model at the start", source.clone()),
         ("data", data),
         ("composer", config.composer.name.clone()),
-        ("loss", format!("{}: {margin}temperature {}{hardest}", l.name, l.temperature)),
+        ("loss", loss),
         ("steps", step.to_string()),
         ("queries in a step", (t.batch * t.accumulate as usize).to_string()),
         ("learning rate", format!("{} ({}, {} steps of warm-up)", t.lr, t.schedule, t.warmup_steps)),

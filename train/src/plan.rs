@@ -4,7 +4,10 @@
 //! parameters 4·P   gradients 4·P'   AdamW 8·P   activations of the largest batch (or chunk)   working buffers
 //! loss 16·(n + m)², n pairs, m labels   memory bank 4·N·d, and once more while it is saved   text numbers 4·(N + L)
 //! program
+//! with a classifier: label weights and optimizer 4·L·d and up   shortlists 4·N·S   head step   label index 4·L·d
 //! ```
+//! While the encoder rests, nothing of it but its parameters is held. Tables in scratch files are not counted.
+//!
 //! P' counts those rows of the token table that a batch touches; where the gradients of several batches or chunks are
 //! added, two are there at once. Where texts are embedded without a tape, idle buffers are given back before and after
 //! ([`crate::embed`]): what that takes counts only as far as it exceeds what a step takes. The largest batch is
@@ -41,7 +44,16 @@ pub struct MemoryPlan {
     pub texts: usize,
     /// Updates in the run.
     pub steps: u64,
+    /// What brings a plan under its limit.
+    pub help: &'static str,
 }
+
+/// What helps where an encoder needs too much.
+const HELP_ENCODER: &str = "--chunk 64 encodes 64 texts at a time with the same gradient; \
+     --recompute and a smaller --batch help too";
+/// What helps where label weights do.
+const HELP_HEAD: &str = "--scratch DIR keeps label weights and their state in mapped files, \
+     --set head.optimizer=adagrad and head.precision=bf16 make them smaller; a smaller --batch helps too";
 
 impl MemoryPlan {
     /// The plan of a run.
@@ -64,19 +76,35 @@ impl MemoryPlan {
         let working = slack(network.encoder.working_bytes(&live));
         let embedding = network.encoder.inference_bytes(CHUNK_TOKENS.min(all_tokens(trainer)));
         let pairs = batch.rows.len();
-        let parts = vec![
+        let learns = trainer.head.is_none() || trainer.config.head.encoder_lr > 0.0;
+        let if_learns = |bytes: usize| if learns { bytes } else { 0 };
+        let (activations, working) = (if_learns(activations), if_learns(working));
+        let scores = (pairs * trainer.data.labels().len()).min((pairs + batch.labels.len()).pow(2));
+        let mut parts = vec![
             ("parameters", 4 * params.count()),
-            ("gradients", gradients * if added { 2 } else { 1 }),
-            ("AdamW", trainer.optimizer.bytes(params)),
+            ("gradients", if_learns(gradients * if added { 2 } else { 1 })),
+            ("AdamW", if_learns(trainer.optimizer.bytes(params))),
             ("activations", activations),
             ("working buffers", working),
-            ("loss", 16 * (pairs * trainer.data.labels().len()).min((pairs + batch.labels.len()).pow(2))),
+            ("loss", if trainer.head.is_none() { 16 * scores } else { 0 }),
             ("embedding", embedding.saturating_sub(activations + working)),
             ("memory bank", 2 * bank),
             ("text numbers", trainer.text_ids.bytes()),
             ("program", PROGRAM + engine.threads() * WORKER),
         ];
-        MemoryPlan { parts, tokens: texts.tokens.len(), texts: texts.len(), steps: trainer.total_steps() }
+        let mut help = HELP_ENCODER;
+        if let Some(head) = &trainer.head {
+            let (queries, batch) = (trainer.data.queries(Split::Train).len(), trainer.config.train.batch);
+            let head = head.bytes(queries, batch.min(trainer.train_rows.len()));
+            let index = ("label index", 4 * trainer.data.labels().len() * network.width());
+            let of_head: usize = head.iter().chain([&index]).map(|(_, bytes)| bytes).sum();
+            if of_head > activations + working {
+                help = HELP_HEAD;
+            }
+            parts.extend(head.into_iter().chain([index]));
+        }
+        let (tokens, texts) = (texts.tokens.len(), texts.len());
+        MemoryPlan { parts, tokens, texts, steps: trainer.total_steps(), help }
     }
     /// All bytes.
     pub fn total(&self) -> usize {
@@ -98,10 +126,7 @@ impl MemoryPlan {
         let error = Error::new(Kind::Refused, what);
         let error =
             self.parts.iter().fold(error, |e, (name, b)| e.note(format!("{name:<16} {:>10}", bytes(*b))));
-        Err(error.help(
-            "--chunk 64 encodes 64 texts at a time with the same gradient; \
-             --recompute and a smaller --batch help too",
-        ))
+        Err(error.help(self.help))
     }
 }
 
@@ -180,6 +205,7 @@ mod tests {
             tokens: 1,
             texts: 1,
             steps: 1,
+            help: HELP_ENCODER,
         };
         assert!(plan.demand(12_000_000).is_ok());
         let error = plan.demand(11_999_999).expect_err("too large");

@@ -4,12 +4,11 @@ use crate::index::{Index, Ranking, Search};
 use crate::load;
 use crate::network::Network;
 use crate::observer::Observer;
-use crate::voting;
+use crate::scoring::{Score, Scoring};
 use autograd::Tape;
 use data::{DataSet, Tokenizer, Verify};
 use engine::{Engine, Error, Packed, Precision, Result};
 use samplers::Matrix;
-use samplers::knn::Voting;
 use std::path::Path;
 
 /// A label for a text.
@@ -17,7 +16,8 @@ use std::path::Path;
 pub struct Prediction {
     /// The label's row in the data set.
     pub label: u32,
-    /// Cosine to the label's text, plus the votes of near titles where they vote.
+    /// What ranked it: the cosine to the label's text, the score of a classifier, or the weighted sum of all that know
+    /// something of it.
     pub score: f32,
 }
 
@@ -28,36 +28,36 @@ pub struct Predictor {
     tokenizer: Tokenizer,
     data: DataSet,
     index: Index,
-    voting: Option<Voting>,
+    scoring: Scoring,
+}
+
+/// How to predict.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    /// Training titles that vote; 0 for none.
+    pub knn: usize,
+    /// What ranks; none for all that there is.
+    pub score: Option<Score>,
+    /// The bits of the model's matrices; none for f32.
+    pub precision: Option<Precision>,
+    /// The bits of the index, which is kept in f32 for each precision of the model.
+    pub search: Search,
 }
 
 impl Predictor {
     /// Opens a run, or a model with a data set whose labels it shall give. The index of a run is kept beside it.
     ///
     /// # Errors
-    /// If something is missing or damaged, or the tokenizers of model and data differ in size.
+    /// If something is missing or damaged, the tokenizers of model and data differ in size, or the model has no matrix
+    /// to round.
     pub fn open(
         engine: &Engine,
         model: &Path,
         data: Option<&Path>,
-        knn: usize,
+        how: How,
         observer: &mut dyn Observer,
     ) -> Result<Predictor> {
-        Predictor::open_at(engine, model, data, knn, (None, Search::F32), observer)
-    }
-    /// As [`Predictor::open`], in fewer bits: those of the model's matrices, and those of the index, which is kept in
-    /// f32 for each precision of the model.
-    ///
-    /// # Errors
-    /// As [`Predictor::open`], or if the model has no matrix to round.
-    pub fn open_at(
-        engine: &Engine,
-        model: &Path,
-        data: Option<&Path>,
-        knn: usize,
-        (precision, search): (Option<Precision>, Search),
-        observer: &mut dyn Observer,
-    ) -> Result<Predictor> {
+        let How { knn, precision, .. } = how;
         let of_run = crate::RunDir::is_run(model);
         let data = match (data, of_run) {
             (Some(path), _) => path.to_owned(),
@@ -80,12 +80,12 @@ impl Predictor {
             }
             false => Index::build(engine, &network, &data, knn > 0, observer)?,
         };
-        let index = index.rounded(engine, search);
-        let voting = match knn {
-            0 => None,
-            nearest => Some(voting::fit(engine, &index, &data, &load::held_out(model, &data)?, nearest)),
-        };
-        Ok(Predictor { engine: engine.clone(), network, tokenizer, data, index, voting })
+        let index = index.with_classifier(load::classifier(model, &data)?)?.rounded(engine, how.search);
+        let score = load::score(how.score, knn, index.has_classifier(), model)?;
+        let held_out = load::held_out(model, &data)?;
+        let models = (engine, &network, &index);
+        let scoring = Scoring::fit((score, knn), models, &data, &held_out, observer)?;
+        Ok(Predictor { engine: engine.clone(), network, tokenizer, data, index, scoring })
     }
     /// The model that answers.
     pub fn network(&self) -> &Network {
@@ -104,9 +104,7 @@ impl Predictor {
             return Ok(vec![]);
         }
         let embeddings = self.embed(texts)?;
-        let voting = self.voting.unwrap_or_default();
-        let knn = self.voting.map_or(0, |v| v.nearest);
-        let ranking = Ranking { k, knn, voting, ..Ranking::default() };
+        let ranking = Ranking { k, scoring: self.scoring, ..Ranking::default() };
         let queries = Matrix::new(&embeddings, self.network.width());
         let found = self.index.rank(&self.engine, &self.data, queries, &ranking);
         let prediction = |(label, score)| Prediction { label, score };

@@ -3,6 +3,7 @@
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::Settings;
 use crate::evaluate::{self, Options, Queries};
+use crate::index::Index;
 use crate::load;
 use crate::observer::{Event, Observer};
 use crate::run_dir::RunDir;
@@ -227,15 +228,21 @@ fn validate(trainer: &Trainer, observer: &mut dyn Observer, report: &StepReport)
     Ok(())
 }
 
-/// Measures the model on the queries held out of training.
+/// Measures the model on the queries held out of training: by its classifier, where it learns one. Their fusion is not
+/// measured here, since its weights are fitted on these very queries.
 fn measure(trainer: &Trainer, metrics: &str, observer: &mut dyn Observer) -> Result<Vec<(Metric, f64)>> {
+    let (engine, network, data) = (&trainer.engine, &trainer.network, trainer.data());
     let options = Options { metrics: Metric::list(metrics)?, ..Options::default() };
     let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
     // Buffers of a step and of an embedding are of different sizes: each gives back what it held.
-    trainer.engine.trim();
-    let found = trainer.engine.span("validation", Way::Beside, || {
-        evaluate::evaluate(&trainer.engine, &trainer.network, trainer.data(), queries, &options, observer)
+    engine.trim();
+    let found = engine.span("validation", Way::Beside, || {
+        let index = match trainer.classifier() {
+            Some(classifier) => Index::of_classifier(classifier),
+            None => Index::build(engine, network, data, false, observer)?,
+        };
+        evaluate::evaluate_with(engine, network, &index, data, queries, &options, observer)
     })?;
-    trainer.engine.trim();
+    engine.trim();
     Ok(found.metrics)
 }

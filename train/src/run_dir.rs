@@ -138,6 +138,7 @@ impl RunDir {
         let _ = fs::remove_file(self.config());
         let _ = fs::remove_file(self.config().with_extension("tmp"));
         let _ = fs::remove_dir_all(self.model());
+        let _ = fs::remove_dir_all(self.root.join(".model.partial"));
         let _ = fs::remove_dir(&self.root);
     }
     /// Appends one object to the log.

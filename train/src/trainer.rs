@@ -2,9 +2,11 @@
 
 use crate::batch::{Source, TextIds};
 use crate::checkpoint::{Checkpoint, Progress};
+use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::embed::embed;
 use crate::exec::Exec;
+use crate::head::Head;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
 use crate::recipes::Parts;
@@ -37,6 +39,8 @@ pub struct Trainer {
     /// The last embedding of every training query, where a composer wants them.
     pub(crate) bank: Option<Bank>,
     pub(crate) text_ids: TextIds,
+    /// The classifier, where one is learned.
+    pub(crate) head: Option<Head>,
     pub(crate) exec: Exec,
     pub(crate) progress: Progress,
     /// Training queries that are trained on, ascending.
@@ -78,7 +82,12 @@ impl Trainer {
             _ => ScheduleKind::Linear,
         };
         let queries = data.queries(Split::Train).len();
-        let bank = parts.wants_bank().then(|| Bank::new(queries, network.width()));
+        let text_ids = TextIds::of(&data);
+        let head = match config.head.is_on() {
+            true => Some(Head::new(&config, &data, &text_ids, network.width())?),
+            false => None,
+        };
+        let bank = (parts.wants_bank() || head.is_some()).then(|| Bank::new(queries, network.width()));
         let t = &config.train;
         let warmup_steps = t.warmup_steps.min(total / 2);
         let schedule = Schedule { kind, warmup_steps, total_steps: total + u64::from(warmup_steps > 0) };
@@ -87,7 +96,8 @@ impl Trainer {
         let optimizer = AdamW::new(options);
         Ok(Trainer {
             engine: engine.clone(),
-            text_ids: TextIds::of(&data),
+            text_ids,
+            head,
             exec: if t.chunk == 0 { Exec::Whole } else { Exec::Chunked(t.chunk) },
             schedule,
             data,
@@ -141,6 +151,14 @@ impl Trainer {
         let lead = u64::from(self.schedule.warmup_steps > 0);
         self.config.train.lr * self.schedule.rate(self.progress.step + lead)
     }
+    /// The learning rate of an encoder beside a classifier.
+    pub(crate) fn encoder_rate(&self) -> f64 {
+        self.rate() / self.config.train.lr * self.config.head.encoder_lr
+    }
+    /// The label weights as they are, where a classifier is learned.
+    pub fn classifier(&self) -> Option<Classifier> {
+        self.head.as_ref().map(|head| head.classifier(&self.engine))
+    }
     /// The batches of the next step. Begins an epoch where one is due: refreshes what the composer wants, and plans.
     ///
     /// # Errors
@@ -164,7 +182,10 @@ impl Trainer {
     pub fn next_step(&mut self, observer: &mut dyn Observer) -> Result<StepReport> {
         let batches = self.next_batches(observer)?;
         let engine = self.engine.clone();
-        engine.span("step", Way::Beside, || self.step(&batches))
+        engine.span("step", Way::Beside, || match self.head {
+            Some(_) => self.head_step(&batches[0]),
+            None => self.step(&batches),
+        })
     }
     /// Counts an update from so many batches.
     pub(crate) fn advance(&mut self, batches: usize) {
@@ -175,24 +196,25 @@ impl Trainer {
             (self.progress.epoch, self.progress.batch) = (self.progress.epoch + 1, 0);
         }
     }
-    /// Gives the composer the embeddings that it wants before this epoch.
+    /// Gives the composer the embeddings that it wants before this epoch, and a head its first weights.
     fn refresh(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let epoch = self.progress.epoch;
+        if self.parts.composer.need(epoch).is_nothing() && self.head.is_none() {
+            return Ok(());
+        }
+        self.fill_bank(observer)?;
+        let bank = self.bank.as_ref().expect("it was filled");
+        if let Some(head) = &mut self.head {
+            if head.wants_start() {
+                let embeddings = (bank, &self.train_rows[..]);
+                head.start(&self.engine, &self.network, &self.data, embeddings, observer)?;
+            }
+            head.begin_epoch(&self.engine, epoch, &self.data, &self.text_ids, bank);
+        }
         if self.parts.composer.need(epoch).is_nothing() {
             return Ok(());
         }
         let since = observer.seconds();
-        let bank = self.bank.as_mut().expect("a composer that has needs has a bank");
-        if !bank.covers(&self.train_rows) {
-            let queries = self.data.queries(Split::Train);
-            let push = |i: usize, packed: &mut Packed| queries.push_to(self.train_rows[i] as usize, packed);
-            let what = "training queries for clustering";
-            // Its buffers fit no step, which takes larger or smaller ones.
-            self.engine.trim();
-            let rows = embed(&self.engine, &self.network, self.train_rows.len(), push, what, observer)?;
-            self.engine.trim();
-            bank.write(self.progress.step, &self.train_rows, &rows);
-        }
         let made_at_step = bank.oldest().unwrap_or(self.progress.step);
         let snapshot = Snapshot { made_at_step, queries: Some(bank.matrix()), labels: None };
         let stream = Stream::new(self.config.train.seed, 0);
@@ -202,9 +224,25 @@ impl Trainer {
         observer.event(&Event::Clustered { epoch, clusters, seconds });
         Ok(())
     }
+    /// Embeds the training queries where the bank does not hold them all.
+    fn fill_bank(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let bank = self.bank.as_mut().expect("who has needs has a bank");
+        if bank.covers(&self.train_rows) {
+            return Ok(());
+        }
+        let queries = self.data.queries(Split::Train);
+        let push = |i: usize, packed: &mut Packed| queries.push_to(self.train_rows[i] as usize, packed);
+        // Its buffers fit no step, which takes larger or smaller ones.
+        self.engine.trim();
+        let rows =
+            embed(&self.engine, &self.network, self.train_rows.len(), push, "training queries", observer)?;
+        self.engine.trim();
+        bank.write(self.progress.step, &self.train_rows, &rows);
+        Ok(())
+    }
 
     /// All that decides the bits of the next step.
-    pub fn checkpoint(&self) -> Checkpoint {
+    pub fn checkpoint(&self) -> Checkpoint<'_> {
         let params = &self.network.model.params;
         let value = |id| (params.name(id).to_owned(), params.value(id).clone());
         let bank = self.bank.as_ref().map(|b| (b.matrix().data.to_vec(), b.written_at().to_vec()));
@@ -216,20 +254,23 @@ impl Trainer {
             optimizer: self.optimizer.state(params),
             bank: bank.unwrap_or_default(),
             composer: self.parts.composer.state(),
+            head: self.head.as_ref().filter(|h| !h.wants_start()).map(Head::state),
         }
     }
     /// Goes back to a checkpoint.
     ///
     /// # Errors
     /// If it belongs to another data set, another model or another configuration.
-    pub fn restore(&mut self, from: Checkpoint) -> Result<()> {
+    pub fn restore(&mut self, from: Checkpoint<'_>) -> Result<()> {
         if from.data != self.data.fingerprint() {
             return Err(Error::input("the data set is not the one that this run was trained on")
                 .help("prepare it again from the same source with the same options"));
         }
         let rows = self.data.queries(Split::Train).len();
         let bank_fits = self.bank.is_none() || from.bank.1.len() == rows;
-        if from.progress.batch >= batches_per_epoch(&self.config, self.train_rows.len()) || !bank_fits {
+        let head_fits = from.progress.step == 0 || self.head.is_some() == from.head.is_some();
+        let batch_fits = from.progress.batch < batches_per_epoch(&self.config, self.train_rows.len());
+        if !(batch_fits && bank_fits && head_fits) {
             return Err(Error::input("the configuration of the run was changed since its checkpoint")
                 .help("put config.toml back as it was, or begin a new run with --model RUN"));
         }
@@ -239,6 +280,9 @@ impl Trainer {
             self.bank = Some(Bank::from_parts(from.bank.0, self.network.width(), from.bank.1)?);
         }
         self.parts.composer.restore(from.composer)?;
+        if let (Some(head), Some(state)) = (&mut self.head, from.head) {
+            head.restore(state, rows)?;
+        }
         self.progress = from.progress;
         self.plan = None;
         Ok(())

@@ -21,9 +21,9 @@ use samplers::search::Limits;
 const POWERS: [i32; 2] = [4, 8];
 const WEIGHTS: [f32; 5] = [1.0, 0.5, 0.25, 0.1, 0.05];
 /// Fewer queries than this choose nothing: the standard error would be larger than what is at stake.
-const QUERIES_MIN: usize = 100;
+pub(crate) const QUERIES_MIN: usize = 100;
 /// More than this decide no better.
-const QUERIES_MAX: usize = 2000;
+pub(crate) const QUERIES_MAX: usize = 2000;
 
 /// The constants that rank the labels of `held_out` best; those of an untrained model where there are too few of them.
 ///

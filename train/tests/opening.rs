@@ -7,7 +7,7 @@ use models::{Architecture, Model, bag};
 use std::path::Path;
 use train::config::Settings;
 use train::index::Index;
-use train::predict::Predictor;
+use train::predict::{How, Predictor};
 use train::{Event, Network, Observer, Silent, checkpoint, run};
 
 const WIDTH: usize = 64;
@@ -100,7 +100,7 @@ fn a_run_answers_without_its_optimizer_and_is_not_resumed_without_it() {
     let found = checkpoint::list(&run_dir.checkpoints());
     found[1..].iter().for_each(|older| std::fs::remove_file(older).expect("removed"));
     let answers = || {
-        let predictor = Predictor::open(&engine, &out, None, 0, &mut Silent)?;
+        let predictor = Predictor::open(&engine, &out, None, How::default(), &mut Silent)?;
         predictor.predict(&["words about key7"], 3)
     };
     let before = answers().expect("answers");

@@ -7,7 +7,7 @@ use engine::{Engine, Error};
 use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 use train::Silent;
-use train::predict::Predictor;
+use train::predict::{How, Predictor};
 
 /// Test titles that are answered, spread over the split.
 const TITLES: usize = 5;
@@ -21,7 +21,8 @@ pub(super) fn answer(run: &Path, engine: &Engine, context: &Context) -> Done {
     if context.json {
         return Ok(());
     }
-    let predictor = Predictor::open(engine, run, None, NEIGHBOURS, &mut Silent)?;
+    let how = How { knn: NEIGHBOURS, ..How::default() };
+    let predictor = Predictor::open(engine, run, None, how, &mut Silent)?;
     let test = predictor.data().queries(Split::Test);
     context.print("Five test titles and what the model answers (* is what a librarian gave):")?;
     for i in (0..TITLES).map(|i| i * test.len() / TITLES) {

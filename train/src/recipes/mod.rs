@@ -59,7 +59,12 @@ pub fn apply_defaults(settings: &mut Settings) -> Result<()> {
         settings.recipe("loss.temperature", 0.1, "triplet")?;
         settings.recipe("loss.hardest", 10, "triplet")?;
     }
-    (find(&config.composer.name)?.defaults)(settings)
+    if config.head.is_on() {
+        settings.recipe("train.epochs", 10, "classifier")?;
+        settings.recipe("train.lr", 1e-3, "classifier")?;
+        settings.recipe("composer.name", "shuffled", "classifier")?;
+    }
+    (find(&settings.config()?.composer.name)?.defaults)(settings)
 }
 
 /// The parts of a run that decide on negatives and loss.

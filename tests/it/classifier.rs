@@ -1,0 +1,66 @@
+//! A classifier over the labels, from the command line: trained, measured beside its fellows, asked, refused.
+
+use crate::products;
+use crate::run::World;
+
+const TRAIN: [&str; 19] = [
+    "train",
+    "shop.data",
+    "--model",
+    "bag",
+    "--set",
+    "model.width=32",
+    "--head",
+    "classifier",
+    "--loss",
+    "supcon",
+    "--set",
+    "head.encoder_lr=0.01",
+    "--epochs",
+    "12",
+    "--batch",
+    "32",
+    "--lr",
+    "0.02",
+    "-q",
+];
+
+#[test]
+fn a_classifier_is_trained_measured_beside_its_fellows_and_asked() {
+    let world = World::new();
+    world.write("products.csv", products::csv(400));
+    world.lode(&products::PREPARE).ok();
+    world.lode(&[&TRAIN[..], &["--out", "run"]].concat()).ok();
+    let evaluate = ["evaluate", "run", "shop.data", "--metrics", "P@1,R@3", "-q"];
+    let evaluate = |more: &[&str]| world.lode(&[&evaluate, more].concat());
+
+    let found = evaluate(&["--knn", "5", "--json"]).ok().json();
+    let of = |name: &str| found["members"][name]["P@1"].as_f64().unwrap();
+    let [_text, classifier, _sum, _votes] = ["text", "classifier", "sum", "votes"].map(of);
+    assert!(classifier > 0.8 && found["P@1"].as_f64().unwrap() > 0.8, "{found}");
+    let shown = evaluate(&["--knn", "5"]).ok().stdout;
+    let words: Vec<&str> = shown.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(words, ["fusion", "text", "classifier", "sum", "votes"]);
+
+    let alone = evaluate(&["--score", "classifier", "--json"]).ok().json();
+    assert!((alone["P@1"].as_f64().unwrap() - classifier).abs() < 0.03 && alone.get("members").is_none());
+    evaluate(&["--score", "classifier", "--knn", "5"]).fails(3, &["do not vote", "--score fusion"]);
+    world.lode(&["evaluate", "run/model", "shop.data", "--score", "fusion"]).fails(3, &["no classifier"]);
+
+    for score in ["classifier", "fusion"] {
+        let words =
+            ["predict", "run", "--text", "Nordwind light wool glove", "--score", score, "--json", "-q"];
+        assert_eq!(world.lode(&words).ok().json()["labels"][0]["title"], "gloves", "{score}");
+    }
+}
+
+#[test]
+fn a_classifier_beyond_the_memory_is_refused_with_the_flag_that_helps() {
+    let world = World::new();
+    world.write("products.csv", products::csv(400));
+    world.lode(&products::PREPARE).ok();
+    let refused = world.lode(&[&TRAIN[..], &["--out", "run", "--max-memory", "1M"]].concat());
+    refused.fails(5, &["label weights", "label optimizer", "--scratch DIR"]);
+    assert!(!world.path("run").exists());
+    world.lode(&[&TRAIN[..], &["--out", "run", "--scratch", "."]].concat()).ok();
+}

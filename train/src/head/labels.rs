@@ -1,0 +1,68 @@
+//! What every label is to the rows of a batch, for a loss over all labels.
+
+use crate::batch::TextIds;
+use data::{DataSet, Split};
+use engine::kernels::bce::Ids;
+use models::heads::Truth;
+use std::collections::HashMap;
+
+/// The labels that share their text with another.
+pub(crate) struct AllLabels {
+    /// The labels of a text that has several, by the number of the text; ascending.
+    twins: HashMap<u32, Vec<u32>>,
+}
+
+/// The positives of each row, and what plays no part in it.
+pub(crate) struct Marks {
+    positives: (Vec<usize>, Vec<u32>),
+    left_out: (Vec<usize>, Vec<u32>),
+}
+
+impl AllLabels {
+    /// Finds labels of equal text.
+    pub(crate) fn new(ids: &TextIds) -> AllLabels {
+        let mut twins: HashMap<u32, Vec<u32>> = HashMap::new();
+        for (label, &text) in ids.labels.iter().enumerate() {
+            twins.entry(text).or_default().push(label as u32);
+        }
+        twins.retain(|_, labels| labels.len() > 1);
+        AllLabels { twins }
+    }
+    /// A row's positives are its own labels. Left out are the labels of other queries with its text, what the data set
+    /// filters for it, and other labels with the text of one of these.
+    pub(crate) fn marks(&self, data: &DataSet, ids: &TextIds, rows: &[u32]) -> Marks {
+        let (mut positives, mut left_out) = ((vec![0], vec![]), (vec![0], vec![]));
+        let known = ids.known(data);
+        for &q in rows {
+            let own = data.positives(Split::Train, q as usize);
+            let barred = data.filtered(Split::Train, q as usize);
+            let mut out: Vec<u32> = known.row(q as usize).iter().chain(barred).copied().collect();
+            let twins =
+                out.iter().flat_map(|&l| self.twins.get(&ids.labels[l as usize]).into_iter().flatten());
+            let twins: Vec<u32> = twins.copied().collect();
+            out.extend(twins);
+            out.retain(|l| own.binary_search(l).is_err());
+            out.sort_unstable();
+            out.dedup();
+            positives.1.extend(own);
+            positives.0.push(positives.1.len());
+            left_out.1.extend(out);
+            left_out.0.push(left_out.1.len());
+        }
+        Marks { positives, left_out }
+    }
+}
+
+impl Marks {
+    /// As the loss reads them.
+    pub(crate) fn truth(&self) -> Truth<'_> {
+        Truth {
+            positives: Ids { starts: &self.positives.0, items: &self.positives.1 },
+            left_out: Ids { starts: &self.left_out.0, items: &self.left_out.1 },
+        }
+    }
+    /// Pairs that play no part.
+    pub(crate) fn left_out(&self) -> usize {
+        self.left_out.1.len()
+    }
+}

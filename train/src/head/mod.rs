@@ -1,0 +1,250 @@
+//! The classifier of a run: a weight vector for every label, and how a batch of embeddings teaches it.
+//!
+//! ```text
+//! s(x, l) = x·w_l        w_l ← ẑ_l, the embedding of the label's text; without a text, of the mean of its titles
+//! all       BCE over all labels by the shortcut gradient                    (`models::heads::one_vs_all`)
+//! sampled   any loss over positives, hard negatives and uniform negatives   ([`candidates`], [`shortlist`])
+//! ```
+//! The triplet loss compares cosines, so w_l is normalised in its scores; the others let its length grow, which is how
+//! frequent labels come to stand above rare ones. Of a query the head sees a dropped-out embedding (NGAME, Renée). It
+//! gives dL/dx back, for whoever trains the encoder.
+
+pub(crate) mod candidates;
+mod labels;
+pub(crate) mod shortlist;
+mod start;
+mod step;
+
+use crate::batch::TextIds;
+use crate::checkpoint::{HeadState, Kept};
+use crate::classifier::Classifier;
+use crate::config::{Config, HeadConfig};
+use autograd::optim::{AdagradRows, LazyAdamW, SgdRows, TableOptimizer};
+use autograd::{Dropout, Grad, RowGrad, Tape};
+use candidates::Candidates;
+use data::{DataSet, Split};
+use engine::{Engine, Error, Kind, Places, Result, Scratch, Stream, Table, TablePrecision, Tensor};
+use labels::AllLabels;
+use models::heads::OneVsAll;
+use models::losses::set::{self, SetObjective, SetTerms};
+use shortlist::Shortlist;
+
+/// Up to so many labels `head.labels = auto` scores all of them: the products then cost less than a pool of candidates
+/// does with everything that belongs to it.
+const FEW_LABELS: usize = 20_000;
+/// Labels in a chunk of the shortcut gradient: with 256 queries, logits of 4 MiB.
+pub(crate) const CHUNK: usize = 4096;
+
+/// The name of the label weights in a checkpoint.
+pub(crate) const WEIGHTS: &str = "w";
+
+/// What the head draws random numbers for.
+mod tags {
+    pub(super) const DROPOUT: u64 = u64::from_be_bytes(*b"t.h.drop");
+    pub(super) const MINED: u64 = u64::from_be_bytes(*b"t.h.mine");
+    pub(super) const UNIFORM: u64 = u64::from_be_bytes(*b"t.h.unif");
+    pub(super) const ROUNDING: u64 = u64::from_be_bytes(*b"t.h.roun");
+}
+
+/// The classifier in training.
+pub(crate) struct Head {
+    table: Table,
+    optimizer: Box<dyn TableOptimizer>,
+    learning: Learning,
+    config: HeadConfig,
+    /// Whether the weights have their first values.
+    started: bool,
+}
+
+/// Which labels a step scores, and what it minimises.
+enum Learning {
+    All { loss: OneVsAll, labels: AllLabels },
+    Sampled { objective: Box<dyn SetObjective>, shortlist: Shortlist },
+}
+
+/// What a batch taught.
+pub(crate) struct Learned {
+    pub(crate) loss: f64,
+    /// dL/dx of every row; what it holds means nothing if the loss is not finite.
+    pub(crate) dx: Tensor,
+    /// Pairs of rows and candidates that were left out.
+    pub(crate) masked: u64,
+}
+
+/// A batch of embedded training queries.
+pub(crate) struct Embedded<'a> {
+    /// Embeddings `[n, d]`.
+    pub(crate) x: Tensor,
+    /// Which queries.
+    pub(crate) rows: &'a [u32],
+    pub(crate) data: &'a DataSet,
+    pub(crate) ids: &'a TextIds,
+    /// The randomness of the batch.
+    pub(crate) stream: Stream,
+}
+
+impl Head {
+    /// A head without its first weights.
+    ///
+    /// # Errors
+    /// If a scratch file cannot be made.
+    pub(crate) fn new(config: &Config, data: &DataSet, ids: &TextIds, width: usize) -> Result<Head> {
+        let (head, labels) = (&config.head, data.labels().len());
+        let scratch = Scratch {
+            directory: head.scratch.clone().into(),
+            heap_limit: if head.scratch.is_empty() { usize::MAX } else { 0 },
+        };
+        let precision = match &*head.precision {
+            "bf16" => TablePrecision::Bf16(Stream::new(config.train.seed, tags::ROUNDING)),
+            _ => TablePrecision::F32,
+        };
+        let table = Table::zeros_as(precision, labels, width, &scratch)?;
+        let optimizer: Box<dyn TableOptimizer> = match &*head.optimizer {
+            "adagrad" => Box::new(AdagradRows::new(&table, 1e-10, &scratch)?),
+            "sgd" => Box::new(SgdRows::new()),
+            _ => Box::new(LazyAdamW::new(&table, &scratch)?),
+        };
+        let learning = learning(head, data, ids);
+        Ok(Head { table, optimizer, learning, config: head.clone(), started: false })
+    }
+    /// Learns from a batch: moves weights at `rate`, unless a number is not finite.
+    pub(crate) fn learn(&mut self, engine: &Engine, batch: &Embedded<'_>, rate: f32) -> Learned {
+        let tape = Tape::new(engine);
+        let x = tape.leaf(batch.x.clone());
+        let n = batch.rows.len() as u32;
+        let seen = x.dropout(&Dropout {
+            rate: self.config.dropout,
+            key: batch.stream.with_tag(tags::DROPOUT).key(),
+            places: Places { slots: (0..n).collect(), positions: vec![0; n as usize] }.into(),
+        });
+        match &mut self.learning {
+            Learning::All { loss, labels } => {
+                let marks = labels.marks(batch.data, batch.ids, batch.rows);
+                let (table, optimizer) = (&mut self.table, &mut *self.optimizer);
+                match loss.step(engine, table, optimizer, &seen.value(), marks.truth(), rate) {
+                    Some((loss, seed)) => {
+                        let dx = dense(engine, tape.backward(vec![(seen, seed)]).take(x));
+                        Learned { loss, dx, masked: marks.left_out() as u64 }
+                    }
+                    None => Learned { loss: f64::NAN, dx: batch.x.clone(), masked: 0 },
+                }
+            }
+            Learning::Sampled { objective, shortlist } => {
+                let found = choose(&self.config, shortlist, batch);
+                let weights = tape.leaf(self.table.gather(engine, &found.labels));
+                let (queries, labels) = match self.config.is_cosine() {
+                    true => (seen.normalise(), weights.normalise()),
+                    false => (seen, weights),
+                };
+                let masked = found.left_out() as u64;
+                let terms = SetTerms { relevance: found.relevance, omega: Some(found.omega) };
+                let loss = objective.loss(queries.matmul_nt(labels), &terms);
+                let value = loss.value().item();
+                let mut grads = tape.backward_from(loss);
+                let dx = dense(engine, grads.take(x));
+                if value.is_finite() && norm(&dx).is_finite() {
+                    let values = dense(engine, grads.take(weights));
+                    let table = [self.table.rows(), self.table.width()].into();
+                    let grad = RowGrad { rows: found.labels, values, table };
+                    self.optimizer.step(engine, &mut self.table, &grad, rate);
+                }
+                Learned { loss: value, dx, masked }
+            }
+        }
+    }
+    /// The weights as they are, to be searched.
+    pub(crate) fn classifier(&self, engine: &Engine) -> Classifier {
+        Classifier::of_table(engine, &self.table, self.config.is_cosine())
+    }
+    /// Bytes of memory by part: weights, optimizer's state, shortlists, and what a step of `batch` queries over `pool`
+    /// candidates takes. What is mapped belongs to the system.
+    pub(crate) fn bytes(&self, queries: usize, batch: usize) -> [(&'static str, usize); 4] {
+        let (rows, width) = (self.table.rows(), self.table.width());
+        let state = self.optimizer.tables().iter().map(|(_, table)| table.bytes_heap()).sum();
+        let (lists, step) = match &self.learning {
+            // Logits, and of a chunk its weights, their gradient, and a copy in f32 where bf16 is changed.
+            Learning::All { .. } => (0, 4 * CHUNK.min(rows) * (batch + 3 * width)),
+            Learning::Sampled { .. } => {
+                // Three positives a query; scores, their gradient, masks, weights and temporaries.
+                let pool = rows.min(batch * (self.config.mined + 3) + self.config.uniform);
+                (4 * queries * self.config.shortlist, pool * (32 * batch + 16 * width))
+            }
+        };
+        let step = step + 16 * batch * width;
+        let weights = self.table.bytes_heap();
+        [("label weights", weights), ("label optimizer", state), ("shortlists", lists), ("head step", step)]
+    }
+    /// Everything that the next step depends on.
+    pub(crate) fn state(&self) -> HeadState<'_> {
+        let state = self.optimizer.tables();
+        let all = [(WEIGHTS, &self.table)].into_iter().chain(state);
+        let tables = all.map(|(name, table)| (name.to_owned(), Kept::Held(table.numbers()))).collect();
+        let (epoch, lists) = match &self.learning {
+            Learning::Sampled { shortlist, .. } => shortlist.state(),
+            Learning::All { .. } => (None, &[][..]),
+        };
+        HeadState { steps: self.optimizer.steps(), tables, lists_epoch: epoch, lists: lists.into() }
+    }
+    /// Goes back to what [`Head::state`] gave.
+    ///
+    /// # Errors
+    /// If it is of another head.
+    pub(crate) fn restore(&mut self, from: HeadState<'_>, queries: usize) -> Result<()> {
+        let other =
+            |what: &str| Error::new(Kind::Damaged, format!("`{what}` of the checkpoint does not fit"));
+        let mut saved = from.tables.into_iter();
+        let mut take = |name: &str, table: &mut Table| match saved.next() {
+            Some((found, kept)) if found == name && table.restore(kept.numbers()) => Ok(()),
+            _ => Err(other(name)),
+        };
+        take(WEIGHTS, &mut self.table)?;
+        self.optimizer.restore(from.steps).into_iter().try_for_each(|(name, table)| take(name, table))?;
+        if let Learning::Sampled { shortlist, .. } = &mut self.learning
+            && !shortlist.restore((from.lists_epoch, from.lists.into_owned()), queries)
+        {
+            return Err(other("lists"));
+        }
+        self.started = true;
+        Ok(())
+    }
+}
+
+/// The labels that a sampled step scores for a batch.
+fn choose(config: &HeadConfig, shortlist: &Shortlist, batch: &Embedded<'_>) -> Candidates {
+    let [mined, uniform] = [tags::MINED, tags::UNIFORM].map(|tag| batch.stream.with_tag(tag));
+    let mined = shortlist.draw(batch.rows, config.mined, mined);
+    Candidates::compose(batch.data, batch.ids, batch.rows, &mined, config.uniform, uniform)
+}
+
+/// The gradient of what the loss depends on.
+fn dense(engine: &Engine, grad: Option<Grad>) -> Tensor {
+    grad.expect("the loss depends on embeddings and weights").into_dense(engine)
+}
+
+fn learning(head: &HeadConfig, data: &DataSet, ids: &TextIds) -> Learning {
+    let labels = data.labels().len();
+    let scale = 1.0 / head.temperature;
+    // The logit of a score of 0 is that of a label of mean frequency.
+    let pairs = data.positive_rows(Split::Train).1.len() as f64;
+    let mean = pairs / (data.queries(Split::Train).len().max(1) * labels.max(1)) as f64;
+    let shift = (mean / (1.0 - mean).max(0.5)).max(1e-9).ln();
+    let all = head.labels == "all" || head.labels == "auto" && labels <= FEW_LABELS;
+    if all && head.loss == "bce" {
+        let loss = OneVsAll { scale, shift, chunk: CHUNK };
+        return Learning::All { loss, labels: AllLabels::new(ids) };
+    }
+    let temperature = head.temperature;
+    let objective: Box<dyn SetObjective> = match &*head.loss {
+        "supcon" => Box::new(set::SupCon { temperature }),
+        "decoupled" => Box::new(set::Decoupled { temperature }),
+        "softtopk" => Box::new(set::SoftTopK { k: 5.0, sharpness: scale }),
+        "triplets" => Box::new(set::MultiTriplet::NGAME),
+        _ => Box::new(set::Bce { scale, shift }),
+    };
+    Learning::Sampled { objective, shortlist: Shortlist::new(head.shortlist) }
+}
+
+/// The length of all numbers together.
+pub(crate) fn norm(x: &Tensor) -> f64 {
+    x.data::<f32>().iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt()
+}

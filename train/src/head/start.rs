@@ -1,0 +1,97 @@
+//! The first weights of the labels, and what an epoch begins with.
+//!
+//! ```text
+//! w_l ← ẑ_l = z_l/‖z_l‖                          z_l the embedding of the label's text
+//! w_l ← (Σ_{t: l ∈ Y_t} x̂_t)/‖…‖                 for labels without a text: the mean direction of their titles
+//! ```
+//! A label with neither keeps zeros: nothing is known of it.
+
+use super::{Head, Learning};
+use crate::batch::TextIds;
+use crate::classifier::Classifier;
+use crate::embed::{Part, embed};
+use crate::network::Network;
+use crate::observer::Observer;
+use data::DataSet;
+use engine::{Engine, Packed, Result, Tensor};
+use samplers::{Bank, Matrix};
+
+/// Labels that are embedded and written at once: their texts are all that memory holds besides the table.
+const ROWS: usize = 4096;
+
+impl Head {
+    /// Whether the weights still need their first values.
+    pub(crate) fn wants_start(&self) -> bool {
+        !self.started
+    }
+    /// Gives every label its first weights. The bank holds the embeddings of the training queries, `rows` those that
+    /// are trained on, ascending.
+    ///
+    /// # Errors
+    /// As [`embed`].
+    pub(crate) fn start(
+        &mut self,
+        engine: &Engine,
+        network: &Network,
+        data: &DataSet,
+        (bank, rows): (&Bank, &[u32]),
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let (labels, width) = (data.labels(), network.width());
+        engine.trim();
+        for first in (0..labels.len()).step_by(ROWS) {
+            let block: Vec<u32> = (first as u32..(first + ROWS).min(labels.len()) as u32).collect();
+            let push = |i: usize, packed: &mut Packed| labels.push_to(first + i, packed);
+            let mut part = Part { observer: &mut *observer, before: first, total: labels.len() };
+            let mut weights = embed(engine, network, block.len(), push, "labels to start from", &mut part)?;
+            for (&label, weight) in block.iter().zip(weights.chunks_mut(width)) {
+                if labels.title(label as usize).trim().is_empty() {
+                    weight.fill(0.0);
+                    let titles = data.titles_of(label as usize).iter();
+                    let directions = titles.filter(|t| rows.binary_search(t).is_ok());
+                    directions.for_each(|&t| add_direction(weight, bank.matrix().row(t as usize)));
+                }
+                normalise(weight);
+            }
+            self.table.scatter(engine, 0, &block, &Tensor::from_vec([block.len(), width], weights));
+        }
+        engine.trim();
+        self.started = true;
+        Ok(())
+    }
+    /// Looks for the nearest foreign labels of every training query, where that is due.
+    pub(crate) fn begin_epoch(
+        &mut self,
+        engine: &Engine,
+        epoch: u32,
+        data: &DataSet,
+        ids: &TextIds,
+        bank: &Bank,
+    ) {
+        let every = self.config.refresh_epochs;
+        let Learning::Sampled { shortlist, .. } = &mut self.learning else { return };
+        if self.config.mined > 0 && shortlist.is_due(epoch, every) {
+            let classifier = Classifier::of_table(engine, &self.table, self.config.is_cosine());
+            let labels = Matrix::new(&classifier.rows, self.table.width());
+            shortlist.refresh(engine, epoch, (bank.matrix(), labels), ids.known(data));
+        }
+    }
+}
+
+/// sum ← sum + x/‖x‖.
+fn add_direction(sum: &mut [f32], x: &[f32]) {
+    let per = 1.0 / length(x).max(f32::MIN_POSITIVE);
+    sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x * per);
+}
+
+/// Zeros stay.
+fn normalise(x: &mut [f32]) {
+    let length = length(x);
+    if length > 0.0 {
+        x.iter_mut().for_each(|x| *x /= length);
+    }
+}
+
+fn length(x: &[f32]) -> f32 {
+    x.iter().map(|x| x * x).sum::<f32>().sqrt()
+}

@@ -1,0 +1,132 @@
+//! Pipelines: runs one after another, of which each starts from the encoder that the one before it made.
+//!
+//! ```text
+//! ngame    encoder on clustered batches → classifier on the resting encoder, sampled, NGAME's triplets
+//! renee    encoder on clustered batches → classifier over all labels, the encoder learns along at a rate of its own
+//!
+//! DIR/<stage>.toml     what the stage is told; all of them are written before the first one starts
+//! DIR/<stage>/         its run
+//! ```
+//! A pipeline has no state but this: a stage is over when its run is finished, and the first one that is not is begun
+//! or taken up. So whatever stops it, it goes on where it stood.
+
+use crate::config::Settings;
+use crate::observer::Observer;
+use crate::recipes;
+use crate::run;
+use crate::run_dir::RunDir;
+use crate::trainer::Trainer;
+use engine::{Engine, Error, Result};
+use std::path::{Path, PathBuf};
+
+/// The stages of every pipeline, in order.
+pub const STAGES: [&str; 2] = ["encoder", "classifier"];
+
+/// Names of pipelines, and what each stage is told, as `--set` takes it.
+const PIPELINES: [(&str, [&[&str]; 2]); 2] = [
+    // Dahiya et al., WSDM 2023: module 1, then modules 3 and 4.
+    ("ngame", [&ENCODER, &["head.labels=sampled", "head.loss=triplets", "composer.name=ngame"]]),
+    // Jain et al., MLSys 2023, from NGAME's encoder, which they found the best start on short texts.
+    ("renee", [&ENCODER, &["head.labels=all", "head.loss=bce", "head.encoder_lr=1e-5"]]),
+];
+
+const ENCODER: [&str; 2] = ["composer.name=ngame", "loss.name=triplet"];
+
+/// A pipeline in its directory.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    root: PathBuf,
+}
+
+/// The stages of a pipeline, each with its settings: what the user said for all of them and for this one, then the
+/// defaults of the pipeline, then those of recipes.
+///
+/// # Errors
+/// If there is no such pipeline, an assignment names no stage of it, or a setting is wrong.
+pub fn plan(name: &str, for_all: &Settings, for_one: &[(String, String)]) -> Result<[Settings; 2]> {
+    let Some((name, defaults)) = PIPELINES.iter().find(|(known, _)| *known == name) else {
+        let known = PIPELINES.map(|(name, _)| name).join(", ");
+        return Err(Error::input(format!("there is no pipeline `{name}`")).help(format!("known: {known}")));
+    };
+    let mut all = [for_all.clone(), for_all.clone()];
+    all[1].preset("head.name=classifier", name)?;
+    for ((stage, settings), defaults) in STAGES.iter().zip(&mut all).zip(defaults) {
+        for (_, assignment) in for_one.iter().filter(|(of, _)| of == stage) {
+            settings.set(assignment)?;
+        }
+        defaults.iter().try_for_each(|assignment| settings.preset(assignment, name))?;
+        recipes::apply_defaults(settings)?;
+    }
+    Ok(all)
+}
+
+/// Splits `stage.a.b=c` into the stage and what it is told.
+pub fn of_stage(assignment: &str) -> Option<(String, String)> {
+    let (stage, rest) = assignment.split_once('.')?;
+    STAGES.contains(&stage).then(|| (stage.to_owned(), rest.to_owned()))
+}
+
+impl Pipeline {
+    /// A new pipeline: nothing is trained yet.
+    ///
+    /// # Errors
+    /// If the directory is not empty, or the system refuses.
+    pub fn create(root: &Path, stages: &[Settings; 2]) -> Result<Pipeline> {
+        let pipeline = Pipeline { root: RunDir::create(root)?.root().to_owned() };
+        for (stage, settings) in stages.iter().enumerate() {
+            RunDir::write_text(&pipeline.told(stage), &settings.to_string())?;
+        }
+        Ok(pipeline)
+    }
+    /// The pipeline of a directory, if it holds one.
+    pub fn open(root: &Path) -> Option<Pipeline> {
+        let pipeline = Pipeline { root: root.to_owned() };
+        (0..STAGES.len()).all(|stage| pipeline.told(stage).is_file()).then_some(pipeline)
+    }
+    /// Its directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+    /// The run of a stage, whether or not it exists.
+    pub fn run(&self, stage: usize) -> RunDir {
+        RunDir::at(&self.root.join(STAGES[stage]))
+    }
+    fn told(&self, stage: usize) -> PathBuf {
+        self.root.join(format!("{}.toml", STAGES[stage]))
+    }
+    /// The settings of a stage; it starts from the encoder of the stage before it.
+    ///
+    /// # Errors
+    /// If its file cannot be read.
+    pub fn settings(&self, stage: usize) -> Result<Settings> {
+        let mut settings = Settings::default();
+        settings.file(&self.told(stage))?;
+        if let Some(before) = stage.checked_sub(1) {
+            let model = self.run(before).root().to_string_lossy().into_owned();
+            settings.flag("model.source", model, "the stage before")?;
+        }
+        Ok(settings)
+    }
+    /// Begins a stage, or takes it up; none if it is over.
+    ///
+    /// # Errors
+    /// As [`run::begin`] and [`run::resume`].
+    pub fn stage(
+        &self,
+        engine: &Engine,
+        stage: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<(Trainer, RunDir)>> {
+        let dir = self.run(stage);
+        dir.restore_model()?;
+        if !RunDir::is_run(dir.root()) {
+            // What a process left that was killed while it made the directory.
+            dir.discard();
+            return run::begin(engine, &self.settings(stage)?, dir.root()).map(Some);
+        }
+        match dir.final_line() {
+            Some(_) => Ok(None),
+            None => run::resume(engine, dir.root(), observer).map(Some),
+        }
+    }
+}
