@@ -1,8 +1,8 @@
-//! The kernels that training spends its time in, besides products (`gemm.rs`): `cargo bench -p benches --bench kernels`.
+//! The kernels that training spends its time in, besides products (`gemm.rs`).
 //!
 //! Each is printed beside the peak of the machine, measured in the same run: bytes that it must move against a copy,
-//! or, for attention, flops against multiply-adds. Sizes are those of a batch of 256 + 256 titles: 4,864 tokens in texts
-//! of 9 or 10, 384 channels, 12 heads.
+//! or, for attention, flops against multiply-adds. Sizes are those of a batch of 256 + 256 titles: 4,864 tokens in
+//! texts of 9 or 10, 384 channels, 12 heads. Run by `cargo bench -p benches --bench kernels`.
 
 use benches::{bytes_peak, engines, flops_peak, numbers, seconds};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

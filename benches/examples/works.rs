@@ -1,17 +1,20 @@
-//! The work of `benches/peers/works.py` on the same numbers, for `compare.sh search|cluster`: prints one JSON object with
-//! processor and wall seconds, medians of the repeats.
+//! The work of `benches/peers/works.py` on the same numbers, for `compare.sh`: prints one JSON object with processor
+//! and wall seconds, medians of the repeats.
 //!
 //! ```text
 //! works search  ITEMS QUERIES WIDTH K     THREADS REPEATS OUT       ids [queries, k] → OUT
 //! works cluster POINTS        WIDTH DEPTH THREADS REPEATS OUT       points by cluster → OUT, 2^DEPTH of equal size
+//! works tokenize MODEL TEXTS MAX_LEN      THREADS REPEATS OUT       ids of all texts → OUT
 //! ```
 //! Files hold little-endian f32 or u32, rows one after another.
 
+use data::Tokenizer;
 use engine::{Engine, Stream};
 use rustix::time::{ClockId, clock_gettime};
 use samplers::Matrix;
 use samplers::composer::tree::clusters;
 use samplers::search::{Limits, search};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn read(path: &str) -> Vec<f32> {
@@ -77,8 +80,17 @@ fn main() -> ExitCode {
             write(out, &clusters.order);
             report(points.rows(), seconds);
         }
+        ["tokenize", model, texts, longest, threads, repeats, out] => {
+            let tokenizer = Tokenizer::from_dir(Path::new(model)).expect("a tokenizer");
+            let texts = std::fs::read_to_string(texts).expect("a file of texts");
+            let (texts, engine): (Vec<&str>, _) = (texts.lines().collect(), Engine::new(number(threads)));
+            let encode = || tokenizer.encode_batch(&engine, &texts, number(longest)).expect("encodes");
+            let ((packed, _), seconds) = timed(number(repeats), encode);
+            write(out, &packed.tokens);
+            report(texts.len(), seconds);
+        }
         _ => {
-            eprintln!("usage: works search|cluster …, as the source says");
+            eprintln!("usage: works search|cluster|tokenize …, as the source says");
             return ExitCode::from(2);
         }
     }

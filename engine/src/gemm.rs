@@ -227,10 +227,10 @@ pub fn gemm_beside<T: Real>(
         c,
         #[inline(always)]
         |row, first, piece| {
+            let (start, length) = (row * columns + first, piece.len());
             // SAFETY: `gemm_then` gives every piece of C once, and this one lies in the same place of a matrix as
             // large, which nobody else reads or writes while it is borrowed.
-            let beside =
-                unsafe { std::slice::from_raw_parts_mut(beside.at(row * columns + first), piece.len()) };
+            let beside = unsafe { std::slice::from_raw_parts_mut(beside.at(start), length) };
             then(row, first, piece, beside);
         },
     );

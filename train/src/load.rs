@@ -118,8 +118,8 @@ pub fn network_at(path: &Path, engine: &Engine, precision: Option<Precision>) ->
     }
 }
 
-/// The label weights in the checkpoint that [`network`] takes, for the labels of `data`; none if `path` is no run, or the run
-/// learned none.
+/// The label weights in the checkpoint that [`network`] takes, for the labels of `data`; none if `path` is no run, or
+/// the run learned none.
 ///
 /// # Errors
 /// If the checkpoint is damaged, or its weights are of another number of labels.

@@ -3,17 +3,16 @@
 //! ```text
 //! parameters 4·P   gradients 4·P'   AdamW 8·P   activations of the largest batch (or chunk)   working buffers
 //! loss 16·(n + m)², n pairs, m labels   memory bank 4·N·d, and once more while it is saved   text numbers 4·(N + L)
-//! program
+//! clusters: the rows that every thread copies side by side   program
 //! with a classifier: label weights and optimizer 4·L·d and up   shortlists 4·N·S   head step   label index 4·L·d
 //! ```
 //! While the encoder rests, nothing of it but its parameters is held. Tables in scratch files are not counted.
 //!
 //! P' counts those rows of the token table that a batch touches; where the gradients of several batches or chunks are
 //! added, two are there at once. Where texts are embedded without a tape, idle buffers are given back before and after
-//! ([`crate::embed`]): what that takes counts only as far as it exceeds what a step takes. The largest batch is
-//! found by composing
-//! some: titles differ in length, and clusters bring long ones together. A mapped data set is not counted: its pages
-//! belong to the system, which takes them back when it must.
+//! ([`crate::embed`]): what that takes counts only as far as it exceeds what a step takes. The largest batch is found
+//! by composing some: titles differ in length, and clusters bring long ones together. A mapped data set is not counted:
+//! its pages belong to the system, which takes them back when it must.
 
 use crate::batch::Batch;
 use crate::embed::CHUNK_TOKENS;
@@ -22,6 +21,8 @@ use crate::trainer::Trainer;
 use autograd::optim::Optimizer;
 use data::Split;
 use engine::{Error, Kind, Packed, Result, Stream};
+use samplers::Matrix;
+use samplers::composer::tree::copied_bytes;
 use std::fmt;
 
 /// Batches that are composed to find a large one.
@@ -68,6 +69,10 @@ impl MemoryPlan {
         };
         let table = params.value(network.model.architecture.token_table(params));
         let slack = |bytes: usize| (bytes as f64 * CLUSTER_SLACK) as usize;
+        let clusters = trainer.bank.as_ref().map_or(0, |bank| {
+            let Matrix { data, width } = bank.matrix();
+            copied_bytes(engine, data.len() / width, width)
+        });
         let bank = trainer.bank.as_ref().map_or(0, |b| b.matrix().data.len() * 4 + b.written_at().len() * 8);
         let touched = distinct(texts).min(table.shape().dim(0)) * table.shape().last();
         let gradients = 4 * (params.count() - table.len() + touched);
@@ -89,6 +94,7 @@ impl MemoryPlan {
             ("loss", if trainer.head.is_none() { 16 * scores } else { 0 }),
             ("embedding", embedding.saturating_sub(activations + working)),
             ("memory bank", 2 * bank),
+            ("clusters", clusters),
             ("text numbers", trainer.text_ids.bytes()),
             ("program", PROGRAM + engine.threads() * WORKER),
         ];

@@ -29,6 +29,11 @@ pub struct Clusters {
     pub ends: Vec<u32>,
 }
 
+/// Bytes of the copies of rows that [`clusters`] makes at once.
+pub fn copied_bytes(engine: &Engine, rows: usize, width: usize) -> usize {
+    engine.threads() * rows.min(LARGE) * width * size_of::<f32>()
+}
+
 /// One node of the tree: `index` counts the nodes of its level from the left.
 struct Node {
     ids: Vec<u32>,
