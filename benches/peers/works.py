@@ -56,7 +56,7 @@ def search_faiss(items, queries, k):
 
 
 def clusters(points, depth):
-    """Balanced spherical 2-means, level by level: NGAME's clustering as its authors wrote it, with one sort a round."""
+    """Balanced spherical 2-means, level by level, by the rule that NGAME published, with a sort a round."""
     draw, parts = np.random.default_rng(0), [np.arange(len(points))]
     for _ in range(depth):
         halves = []
