@@ -257,7 +257,8 @@ pub fn gemm_alone<T: Real>(
     (0..products.batch).for_each(|entry| products.run(entry, &Team::Alone, scratch));
 }
 
-/// The numbers of scratch that [`gemm_alone`] wants for products of up to `m` × `k` × `n`, at most 8 MiB.
+/// The numbers of scratch that [`gemm_alone`] wants for products of up to `m` × `k` × `n`: at most 8 MiB, and 48 rows
+/// of C.
 pub fn scratch_for(engine: &Engine, [m, k, n]: [usize; 3]) -> usize {
     match engine.kernel_class() {
         #[cfg(target_arch = "x86_64")]

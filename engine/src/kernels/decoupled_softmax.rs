@@ -2,13 +2,11 @@
 //! the exponentials: one a negative in each direction.
 
 use super::relevance::Relevance;
-use crate::engine::{Engine, parts};
-use crate::kernels::{lanes, rows_with_scratch};
+use crate::engine::Engine;
+use crate::kernels::lanes;
+use crate::kernels::row_loss::{exponentials, gradients, losses};
 use crate::real::Real;
 use crate::tensor::Tensor;
-
-/// Exponentials of one parallel task.
-const EXPONENTIALS: usize = 8192;
 
 /// What turns a row of scores into a loss.
 #[derive(Clone, Debug)]
@@ -66,18 +64,6 @@ impl<T: Real> Row<'_, T> {
             *z = if negative && !positive { s * self.scale } else { T::NEG_INFINITY };
         }
     }
-    /// z_j becomes ω_j exp(z_j − shift), and exactly 0 where z_j is −∞.
-    #[inline(always)]
-    fn exponentials(&self, z: &mut [T], shift: T) {
-        for z in z.iter_mut() {
-            let out = *z == T::NEG_INFINITY;
-            let e = (if out { T::ZERO } else { *z - shift }).exp();
-            *z = if out { T::ZERO } else { e };
-        }
-        if let Some(omega) = self.omega {
-            z.iter_mut().zip(omega).for_each(|(z, &w)| *z *= w);
-        }
-    }
     #[inline(always)]
     fn log_n(&self, z: &mut [T]) -> T {
         self.logits(z);
@@ -85,7 +71,7 @@ impl<T: Real> Row<'_, T> {
         if largest == T::NEG_INFINITY {
             return T::NEG_INFINITY;
         }
-        self.exponentials(z, largest);
+        exponentials(z, self.omega, largest);
         lanes::sum([&*z], |[e]| e).ln() + largest
     }
     /// The logits of the positives.
@@ -116,7 +102,7 @@ impl<T: Real> Row<'_, T> {
         let share = |aim: T| T::ONE / (T::ONE + (aim - log_n).exp());
         let all = self.aims().fold(T::ZERO, |sum, (_, aim)| sum + share(aim));
         self.logits(z);
-        self.exponentials(z, log_n);
+        exponentials(z, self.omega, log_n);
         let factor = g * all;
         z.iter_mut().for_each(|z| *z *= factor);
         self.aims().for_each(|(j, aim)| z[j] = -(g * share(aim)));
@@ -124,23 +110,16 @@ impl<T: Real> Row<'_, T> {
 }
 
 fn forward<T: Real>(engine: &Engine, s: &Tensor, loss: &DecoupledSoftmax) -> (Tensor, Tensor) {
-    let (n, m) = (s.shape().rows(), s.shape().last());
-    let (mut losses, mut log_n) = (engine.buffer::<T>(n), engine.buffer::<T>(n));
-    let rows = rows_with_scratch(n, m, EXPONENTIALS);
-    let cuts: Vec<usize> = (0..=n.div_ceil(rows)).map(|task| (task * rows).min(n)).collect();
-    let mut scratch = engine.buffer::<T>((cuts.len() - 1) * m);
-    engine.each(
-        parts([&mut losses, &mut log_n], &cuts).into_iter().zip(scratch.chunks_mut(m)).collect(),
+    losses(
+        engine,
+        s.shape(),
         #[inline(always)]
-        |task, ([losses, log_n], z)| {
-            for (i, (to_loss, to_log_n)) in losses.iter_mut().zip(log_n).enumerate() {
-                let row = loss.row::<T>(s, task * rows + i);
-                *to_log_n = row.log_n(z);
-                *to_loss = row.loss(*to_log_n);
-            }
+        |i, z| {
+            let row = loss.row::<T>(s, i);
+            let log_n = row.log_n(z);
+            (row.loss(log_n), log_n)
         },
-    );
-    (Tensor::from_buf([n], losses), Tensor::from_buf([n], log_n))
+    )
 }
 
 fn backward<T: Real>(
@@ -150,19 +129,11 @@ fn backward<T: Real>(
     g: &Tensor,
     loss: &DecoupledSoftmax,
 ) -> Tensor {
-    let (m, log_n, g) = (s.shape().last(), log_n.data::<T>(), g.data::<T>());
-    let mut ds = engine.buffer::<T>(s.len());
-    let rows = (EXPONENTIALS / m).max(1);
-    engine.chunks(
-        &mut ds,
-        rows * m,
+    let (log_n, g) = (log_n.data::<T>(), g.data::<T>());
+    gradients(
+        engine,
+        s.shape(),
         #[inline(always)]
-        |chunk, ds| {
-            for (i, ds) in ds.chunks_mut(m).enumerate() {
-                let i = chunk * rows + i;
-                loss.row::<T>(s, i).gradient(ds, log_n[i], g[i]);
-            }
-        },
-    );
-    Tensor::from_buf(s.shape(), ds)
+        |i, ds| loss.row::<T>(s, i).gradient(ds, log_n[i], g[i]),
+    )
 }

@@ -3,7 +3,8 @@
 //! cache, so they cost their arithmetic and no pass over memory. Bound by flops.
 
 use crate::engine::Engine;
-use crate::gemm::{Mat, gemm_beside, gemm_then};
+use crate::gemm::{gemm_beside, gemm_then};
+use crate::kernels::linear::factors;
 use crate::kernels::map::{CHUNK, Map1, Map2};
 use crate::quantised;
 use crate::real::Real;
@@ -32,13 +33,13 @@ pub fn bent(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, phi: impl Map1)
 
 #[track_caller]
 fn bent_real<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, phi: impl Map1) -> Tensor {
-    let (rows, [out, width], bias) = (x.shape().rows(), [w.shape().dim(0), w.shape().last()], b.data::<T>());
-    let mut y = engine.buffer::<T>(rows * out);
+    let ([x_mat, w_mat], bias) = (factors(x, w), b.data::<T>());
+    let mut y = engine.buffer::<T>(x_mat.rows() * w_mat.rows());
     gemm_then(
         engine,
         T::ONE,
-        Mat::new(x.data(), rows, width),
-        Mat::new(w.data(), out, width).t(),
+        x_mat,
+        w_mat.t(),
         T::ZERO,
         &mut y,
         #[inline(always)]
@@ -48,7 +49,7 @@ fn bent_real<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, phi: 
             }
         },
     );
-    Tensor::from_buf(x.shape().with_last(out), y)
+    Tensor::from_buf(x.shape().with_last(w_mat.rows()), y)
 }
 
 /// As [`bent`], with what backward reads: u = x Wᵀ + b and φ(u).
@@ -62,13 +63,13 @@ pub fn bent_and_straight(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, ph
 
 #[track_caller]
 fn both_real<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, phi: impl Map1) -> [Tensor; 2] {
-    let (rows, [out, width], bias) = (x.shape().rows(), [w.shape().dim(0), w.shape().last()], b.data::<T>());
-    let (mut u, mut y) = (engine.buffer::<T>(rows * out), engine.buffer::<T>(rows * out));
+    let ([x_mat, w_mat], bias) = (factors(x, w), b.data::<T>());
+    let [mut u, mut y] = [0, 1].map(|_| engine.buffer::<T>(x_mat.rows() * w_mat.rows()));
     gemm_beside(
         engine,
         T::ONE,
-        Mat::new(x.data(), rows, width),
-        Mat::new(w.data(), out, width).t(),
+        x_mat,
+        w_mat.t(),
         T::ZERO,
         &mut u,
         &mut y,
@@ -80,7 +81,7 @@ fn both_real<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, phi: 
             }
         },
     );
-    [u, y].map(|y| Tensor::from_buf(x.shape().with_last(out), y))
+    [u, y].map(|y| Tensor::from_buf(x.shape().with_last(w_mat.rows()), y))
 }
 
 /// ū = (ȳ W) ∘ φ′(u) and φ(u), which the gradient of W reads: ȳ `[n, out]`, w `[out, in]`, u `[n, in]`. `phi` at one
@@ -107,14 +108,13 @@ fn back_real<T: Real>(
     u: &Tensor,
     phi: impl Map1 + Map2,
 ) -> [Tensor; 2] {
-    let (rows, [out, width]) = (grad.shape().rows(), [w.shape().dim(0), w.shape().last()]);
-    let (mut du, before) = (engine.buffer::<T>(rows * width), u.data::<T>());
-    let mut inner = engine.buffer::<T>(rows * width);
+    let ([grad_mat, w_mat], before, width) = (factors(grad, w), u.data::<T>(), u.shape().last());
+    let [mut du, mut inner] = [0, 1].map(|_| engine.buffer::<T>(before.len()));
     gemm_beside(
         engine,
         T::ONE,
-        Mat::new(grad.data(), rows, out),
-        Mat::new(w.data(), out, width),
+        grad_mat,
+        w_mat,
         T::ZERO,
         &mut du,
         &mut inner,

@@ -22,12 +22,16 @@ pub fn linear(engine: &Engine, x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Te
     }
 }
 
+/// x as rows, and W as it lies.
+#[track_caller]
+pub(super) fn factors<'a, T: Real>(x: &'a Tensor, w: &'a Tensor) -> [Mat<'a, T>; 2] {
+    [x, w].map(|t| Mat::new(t.data(), t.shape().rows(), t.shape().last()))
+}
+
 #[track_caller]
 fn run<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Tensor {
-    let (rows, out) = (x.shape().rows(), w.shape().dim(0));
-    let mut y = engine.buffer::<T>(rows * out);
-    let (x_mat, w_mat) =
-        (Mat::new(x.data(), rows, x.shape().last()), Mat::new(w.data(), out, w.shape().last()));
+    let [x_mat, w_mat] = factors(x, w);
+    let mut y = engine.buffer::<T>(x_mat.rows() * w_mat.rows());
     let b = b.map(|b| b.data::<T>());
     gemm_then(
         engine,
@@ -39,5 +43,5 @@ fn run<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> 
         #[inline(always)]
         |_, first, y| b.iter().for_each(|b| y.iter_mut().zip(&b[first..]).for_each(|(y, &b)| *y += b)),
     );
-    Tensor::from_buf(x.shape().with_last(out), y)
+    Tensor::from_buf(x.shape().with_last(w_mat.rows()), y)
 }

@@ -36,6 +36,7 @@ pub mod normalise;
 pub mod pool;
 pub mod relevance;
 pub mod residual_norm;
+mod row_loss;
 pub mod rows;
 pub mod sgd;
 pub mod slice;

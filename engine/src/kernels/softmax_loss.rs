@@ -1,14 +1,12 @@
 //! Softmax cross-entropy of rows with masked, weighted and shifted columns (equations:
 //! `autograd/src/ops/softmax_loss.rs`). Bound by the exponentials: one a column in each direction.
 
-use crate::engine::{Engine, parts};
-use crate::kernels::{lanes, rows_with_scratch};
+use crate::engine::Engine;
+use crate::kernels::lanes;
+use crate::kernels::row_loss::{exponentials, gradients, losses};
 use crate::real::Real;
 use crate::tensor::Tensor;
 use std::sync::Arc;
-
-/// Exponentials of one parallel task.
-const EXPONENTIALS: usize = 8192;
 
 /// What turns a row of scores into a loss. All of it is constant for the tape. Sizes are those of the scores, `[n, m]`,
 /// if nothing else is said.
@@ -123,18 +121,6 @@ impl<T: Real> Row<'_, T> {
         }
         aim
     }
-    /// z_j becomes ω_j exp(z_j − shift), and exactly 0 where z_j is −∞.
-    #[inline(always)]
-    fn exponentials(&self, z: &mut [T], shift: T) {
-        for z in z.iter_mut() {
-            let out = *z == T::NEG_INFINITY;
-            let e = (if out { T::ZERO } else { *z - shift }).exp();
-            *z = if out { T::ZERO } else { e };
-        }
-        if let Some(omega) = self.omega {
-            z.iter_mut().zip(omega).for_each(|(z, &w)| *z *= w);
-        }
-    }
     /// The loss and log Z. With fewer than two columns in competition there is nothing to learn: exactly 0 and +∞.
     #[inline(always)]
     fn loss(&self, z: &mut [T]) -> (T, T) {
@@ -144,7 +130,7 @@ impl<T: Real> Row<'_, T> {
             return (T::ZERO, -T::NEG_INFINITY);
         }
         let largest = lanes::max(z);
-        self.exponentials(z, largest);
+        exponentials(z, self.omega, largest);
         let log_sum = lanes::sum([&*z], |[e]| e).ln();
         (log_sum + (largest - aim), log_sum + largest)
     }
@@ -155,7 +141,7 @@ impl<T: Real> Row<'_, T> {
             return z.fill(T::ZERO);
         }
         self.logits(z);
-        self.exponentials(z, log_z);
+        exponentials(z, self.omega, log_z);
         match self.target {
             Aim::Column(c) => z[c] -= T::ONE,
             Aim::Distribution(t) => z.iter_mut().zip(t).for_each(|(z, &t)| *z -= t),
@@ -166,37 +152,20 @@ impl<T: Real> Row<'_, T> {
 }
 
 fn forward<T: Real>(engine: &Engine, s: &Tensor, loss: &SoftmaxLoss) -> (Tensor, Tensor) {
-    let (n, m) = (s.shape().rows(), s.shape().last());
-    let (mut losses, mut log_z) = (engine.buffer::<T>(n), engine.buffer::<T>(n));
-    let rows = rows_with_scratch(n, m, EXPONENTIALS);
-    let cuts: Vec<usize> = (0..=n.div_ceil(rows)).map(|task| (task * rows).min(n)).collect();
-    let mut scratch = engine.buffer::<T>((cuts.len() - 1) * m);
-    engine.each(
-        parts([&mut losses, &mut log_z], &cuts).into_iter().zip(scratch.chunks_mut(m)).collect(),
+    losses(
+        engine,
+        s.shape(),
         #[inline(always)]
-        |task, ([losses, log_z], z)| {
-            for (i, (to_loss, to_log_z)) in losses.iter_mut().zip(log_z).enumerate() {
-                (*to_loss, *to_log_z) = loss.row(s, task * rows + i).loss(z);
-            }
-        },
-    );
-    (Tensor::from_buf([n], losses), Tensor::from_buf([n], log_z))
+        |i, z| loss.row::<T>(s, i).loss(z),
+    )
 }
 
 fn backward<T: Real>(engine: &Engine, s: &Tensor, log_z: &Tensor, g: &Tensor, loss: &SoftmaxLoss) -> Tensor {
-    let (m, log_z, g) = (s.shape().last(), log_z.data::<T>(), g.data::<T>());
-    let mut ds = engine.buffer::<T>(s.len());
-    let rows = (EXPONENTIALS / m).max(1);
-    engine.chunks(
-        &mut ds,
-        rows * m,
+    let (log_z, g) = (log_z.data::<T>(), g.data::<T>());
+    gradients(
+        engine,
+        s.shape(),
         #[inline(always)]
-        |chunk, ds| {
-            for (i, ds) in ds.chunks_mut(m).enumerate() {
-                let i = chunk * rows + i;
-                loss.row(s, i).gradient(ds, log_z[i], g[i]);
-            }
-        },
-    );
-    Tensor::from_buf(s.shape(), ds)
+        |i, ds| loss.row(s, i).gradient(ds, log_z[i], g[i]),
+    )
 }
