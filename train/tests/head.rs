@@ -1,6 +1,8 @@
 //! The promises of a classifier, on a small world whose labels have texts that say little: it learns what the texts
 //! cannot, resumes exactly, does not depend on threads, and is planned.
 
+mod world;
+
 use data::metrics::Metric;
 use data::{DataSet, PrepareOptions, Source, Split, TokenizerChoice, Verify};
 use engine::{Engine, Stream};
@@ -26,18 +28,10 @@ fn world(dir: &Path, titles: u64) -> PathBuf {
         let second = if draw(6, 3) == 0 { format!(";group {}", topic % 8) } else { String::new() };
         csv += &format!("{},number {topic}{second}\n", words.join(" "));
     }
-    let (table, out) = (dir.join("world.csv"), dir.join("world.lode"));
-    std::fs::write(&table, csv).expect("written");
-    let mut source = data::CsvSource::new(&table, "title", "label");
-    source.label_separator = Some(";".into());
-    let options = PrepareOptions::new(&out, TokenizerChoice::Train(400));
-    data::prepare(&Source::Csv(source), &options, &mut |_| {}).expect("prepared");
-    out
+    world::prepared(dir, &csv, 400, |source| source.label_separator = Some(";".into()))
 }
 
 fn settings(data: &Path, changes: &[&str]) -> Settings {
-    let mut settings = Settings::default();
-    settings.flag("data.path", data.to_str().expect("a name"), "DATA").expect("a path");
     let base = [
         "model.source=bag",
         "model.width=32",
@@ -47,11 +41,7 @@ fn settings(data: &Path, changes: &[&str]) -> Settings {
         "train.warmup_steps=2",
         "head.name=classifier",
     ];
-    for change in base.iter().chain(changes) {
-        settings.set(change).expect("a setting");
-    }
-    train::recipes::apply_defaults(&mut settings).expect("defaults");
-    settings
+    world::settings(data, &base, changes)
 }
 
 /// All bits of the encoder and of the label weights.

@@ -1,11 +1,12 @@
 //! What is used of a file is verified, and what is not used is not read.
 
-use data::{DataSet, PrepareOptions, Source, TokenizerChoice, Verify};
+mod world;
+
+use data::{DataSet, Verify};
 use engine::container::Container;
 use engine::{Engine, Kind};
 use models::{Architecture, Model, bag};
 use std::path::Path;
-use train::config::Settings;
 use train::index::Index;
 use train::predict::{How, Predictor};
 use train::{Event, Network, Observer, Silent, checkpoint, run};
@@ -32,21 +33,17 @@ impl Observer for Embedded {
     }
 }
 
-fn world(dir: &Path) -> DataSet {
+fn set(dir: &Path) -> DataSet {
     let rows = (0..300).map(|i| format!("words about key{i},key{}\n", i % 100));
-    let (table, out) = (dir.join("t.csv"), dir.join("t.lode"));
-    std::fs::write(&table, "title,label\n".to_owned() + &rows.collect::<String>()).expect("written");
-    let mut source = data::CsvSource::new(&table, "title", "label");
-    source.split = "100/0".parse().expect("a ratio");
-    let options = PrepareOptions::new(&out, TokenizerChoice::Train(300));
-    data::prepare(&Source::Csv(source), &options, &mut |_| {}).expect("prepared");
+    let csv = "title,label\n".to_owned() + &rows.collect::<String>();
+    let out = world::prepared(dir, &csv, 300, |source| source.split = "100/0".parse().expect("a ratio"));
     DataSet::open(&out, Verify::Full).expect("opens")
 }
 
 #[test]
 fn an_index_is_made_again_where_a_part_that_is_used_is_damaged() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path());
+    let data = set(dir.path());
     let config = bag::Config { vocab: data.vocab_size(), width: WIDTH, normalise: true };
     let network = Network::new(Model::fresh(Architecture::Bag(config), 32, 1));
     let (engine, path) = (Engine::new(1), dir.path().join("index.lode"));
@@ -88,13 +85,9 @@ fn damage_section(path: &Path, kind: &str, nth: usize) {
 #[test]
 fn a_run_answers_without_its_optimizer_and_is_not_resumed_without_it() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (data, out, engine) = (world(dir.path()), dir.path().join("run"), Engine::new(1));
-    let mut settings = Settings::default();
-    settings.flag("data.path", data.path().to_str().expect("a name"), "DATA").expect("a path");
-    for change in ["model.source=bag", "model.width=64", "train.batch=24", "train.epochs=1"] {
-        settings.set(change).expect("a setting");
-    }
-    train::recipes::apply_defaults(&mut settings).expect("defaults");
+    let (data, out, engine) = (set(dir.path()), dir.path().join("run"), Engine::new(1));
+    let base = ["model.source=bag", "model.width=64", "train.batch=24", "train.epochs=1"];
+    let settings = world::settings(data.path(), &base, &[]);
     let (mut trainer, run_dir) = run::begin(&engine, &settings, &out).expect("begins");
     run::run(&mut trainer, &run_dir, &mut Silent).expect("trains");
     let found = checkpoint::list(&run_dir.checkpoints());

@@ -1,6 +1,8 @@
 //! The promises of training, on a small world of topics: exact resume, thread independence, chunks, memory.
 
-use data::{DataSet, PrepareOptions, Source, TokenizerChoice, Verify};
+mod world;
+
+use data::{DataSet, Verify};
 use engine::{Engine, Stream};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -26,17 +28,10 @@ fn world(dir: &Path, titles: u64) -> PathBuf {
         let label = draw(3);
         csv += &format!("{},{} {}\n", words.join(" "), word(topic, 2 * label), word(topic, 2 * label + 1));
     }
-    let (table, out) = (dir.join("world.csv"), dir.join("world.lode"));
-    std::fs::write(&table, csv).expect("written");
-    let source = data::CsvSource::new(&table, "title", "label");
-    let options = PrepareOptions::new(&out, TokenizerChoice::Train(400));
-    data::prepare(&Source::Csv(source), &options, &mut |_| {}).expect("prepared");
-    out
+    world::prepared(dir, &csv, 400, |_| ())
 }
 
 fn settings(data: &Path, changes: &[&str]) -> Settings {
-    let mut settings = Settings::default();
-    settings.flag("data.path", data.to_str().expect("a name"), "DATA").expect("a path");
     let base = [
         "model.source=tiny",
         "model.width=32",
@@ -45,11 +40,7 @@ fn settings(data: &Path, changes: &[&str]) -> Settings {
         "train.lr=1e-3",
         "train.warmup_steps=2",
     ];
-    for change in base.iter().chain(changes) {
-        settings.set(change).expect("a setting");
-    }
-    train::recipes::apply_defaults(&mut settings).expect("defaults");
-    settings
+    world::settings(data, &base, changes)
 }
 
 /// All bits of a model.
@@ -421,12 +412,8 @@ fn the_card_of_a_run_tells_how_it_was_trained_and_what_came_of_it() {
 #[test]
 fn a_batch_without_negatives_has_loss_and_gradient_zero() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (table, data) = (dir.path().join("one.csv"), dir.path().join("one.lode"));
     let rows: String = (0..60).map(|i| format!("title {i} of many,only\n")).collect();
-    std::fs::write(&table, format!("title,label\n{rows}")).expect("written");
-    let options = PrepareOptions::new(&data, TokenizerChoice::Train(100));
-    let source = data::CsvSource::new(&table, "title", "label");
-    data::prepare(&Source::Csv(source), &options, &mut |_| {}).expect("prepared");
+    let data = world::prepared(dir.path(), &format!("title,label\n{rows}"), 100, |_| ());
     for loss in ["loss.name=infonce", "loss.name=triplet", "loss.symmetric=true", "loss.hardest=3"] {
         let settings = settings(&data, &[loss]);
         let mut trainer = run::assemble(&Engine::new(1), &settings).expect("fits");

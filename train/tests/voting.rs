@@ -1,6 +1,8 @@
 //! The weight of near titles is fitted, and on held-out queries alone.
 
-use data::{DataSet, PrepareOptions, Source, Split, TokenizerChoice, Verify};
+mod world;
+
+use data::{DataSet, Split, Verify};
 use engine::Engine;
 use models::{Architecture, Model, bag};
 use samplers::knn::Voting;
@@ -12,12 +14,8 @@ use train::{Network, Silent, voting};
 /// wrong, what the label's text says is right.
 fn misleading_neighbours(dir: &Path) -> DataSet {
     let rows = (0..300).map(|i| format!("common words of group {} key{i},key{i}\n", i % 3));
-    let (table, out) = (dir.join("t.csv"), dir.join("t.lode"));
-    std::fs::write(&table, "title,label\n".to_owned() + &rows.collect::<String>()).expect("written");
-    let mut source = data::CsvSource::new(&table, "title", "label");
-    source.split = "100/0".parse().expect("a ratio");
-    let options = PrepareOptions::new(&out, TokenizerChoice::Train(600));
-    data::prepare(&Source::Csv(source), &options, &mut |_| {}).expect("prepared");
+    let csv = "title,label\n".to_owned() + &rows.collect::<String>();
+    let out = world::prepared(dir, &csv, 600, |source| source.split = "100/0".parse().expect("a ratio"));
     DataSet::open(&out, Verify::Full).expect("opens")
 }
 

@@ -1,0 +1,33 @@
+//! What tests of training start from: a small table that is prepared, and the settings of a run on it.
+
+use data::{CsvSource, PrepareOptions, Source, TokenizerChoice};
+use std::path::{Path, PathBuf};
+use train::config::Settings;
+
+/// Prepares a table of titles and labels with a vocabulary of its own; `change` may say how it is read.
+pub(crate) fn prepared(
+    dir: &Path,
+    csv: &str,
+    vocabulary: usize,
+    change: impl FnOnce(&mut CsvSource),
+) -> PathBuf {
+    let (table, out) = (dir.join("world.csv"), dir.join("world.lode"));
+    std::fs::write(&table, csv).expect("written");
+    let mut source = CsvSource::new(&table, "title", "label");
+    change(&mut source);
+    let options = PrepareOptions::new(&out, TokenizerChoice::Train(vocabulary));
+    data::prepare(&Source::Csv(source), &options, &mut |_| {}).expect("prepared");
+    out
+}
+
+/// The settings of a run on `data`: `base`, then `changes`, then the defaults of the recipe.
+#[allow(dead_code, reason = "not every test has a run")]
+pub(crate) fn settings(data: &Path, base: &[&str], changes: &[&str]) -> Settings {
+    let mut settings = Settings::default();
+    settings.flag("data.path", data.to_str().expect("a name"), "DATA").expect("a path");
+    for change in base.iter().chain(changes) {
+        settings.set(change).expect("a setting");
+    }
+    train::recipes::apply_defaults(&mut settings).expect("defaults");
+    settings
+}
