@@ -1,21 +1,15 @@
-//! The configuration of a run: every value, its default, and where it came from.
-//!
-//! ```text
-//! flag  >  --set a.b=c  >  file (--config run.toml)  >  default
-//! ```
-//! [`Settings`] stacks these layers and remembers the origin of each value; [`Settings::config`] gives the typed
-//! [`Config`]. A run directory keeps the result with the origins as comments, and `lode resume` reads it back.
+//! The configuration of a run: every value, its default and its range. [`Settings`] says where each comes from.
 
 mod head;
+mod settings;
 
 pub use head::{HeadConfig, LOSSES};
+pub use settings::{Origin, Settings};
 
 use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
-use toml::{Table, Value};
+use std::path::PathBuf;
 
 /// Everything that decides a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -201,193 +195,6 @@ impl TrainConfig {
     }
 }
 
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Built in.
-    Default,
-    /// A configuration file.
-    File(PathBuf),
-    /// `--set`.
-    Set,
-    /// A flag of the command line.
-    Flag(&'static str),
-    /// The recipe chosen, where its own default differs.
-    Recipe(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::Default => write!(f, "default"),
-            Origin::File(path) => write!(f, "{}", path.display()),
-            Origin::Set => write!(f, "--set"),
-            Origin::Flag(flag) => write!(f, "{flag}"),
-            Origin::Recipe(name) => write!(f, "recipe {name}"),
-        }
-    }
-}
-
-/// The layers of a configuration and the origin of each value.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    table: Table,
-    origins: BTreeMap<String, Origin>,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        let table = Table::try_from(Config::default()).expect("the defaults are plain values");
-        let origins = keys(&table).into_iter().map(|k| (k, Origin::Default)).collect();
-        Settings { table, origins }
-    }
-}
-
-/// Key and value of an `a.b=c`.
-fn parsed(assignment: &str) -> Result<(&str, Value)> {
-    let Some((key, value)) = assignment.split_once('=') else {
-        let error = Error::input(format!("`{assignment}` is not of the form a.b=c"));
-        return Err(error.help("for example train.lr=3e-5"));
-    };
-    let text = value.trim();
-    let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
-    Ok((key.trim(), value.unwrap_or_else(|| text.into())))
-}
-
-/// All keys, as `section.name`.
-fn keys(table: &Table) -> Vec<String> {
-    let names = |(section, values): (&String, &Value)| -> Vec<String> {
-        values.as_table().into_iter().flat_map(|t| t.keys().map(|k| format!("{section}.{k}"))).collect()
-    };
-    table.iter().flat_map(names).collect()
-}
-
-impl Settings {
-    /// Lays a configuration file over what is there.
-    ///
-    /// # Errors
-    /// If the file cannot be read or parsed, or has an unknown key or a value of a wrong type: with the line.
-    pub fn file(&mut self, path: &Path) -> Result<()> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        let table: Table = text.parse().map_err(|e: toml::de::Error| {
-            let line = e.span().map_or(1, |s| 1 + text[..s.start].matches('\n').count()) as u64;
-            let shown = text.lines().nth(line as usize - 1).unwrap_or("");
-            Error::input(format!("this is not TOML: {}", e.message()))
-                .at_line(path, line, None)
-                .showing(shown)
-        })?;
-        for (section, values) in &table {
-            let Some(values) = values.as_table() else {
-                return Err(self.unknown(section).at(path));
-            };
-            for (name, value) in values {
-                let key = format!("{section}.{name}");
-                self.put(&key, value.clone(), Origin::File(path.to_owned())).map_err(|e| {
-                    let is_key = |l: &str| l.split_once('=').is_some_and(|(k, _)| k.trim() == name);
-                    let head = text.lines().position(|l| l.trim() == format!("[{section}]")).unwrap_or(0);
-                    let line = text.lines().skip(head).position(is_key).map(|i| head + i);
-                    let shown = line.and_then(|i| text.lines().nth(i)).unwrap_or("");
-                    e.at_line(path, line.map_or(1, |i| i as u64 + 1), None).showing(shown)
-                })?;
-            }
-        }
-        Ok(())
-    }
-    /// Lays one `a.b=c` over what is there. The value is read as TOML; what is no TOML is a string.
-    ///
-    /// # Errors
-    /// If there is no `=`, or the key is unknown, or the value has a wrong type.
-    pub fn set(&mut self, assignment: &str) -> Result<()> {
-        let (key, value) = parsed(assignment)?;
-        self.put(key, value, Origin::Set)
-    }
-    /// Lays the value of a flag over what is there.
-    ///
-    /// # Errors
-    /// If the value has a wrong type.
-    pub fn flag(&mut self, key: &str, value: impl Into<Value>, flag: &'static str) -> Result<()> {
-        self.put(key, value.into(), Origin::Flag(flag))
-    }
-    /// A recipe's own default: it replaces a built-in default and nothing that the user said.
-    ///
-    /// # Errors
-    /// If the value has a wrong type.
-    pub fn recipe(&mut self, key: &str, value: impl Into<Value>, recipe: &'static str) -> Result<()> {
-        if self.origin(key) == Some(&Origin::Default) {
-            self.put(key, value.into(), Origin::Recipe(recipe))?;
-        }
-        Ok(())
-    }
-    /// As [`Settings::recipe`], of an `a.b=c`.
-    /// # Errors
-    /// As [`Settings::set`].
-    pub fn preset(&mut self, assignment: &str, recipe: &'static str) -> Result<()> {
-        let (key, value) = parsed(assignment)?;
-        self.recipe(key, value, recipe)
-    }
-    /// Where a value came from.
-    pub fn origin(&self, key: &str) -> Option<&Origin> {
-        self.origins.get(key)
-    }
-    fn put(&mut self, key: &str, value: Value, origin: Origin) -> Result<()> {
-        let (section, name) = key.split_once('.').unwrap_or((key, ""));
-        let slot = self.table.get_mut(section).and_then(|s| s.get_mut(name));
-        let Some(slot) = slot else { return Err(self.unknown(key)) };
-        let value = match (&*slot, value) {
-            (Value::Float(_), Value::Integer(i)) => Value::Float(i as f64),
-            (_, value) => value,
-        };
-        if slot.type_str() != value.type_str() {
-            let (want, got) = (slot.type_str(), value.type_str());
-            return Err(Error::input(format!("`{key}` is a {want}, this is a {got}: {value}")));
-        }
-        *slot = value;
-        self.origins.insert(key.to_owned(), origin);
-        Ok(())
-    }
-    fn unknown(&self, key: &str) -> Error {
-        let error = Error::input(format!("unknown key `{key}`"));
-        let near = self.origins.keys().max_by(|a, b| {
-            let likeness = |k: &str| {
-                strsim::jaro_winkler(k, key).max(strsim::jaro_winkler(k.rsplit('.').next().unwrap_or(k), key))
-            };
-            likeness(a).total_cmp(&likeness(b))
-        });
-        match near {
-            Some(near) => error.help(format!("did you mean `{near}`? `lode train --print-config` lists all")),
-            None => error,
-        }
-    }
-    /// The typed configuration.
-    ///
-    /// # Errors
-    /// If a value lies outside its range.
-    pub fn config(&self) -> Result<Config> {
-        let config: Config = self
-            .table
-            .clone()
-            .try_into()
-            .map_err(|e: toml::de::Error| Error::input(format!("configuration: {}", e.message())))?;
-        config.check()?;
-        Ok(config)
-    }
-}
-
-impl fmt::Display for Settings {
-    /// TOML, with the origin of each value as a comment. It reads back as a configuration file.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (section, values) in &self.table {
-            writeln!(f, "[{section}]")?;
-            for (name, value) in values.as_table().into_iter().flatten() {
-                let origin = self.origins.get(&format!("{section}.{name}")).unwrap_or(&Origin::Default);
-                writeln!(f, "{:<42} # {origin}", format!("{name} = {value}"))?;
-            }
-            writeln!(f)?;
-        }
-        Ok(())
-    }
-}
-
 impl Config {
     /// Checks ranges.
     ///
@@ -436,65 +243,5 @@ impl Config {
             return wrong("train.accumulate", "1 with a classifier", &t.accumulate);
         }
         self.head.check()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(e: Error) -> String {
-        e.to_string()
-    }
-
-    #[test]
-    fn later_layers_win_and_origins_are_remembered() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("run.toml");
-        std::fs::write(&path, "[train]\nlr = 1e-3\nbatch = 64\n").expect("written");
-        let mut s = Settings::default();
-        s.file(&path).expect("a file");
-        s.set("train.lr=2e-3").expect("a value");
-        s.flag("train.epochs", 7, "--epochs").expect("a value");
-        s.recipe("train.batch", 9, "ngame").expect("no effect");
-        s.recipe("loss.hardest", 9, "ngame").expect("an effect");
-        let c = s.config().expect("valid");
-        assert_eq!((c.train.lr, c.train.batch, c.train.epochs, c.loss.hardest), (2e-3, 64, 7, 9));
-        let text = s.to_string();
-        assert!(
-            text.contains("lr = 0.002") && text.contains("# --set") && text.contains("# --epochs"),
-            "{text}"
-        );
-        let again = dir.path().join("again.toml");
-        std::fs::write(&again, text).expect("written");
-        let mut back = Settings::default();
-        back.file(&again).expect("reads back");
-        assert_eq!(back.config().expect("valid"), c);
-    }
-
-    #[test]
-    fn wrong_keys_and_values_are_named_with_their_line() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let check = |text: &str, want: &str| {
-            let path = dir.path().join("run.toml");
-            std::fs::write(&path, text).expect("written");
-            let mut s = Settings::default();
-            let e = message(s.file(&path).and_then(|()| s.config().map(|_| ())).expect_err("wrong"));
-            assert!(e.contains(want), "{e}");
-        };
-        check(
-            "[train]\nbatch = 4\nlrr = 1.0\n",
-            "run.toml:3: unknown key `train.lrr`\n  | lrr = 1.0\n  = help: did you mean `train.lr`?",
-        );
-        check("[train]\nbatch = \"x\"\n", "run.toml:2: `train.batch` is a integer, this is a string");
-        check("[composer]\nname = \"ngame\"\n[loss]\nname = 3\n", "run.toml:4: `loss.name` is a string");
-        check("[train\n", "run.toml:1: this is not TOML");
-        check("[train]\nbatch = 1\n", "`train.batch` must be at least 2");
-        check("[loss]\nname = \"infonec\"\n", "`loss.name` must be infonce or triplet");
-        assert!(message(Settings::default().set("lr").expect_err("no =")).contains("a.b=c"));
-        assert!(
-            message(Settings::default().set("lr=1").expect_err("no section"))
-                .contains("did you mean `train.lr`")
-        );
     }
 }
