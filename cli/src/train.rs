@@ -182,14 +182,20 @@ fn said(args: &Args, assignments: &[String]) -> Result<Settings> {
 }
 
 fn flags(args: &Args, settings: &mut Settings) -> Result<()> {
-    let loss = if args.head.is_some() { "head.loss" } else { "loss.name" };
+    args.head.iter().try_for_each(|name| settings.flag("head.name", name.clone(), "--head"))?;
+    // A file or an assignment may have said so, too.
+    let has_head = settings.text("head.name") != Some("none");
+    if args.scratch.is_some() && !has_head && args.pipeline.is_none() {
+        let what = "--scratch is where label weights are kept, and this run learns none";
+        return Err(Error::input(what).help("--head classifier learns them"));
+    }
+    let loss = if has_head { "head.loss" } else { "loss.name" };
     let texts = [
         ("data.path", args.data.as_deref().map(lasting), "DATA"),
         ("model.source", args.model.clone(), "--model"),
         ("model.embeddings", args.embeddings.clone(), "--embeddings"),
         ("composer.name", args.composer.clone(), "--composer"),
         (loss, args.loss.clone(), "--loss"),
-        ("head.name", args.head.clone(), "--head"),
         ("head.scratch", args.scratch.as_deref().map(lasting), "--scratch"),
     ];
     for (key, value, flag) in texts {

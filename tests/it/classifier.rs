@@ -55,6 +55,16 @@ fn a_classifier_is_trained_measured_beside_its_fellows_and_asked() {
 }
 
 #[test]
+fn flags_of_a_classifier_are_about_one_however_it_was_asked_for() {
+    let world = World::new();
+    let shown =
+        |more: &[&str]| world.lode(&[&["train", "x", "--loss", "triplet", "--print-config"], more].concat());
+    assert!(shown(&["--head", "none"]).ok().stdout.contains("name = \"triplet\""));
+    shown(&["--set", "head.name=classifier"]).fails(3, &["`head.loss`", "supcon"]);
+    shown(&["--scratch", "."]).fails(3, &["learns none", "--head classifier"]);
+}
+
+#[test]
 fn a_classifier_beyond_the_memory_is_refused_with_the_flag_that_helps() {
     let world = World::new();
     world.write("products.csv", products::csv(400));
