@@ -192,7 +192,7 @@ fn flags(args: &Args, settings: &mut Settings) -> Result<()> {
     let loss = if has_head { "head.loss" } else { "loss.name" };
     let texts = [
         ("data.path", args.data.as_deref().map(lasting), "DATA"),
-        ("model.source", args.model.clone(), "--model"),
+        ("model.source", args.model.as_deref().map(source), "--model"),
         ("model.embeddings", args.embeddings.clone(), "--embeddings"),
         ("composer.name", args.composer.clone(), "--composer"),
         (loss, args.loss.clone(), "--loss"),
@@ -227,6 +227,12 @@ fn flags(args: &Args, settings: &mut Settings) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A model directory or a run by a path that holds, or the name of a fresh shape.
+fn source(model: &str) -> String {
+    let path = Path::new(model);
+    if path.is_dir() { lasting(path) } else { model.to_owned() }
 }
 
 /// A path that still holds when `lode resume` is called from another folder.

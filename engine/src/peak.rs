@@ -13,8 +13,8 @@ const LANES: usize = 16;
 const ROUNDS: usize = 400_000;
 
 /// The most f32 operations a second that fused multiply-adds on registers reach with all threads of `engine`, a
-/// multiplication and an addition each. The best of many tries, a quarter of a second in all: other programs only make it
-/// smaller, and a scheduler may need some of that time to give every thread a processor of its own.
+/// multiplication and an addition each. The best of many tries, a quarter of a second in all: other programs only make
+/// it smaller, and a scheduler may need some of that time to give every thread a processor of its own.
 pub fn flops_peak(engine: &Engine, clock: Clock) -> f64 {
     let flops = (2 * ROUNDS * SUMS * LANES * engine.threads()) as f64;
     let once = || {

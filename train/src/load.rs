@@ -12,6 +12,7 @@ use data::{DataSet, Verify};
 use engine::{Engine, Error, Precision, Result};
 use models::hf::{self, Card, Export};
 use models::{Architecture, Model, bag, bert, init_from_bag};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Fresh shapes by name.
@@ -182,19 +183,26 @@ pub fn run_settings(path: &Path) -> Result<(RunDir, Settings)> {
     Ok((dir, settings))
 }
 
-/// The queries of `data` that a run held out of training, ascending: none if `path` is no run, or was trained on
-/// another data set.
+/// The queries of `data` that a run held out of training, and the runs that it began from as well, ascending: none if
+/// `path` is no run, or none of them was trained on this data set.
 ///
 /// # Errors
-/// If the run's configuration cannot be read.
+/// If the configuration of a run cannot be read.
 pub fn held_out(path: &Path, data: &DataSet) -> Result<Vec<u32>> {
-    if !RunDir::is_run(path) {
-        return Ok(vec![]);
+    let (mut held_out, mut seen, mut next) = (None::<Vec<u32>>, HashSet::new(), path.to_owned());
+    // A directory may have been made anew by a run that began from it: no directory is asked twice.
+    while RunDir::is_run(&next) && seen.insert(next.clone()) {
+        let config = run_settings(&next)?.1.config()?;
+        let its = DataSet::open(&config.data.path, Verify::Header);
+        if its.is_ok_and(|its| its.fingerprint() == data.fingerprint()) {
+            // With another seed, one run has learned from what another held out.
+            let mut rows = crate::trainer::held_out(data, &config).1;
+            rows.retain(|row| held_out.as_ref().is_none_or(|others| others.binary_search(row).is_ok()));
+            held_out = Some(rows);
+        }
+        next = config.model.source.into();
     }
-    let config = run_settings(path)?.1.config()?;
-    let same =
-        DataSet::open(&config.data.path, Verify::Header).is_ok_and(|d| d.fingerprint() == data.fingerprint());
-    Ok(if same { crate::trainer::held_out(data, &config).1 } else { vec![] })
+    Ok(held_out.unwrap_or_default())
 }
 
 /// The data set that a run was trained on.

@@ -231,6 +231,24 @@ fn an_encoder_that_learns_moves_and_one_that_rests_does_not() {
 }
 
 #[test]
+fn what_the_encoder_was_trained_on_is_not_held_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = world(dir.path(), 300);
+    let data = DataSet::open(&path, Verify::Full).expect("opens");
+    let run = |name: &str, changes: &[&str]| {
+        trained(&path, &dir, name, 1, &[&["data.validation_per_mille=400"], changes].concat());
+        load::held_out(&dir.path().join(name), &data).expect("reads")
+    };
+    let of_encoder = run("encoder", &["head.name=none", "train.seed=1"]);
+    let source = format!("model.source={}", dir.path().join("encoder").display());
+    assert_eq!(run("same", &[&source, "train.seed=1"]), of_encoder);
+    let alone = run("alone", &["train.seed=2"]);
+    let both: Vec<u32> = alone.iter().copied().filter(|row| of_encoder.contains(row)).collect();
+    assert!(!both.is_empty() && both.len() < alone.len());
+    assert_eq!(run("other", &[&source, "train.seed=2"]), both);
+}
+
+#[test]
 fn the_plan_counts_the_head_and_a_mapping_takes_it_out() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = world(dir.path(), 130);
