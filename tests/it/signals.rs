@@ -11,7 +11,8 @@ fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
-/// Begins a run that would take long, and waits until it steps.
+/// Begins a run that would take long, and waits until its log has steps: one that is interrupted before its first step
+/// has nothing done that a resumed run could speak of.
 fn begin(world: &World) -> (Child, BufReader<std::process::ChildStderr>) {
     let words =
         ["train", "shop.data", "--out", "run", "--model", "bag", "--batch", "16", "--steps", "4000000"];
@@ -21,6 +22,10 @@ fn begin(world: &World) -> (Child, BufReader<std::process::ChildStderr>) {
     while !line.starts_with("train:") {
         line.clear();
         assert_ne!(told.read_line(&mut line).unwrap(), 0, "it ended before it trained");
+    }
+    while std::fs::read(world.path("run/log.jsonl")).map_or(true, |log| log.is_empty()) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it logged a step");
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
     (child, told)
 }
