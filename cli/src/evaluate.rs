@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use train::evaluate::{Evaluation, LabelSet, OfBin, OfMember, Options, Queries, evaluate_with};
 use train::index::Index;
 use train::load;
-use train::scoring::Scoring;
+use train::scoring::{Members, Scoring};
 
 /// What is measured where nothing is said.
 const METRICS: &str = "P@1,P@3,P@5,nDCG@5,R@10,PSP@1,PSP@5";
@@ -179,21 +179,24 @@ fn measure(
     let index = index.with_classifier(classifier)?.rounded(&engine, options.search);
     let found = evaluate_with(&engine, &network, &index, data, queries, &options, &mut observer)?;
     observer.finish();
-    tell(found.scoring, context);
+    tell(&found.scoring, context);
     Ok(found)
 }
 
 /// With `-v`: what was fitted on held-out queries.
-fn tell(scoring: Scoring, context: &Context) {
+fn tell(scoring: &Scoring, context: &Context) {
     match scoring {
         Scoring::Text(Some(Voting { nearest, power, weight })) => {
             context
                 .tell(&format!("votes: {nearest} near titles, cosine to the power {power}, weight {weight}"));
         }
-        Scoring::Members(Weights { classifier, text, votes }, nearest) => {
-            let near =
-                if nearest > 0 { format!(", votes of {nearest} near titles {votes}") } else { String::new() };
-            context.tell(&format!("weights: classifier {classifier}, text {text}{near}"));
+        Scoring::Members(Members { weights, nearest, .. }) => {
+            let Weights { classifier, text, votes, share } = weights;
+            let near = match nearest {
+                0 => String::new(),
+                _ => format!(", votes of {nearest} near titles {votes}"),
+            };
+            context.tell(&format!("weights: classifier {classifier}, text {text}{near}, tree {share}"));
         }
         Scoring::Text(None) => {}
     }

@@ -169,7 +169,7 @@ pub fn evaluate_with(
         let mut part = Part { observer: &mut *observer, before: block * BLOCK, total };
         let embeddings = embed(engine, network, rows.len(), push, "queries", &mut part)?;
         let matrix = Matrix::new(&embeddings, width);
-        let found = truth.rank(engine, index, matrix, rows, (options, scoring));
+        let found = truth.rank(engine, index, matrix, rows, (options, &scoring));
         for ((&query, found), x) in rows.iter().zip(found).zip(embeddings.chunks(width)) {
             let relevant = truth.relevant(query);
             if relevant.is_empty() && options.labels != LabelSet::All {
@@ -216,7 +216,7 @@ impl<'a> Truth<'a> {
         index: &Index,
         queries: Matrix<'_>,
         rows: &[u32],
-        (options, scoring): (&Options, Scoring),
+        (options, scoring): (&Options, &Scoring),
     ) -> Vec<Found> {
         let mut starts = vec![0u64];
         let mut items = vec![];
@@ -228,17 +228,18 @@ impl<'a> Truth<'a> {
         let own: Vec<u64> = (0..=rows.len() as u64).collect();
         let ranking = Ranking {
             k: options.ranks(),
-            scoring,
             exclude: (!items.is_empty()).then_some(Csr { starts: &starts, items: &items }),
             exclude_titles: (self.split == Split::Train).then_some(Csr { starts: &own, items: rows }),
             only: self.only.as_deref(),
         };
-        let Scoring::Members(weights, nearest) = scoring else {
-            let found = index.rank(engine, self.data, queries, &ranking);
+        let Scoring::Members(members) = scoring else {
+            let found = index.rank(engine, self.data, queries, scoring, &ranking);
             return found.into_iter().map(|labels| Found { labels, candidates: vec![] }).collect();
         };
-        let found = index.candidates(engine, self.data, queries, &ranking, nearest).into_iter();
-        found.map(|candidates| Found { labels: weights.rank(&candidates, ranking.k), candidates }).collect()
+        let found = index.candidates(engine, self.data, queries, members, &ranking).into_iter();
+        found
+            .map(|candidates| Found { labels: members.weights.rank(&candidates, ranking.k), candidates })
+            .collect()
     }
 }
 

@@ -104,9 +104,9 @@ impl Predictor {
             return Ok(vec![]);
         }
         let embeddings = self.embed(texts)?;
-        let ranking = Ranking { k, scoring: self.scoring, ..Ranking::default() };
+        let ranking = Ranking { k, ..Ranking::default() };
         let queries = Matrix::new(&embeddings, self.network.width());
-        let found = self.index.rank(&self.engine, &self.data, queries, &ranking);
+        let found = self.index.rank(&self.engine, &self.data, queries, &self.scoring, &ranking);
         let prediction = |(label, score)| Prediction { label, score };
         Ok(found.into_iter().map(|row| row.into_iter().map(prediction).collect()).collect())
     }
