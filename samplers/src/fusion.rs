@@ -6,10 +6,10 @@
 //! ```
 //! The members err in different places: weights know what labels were given, texts know labels that were given rarely,
 //! votes know what near titles were given. Every member scores every candidate, whoever found it; so one search serves
-//! any weights, those of a single member among them. A tree sees what a sum cannot: that a score is worth less for a rare
-//! label, or that one member is to be believed only where another agrees. Its shares are equal over wide regions, so
-//! they are added to the members' scores, which order what lies in a region (Dahiya et al., WSDM 2023, add all with
-//! weight 1).
+//! any weights, those of a single member among them.
+//! A tree sees what a sum cannot: that a score is worth less for a rare label, or that one member is to be believed
+//! only where another agrees. Its shares are equal over wide regions, so they are added to the members' scores, which
+//! order what lies in a region (Dahiya et al., WSDM 2023, add all with weight 1).
 
 mod tree;
 

@@ -137,7 +137,7 @@ impl Loop<'_> {
             observer.event(&Event::Stepped(&report));
             self.log(&report, trainer, observer)?;
             if self.validation_is_due(&report, trainer) {
-                validate(trainer, observer, &report)?;
+                self.validate(trainer, observer, &report)?;
             }
             if observer.stop() && report.step < total {
                 self.save(trainer, observer)?;
@@ -176,6 +176,19 @@ impl Loop<'_> {
             && !last
             && if every > 0 { report.step.is_multiple_of(every) } else { ends_epoch }
     }
+    fn validate(&self, trainer: &Trainer, observer: &mut dyn Observer, report: &StepReport) -> Result<()> {
+        let measured = measure(trainer, observer)?;
+        let (step, queries, p_at_1) = (report.step, trainer.validation_rows.len(), measured[0].1);
+        observer.event(&Event::Validated { step, p_at_1, queries });
+        self.dir.append_log(&json!({
+            "step": step,
+            "epoch": trainer.progress().epoch,
+            "split": "validation",
+            "queries": queries,
+            "metrics": by_name(&measured),
+            "seconds": observer.seconds() - self.since,
+        }))
+    }
     fn save_if_due(&mut self, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
         let every = trainer.config.save.every_seconds;
         if every > 0.0 && observer.seconds() - self.saved_at >= every {
@@ -196,23 +209,27 @@ impl Loop<'_> {
         self.save(trainer, observer)?;
         let validation = match trainer.validation_rows.is_empty() {
             true => vec![],
-            false => measure(trainer, "P@1,P@3,P@5,nDCG@5,R@10", observer)?,
+            false => measure(trainer, observer)?,
         };
         let card = card(trainer, &validation);
         load::write_model(&trainer.network, trainer.data(), &self.dir.model(), card)?;
-        let metrics: Map<String, Value> = validation.iter().map(|(m, v)| (m.to_string(), json!(v))).collect();
         self.dir.append_log(&json!({
             "final": true,
             "step": trainer.progress().step,
             "epoch": trainer.progress().epoch,
             "split": "validation",
             "queries": trainer.validation_rows.len(),
-            "metrics": metrics,
+            "metrics": by_name(&validation),
             "peak_rss_bytes": observer.memory_peak(),
             "seconds": observer.seconds() - self.since,
         }))?;
         Ok(Outcome { step: trainer.progress().step, finished: true, validation })
     }
+}
+
+/// Metrics as the log has them.
+fn by_name(measured: &[(Metric, f64)]) -> Map<String, Value> {
+    measured.iter().map(|(metric, value)| (metric.to_string(), json!(value))).collect()
 }
 
 fn card(trainer: &Trainer, validation: &[(Metric, f64)]) -> Card {
@@ -221,18 +238,14 @@ fn card(trainer: &Trainer, validation: &[(Metric, f64)]) -> Card {
     Card { title: data.source().to_owned(), ..card }
 }
 
-fn validate(trainer: &Trainer, observer: &mut dyn Observer, report: &StepReport) -> Result<()> {
-    let measured = measure(trainer, "P@1", observer)?;
-    let queries = trainer.validation_rows.len();
-    observer.event(&Event::Validated { step: report.step, p_at_1: measured[0].1, queries });
-    Ok(())
-}
+/// What is measured on the queries held out of training; the first is shown.
+const VALIDATION: &str = "P@1,P@3,P@5,nDCG@5,R@10";
 
 /// Measures the model on the queries held out of training: by its classifier, where it learns one. Their fusion is not
 /// measured here, since its weights are fitted on these very queries.
-fn measure(trainer: &Trainer, metrics: &str, observer: &mut dyn Observer) -> Result<Vec<(Metric, f64)>> {
+fn measure(trainer: &Trainer, observer: &mut dyn Observer) -> Result<Vec<(Metric, f64)>> {
     let (engine, network, data) = (&trainer.engine, &trainer.network, trainer.data());
-    let options = Options { metrics: Metric::list(metrics)?, ..Options::default() };
+    let options = Options { metrics: Metric::list(VALIDATION)?, ..Options::default() };
     let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
     // Buffers of a step and of an embedding are of different sizes: each gives back what it held.
     engine.trim();

@@ -5,9 +5,9 @@
 //! members   a x·w_l + b cos(x, z_l) + c v_l + e p_l      for labels that a member put forward   (`samplers::fusion`)
 //! ```
 //! For a fusion a = 1, and b, c and e are chosen from a small grid by nDCG@5 on the validation queries, simpler sums
-//! first. A classifier is too sure of its own training queries, so what its fellows should weigh cannot be learned there
-//! (the published code of NGAME does). Held-out queries do not vote while this is done. The tree of p is fitted on the
-//! same queries: while the grid is searched each fifth of them is judged by a tree that grew on the others.
+//! first. A classifier is too sure of its own training queries, so what its fellows should weigh cannot be learned
+//! there (the published code of NGAME does). Held-out queries do not vote while this is done. The tree of p is fitted
+//! on the same queries: while the grid is searched each fifth of them is judged by a tree that grew on the others.
 
 use crate::embed::embed;
 use crate::index::Index;
