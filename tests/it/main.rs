@@ -12,6 +12,7 @@ mod memory;
 mod pipeline;
 mod precision;
 mod products;
+mod rankings;
 mod run;
 mod signals;
 mod torture;

@@ -95,6 +95,18 @@ impl Predictor {
     pub fn data(&self) -> &DataSet {
         &self.data
     }
+    /// How many numbers labels have.
+    pub fn labels(&self) -> usize {
+        self.data.labels().len()
+    }
+    /// Id and title of a label.
+    ///
+    /// # Panics
+    /// If there is no label of this number.
+    pub fn label(&self, label: u32) -> (&str, &str) {
+        let labels = self.data.labels();
+        (labels.uid(label as usize), labels.title(label as usize))
+    }
     /// The best `k` labels of each text, best first.
     ///
     /// # Errors
