@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use train::evaluate::{Evaluation, LabelSet, OfBin, OfMember, Options, Queries, evaluate_with};
 use train::index::Index;
 use train::scoring::Scoring;
-use train::load;
+use train::{Overlay, RunDir, load};
 
 /// What is measured where nothing is said.
 const METRICS: &str = "P@1,P@3,P@5,nDCG@5,R@10,PSP@1,PSP@5";
@@ -137,6 +137,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let data = DataSet::open(&args.data, Verify::Full)?;
     let split = if args.split == Part::Test { Split::Test } else { Split::Train };
     let files = args.files.begin(&data, split)?;
+    [Some(&args.model), args.against.as_ref()]
+        .into_iter()
+        .flatten()
+        .for_each(|run| say_overlay(run, &data, context));
     let labels = match args.labels {
         Labels::All => LabelSet::All,
         Labels::Seen => LabelSet::Seen,
@@ -161,6 +165,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         other.map_or(Ok(()), |o| context.print(&o.text()))?;
     }
     Ok(check(&found, &demands)?)
+}
+
+/// What is measured is what was trained on: labels that were added or removed since are told of.
+fn say_overlay(run: &Path, data: &DataSet, context: &Context) {
+    // One that cannot be read is a matter of `predict`.
+    let Ok(overlay) = Overlay::open(&RunDir::at(run), data) else { return };
+    if !overlay.is_empty() {
+        let (added, removed, run) = (overlay.added().len(), overlay.removed().len(), run.display());
+        context.say(&format!(
+            "{added} labels were added to {run} and {removed} removed (`lode index`): measured are those of the data set"
+        ));
+    }
 }
 
 /// Measures one model or run.

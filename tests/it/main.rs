@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_models;
 mod classifier;
 mod export;
+mod index;
 mod memory;
 mod pipeline;
 mod precision;

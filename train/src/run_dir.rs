@@ -5,7 +5,9 @@
 //! RUN/log.jsonl         one JSON object every few steps; the last one is final
 //! RUN/model/            the encoder as a sentence-transformers directory
 //! RUN/checkpoints/      the newest states, each whole or absent
-//! RUN/lock              held while a process trains here
+//! RUN/index*.lode       embeddings of labels and titles, made by the first `lode predict`
+//! RUN/overlay.lode      labels added and removed since, for `lode predict`
+//! RUN/lock              held while a process trains here; RUN/overlay.lock while one changes the overlay
 //! ```
 
 use data::metrics::Metric;
@@ -76,19 +78,31 @@ impl RunDir {
     pub fn log(&self) -> PathBuf {
         self.root.join("log.jsonl")
     }
+    /// The file of labels that were added and removed.
+    pub fn overlay(&self) -> PathBuf {
+        self.root.join("overlay.lode")
+    }
     /// Takes the lock of the directory; it is released when the file is dropped.
     ///
     /// # Errors
     /// If another process trains here.
     pub fn lock(&self) -> Result<File> {
-        let path = self.root.join("lock");
+        self.lock_of("lock", "another process is training in this directory")
+    }
+    /// Takes the lock of the overlay, without which a change could undo that of another process.
+    ///
+    /// # Errors
+    /// If another process changes the overlay.
+    pub fn lock_overlay(&self) -> Result<File> {
+        self.lock_of("overlay.lock", "another process is adding or removing labels in this directory")
+    }
+    fn lock_of(&self, name: &str, busy: &str) -> Result<File> {
+        let path = self.root.join(name);
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|e| Error::io(&path, e))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => {
-                Err(Error::new(Kind::Refused, "another process is training in this directory").at(&self.root))
-            }
+            Err(TryLockError::WouldBlock) => Err(Error::new(Kind::Refused, busy).at(&self.root)),
             Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
         }
     }

@@ -84,8 +84,8 @@ fn add_direction(sum: &mut [f32], x: &[f32]) {
     sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x * per);
 }
 
-/// Zeros stay.
-fn normalise(x: &mut [f32]) {
+/// x ← x/‖x‖. Zeros stay.
+pub(crate) fn normalise(x: &mut [f32]) {
     let length = length(x);
     if length > 0.0 {
         x.iter_mut().for_each(|x| *x /= length);
