@@ -8,7 +8,6 @@ use crate::precision::{IndexPrecision, Precision};
 use crate::rankings::Files;
 use crate::render::{metrics, percent, rounded, table};
 use crate::score::By;
-use crate::vocabulary;
 use clap::ValueEnum;
 use data::metrics::{Interval, Metric, paired_bootstrap};
 use data::{DataSet, Split, Verify};
@@ -20,7 +19,7 @@ use std::path::{Path, PathBuf};
 use train::evaluate::{Evaluation, LabelSet, OfBin, OfMember, Options, Queries, evaluate_with};
 use train::index::Index;
 use train::scoring::Scoring;
-use train::{Overlay, RunDir, load};
+use train::{Overlay, RunDir, load, vocabulary};
 
 /// What is measured where nothing is said.
 const METRICS: &str = "P@1,P@3,P@5,nDCG@5,R@10,PSP@1,PSP@5";

@@ -9,7 +9,6 @@ use crate::quantity::span;
 use crate::rankings::{demand_word, spmat_header, spmat_row, trec_lines};
 use crate::render::{note, rounded};
 use crate::score::By;
-use crate::vocabulary;
 use clap::ValueEnum;
 use data::{DataSet, Verify};
 use engine::{Engine, Error, Result};
@@ -18,8 +17,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use train::RunDir;
 use train::predict::{How, Prediction, Predictor};
+use train::{RunDir, vocabulary};
 
 /// Flags of `predict`.
 #[derive(clap::Args)]

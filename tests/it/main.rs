@@ -18,3 +18,4 @@ mod run;
 mod signals;
 mod torture;
 mod usage;
+mod warm_start;

@@ -27,7 +27,9 @@ pub mod run_dir;
 pub mod scoring;
 pub mod step;
 pub mod trainer;
+pub mod vocabulary;
 pub mod voting;
+pub mod warm_start;
 
 pub use checkpoint::{Checkpoint, Progress, Trained};
 pub use classifier::Classifier;
@@ -41,3 +43,4 @@ pub use run::Outcome;
 pub use run_dir::RunDir;
 pub use step::StepReport;
 pub use trainer::Trainer;
+pub use warm_start::{OldLabels, WarmStart};

@@ -10,6 +10,7 @@
 //! RUN/lock              held while a process trains here; RUN/overlay.lock while one changes the overlay
 //! ```
 
+use crate::warm_start::OldLabels;
 use data::metrics::Metric;
 use engine::{Error, Kind, Result};
 use serde::Serialize;
@@ -145,6 +146,24 @@ impl RunDir {
         let Some(last) = self.final_line() else { return vec![] };
         let all = last["metrics"].as_object().into_iter().flatten();
         all.filter_map(|(name, value)| Some((*Metric::list(name).ok()?.first()?, value.as_f64()?))).collect()
+    }
+    /// P@1 on the labels of the run from which this one went on, before its first step, if that was measured.
+    pub fn old_labels_before(&self) -> Option<f64> {
+        let text = fs::read_to_string(self.log()).ok()?;
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.filter(|line| line.get("final").is_none()).find_map(|line| line["old_labels"]["P@1"].as_f64())
+    }
+    /// What was measured on those labels at the end, if the run is finished.
+    pub fn final_old_labels(&self) -> Option<OldLabels> {
+        let last = self.final_line()?;
+        let (number, fraction) =
+            (|key: &str| last["old_labels"][key].as_u64(), |key: &str| last["old_labels"][key].as_f64());
+        Some(OldLabels {
+            labels: number("labels")? as usize,
+            queries: number("queries")? as usize,
+            before: fraction("before")?,
+            after: fraction("after")?,
+        })
     }
     /// Takes away what a failed beginning has left here; the directory itself stays if it holds anything else.
     pub(crate) fn discard(&self) {
