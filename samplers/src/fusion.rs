@@ -23,7 +23,7 @@ use crate::search::Limits;
 use crate::{Items, Matrix};
 
 /// Labels that a member puts forward, unless more are wanted in the end.
-const FORWARD: usize = 100;
+pub const FORWARD: usize = 100;
 
 /// Who scores. All matrices have the width of the queries.
 #[derive(Clone, Copy, Debug)]

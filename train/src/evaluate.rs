@@ -15,7 +15,7 @@ use samplers::{Csr, Matrix};
 const BLOCK: usize = 4096;
 
 /// Which labels may be ranked, and count as truth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LabelSet {
     /// All.
     #[default]
@@ -24,6 +24,8 @@ pub enum LabelSet {
     Seen,
     /// Those without one: only their text speaks for them.
     Unseen,
+    /// These, ascending.
+    These(Vec<u32>),
 }
 
 /// How to measure.
@@ -194,13 +196,18 @@ struct Truth<'a> {
 impl<'a> Truth<'a> {
     fn new(data: &'a DataSet, split: Split, options: &Options) -> Result<Truth<'a>> {
         let frequency = data.label_frequency();
-        let wanted = |&(_, &n): &(usize, &u32)| (n > 0) == (options.labels == LabelSet::Seen);
-        let only = (options.labels != LabelSet::All).then(|| {
-            frequency.iter().enumerate().filter(wanted).map(|(label, _)| label as u32).collect::<Vec<u32>>()
-        });
+        let those = |seen: bool| {
+            let all = (0..frequency.len() as u32).filter(|&label| (frequency[label as usize] > 0) == seen);
+            all.collect::<Vec<u32>>()
+        };
+        let (only, which) = match &options.labels {
+            LabelSet::All => (None, ""),
+            LabelSet::Seen => (Some(those(true)), " with a training query"),
+            LabelSet::Unseen => (Some(those(false)), " without a training query"),
+            LabelSet::These(labels) => (Some(labels.clone()), ""),
+        };
         if only.as_ref().is_some_and(Vec::is_empty) {
-            let which = if options.labels == LabelSet::Seen { "with" } else { "without" };
-            return Err(Error::input(format!("there is no label {which} a training query")).at(data.path()));
+            return Err(Error::input(format!("there is no label{which}")).at(data.path()));
         }
         Ok(Truth { data, split, only })
     }

@@ -16,12 +16,12 @@ use crate::observer::Observer;
 use crate::scoring::{Members, Scoring};
 use data::{DataSet, Split};
 use engine::container::{Container, Verify, View, Writer};
-use engine::{Engine, Error, Packed, Result};
+use engine::{Engine, Error, Packed, Precision, Result};
 use samplers::fusion::{self, Candidate, Panel};
 use samplers::knn::{Titles, search_with_votes};
 use samplers::search::Limits;
 use samplers::{Csr, Int8Rows, Items, Matrix};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const KIND: &str = "index";
 
@@ -144,6 +144,14 @@ impl Index {
             observer.event(&crate::observer::Event::Warning(&format!("the index is not kept: {error}")));
         }
         Ok(index)
+    }
+    /// The file beside a run in which the index of an encoder is kept; in f32 where no precision is named.
+    pub fn path_beside(run: &Path, precision: Option<Precision>) -> PathBuf {
+        run.join(precision.map_or("index.lode".to_owned(), |p| format!("index-{}.lode", p.name())))
+    }
+    /// Whether a file holds the labels of this data set, embedded by this model.
+    pub fn is_current(path: &Path, network: &Network, data: &DataSet) -> bool {
+        Index::open(path, [network.fingerprint(), data.fingerprint()], network.width(), false).is_ok()
     }
     /// Verified are the fingerprints and the embeddings that will be read: not the titles' where none shall vote.
     fn open(path: &Path, fingerprints: [u64; 2], width: usize, with_titles: bool) -> Result<Index> {

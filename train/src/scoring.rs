@@ -53,7 +53,7 @@ pub struct Members {
     judge: Option<Judge>,
 }
 
-/// A tree, and the inverse propensity of each label, which it looks at.
+/// A tree, and the inverse propensity of each label, which it looks at; behind them that of a label without queries.
 #[derive(Clone, Debug, PartialEq)]
 struct Judge {
     tree: Tree,
@@ -137,6 +137,20 @@ impl Scoring {
     }
 }
 
+impl Scoring {
+    /// The score of a label of which nothing is known but its text, z: no query was trained on that has it. Where label
+    /// weights rank it has the ones that every label starts from, z/‖z‖; nobody votes for it.
+    pub(crate) fn of_text_alone(&self, cosine: f32, text: f32) -> f32 {
+        let Scoring::Members(members) = self else { return text };
+        let mut alone = Candidate { label: 0, classifier: cosine, text, votes: 0.0, share: 0.0 };
+        if let Some(judge) = &members.judge {
+            alone.label = judge.propensities.len() as u32 - 1;
+            judge.judge(&mut alone);
+        }
+        members.weights.rank(&[alone], 1)[0].1
+    }
+}
+
 /// What the members put forward for held-out queries, while those do not vote, and the members chosen by it.
 fn members(
     engine: &Engine,
@@ -154,7 +168,8 @@ fn members(
     let found = candidates(engine, queries, panel, DEPTH, Limits::default());
     let positives: Vec<&[u32]> =
         held_out.iter().map(|&row| data.positives(Split::Train, row as usize)).collect();
-    let model = Propensities::new(&data.label_frequency(), data.queries(Split::Train).len());
+    let frequency = [data.label_frequency(), vec![0]].concat();
+    let model = Propensities::new(&frequency, data.queries(Split::Train).len());
     let propensities = (0..model.labels() as u32).map(|label| model.inverse(label) as f32).collect();
     chosen(engine, found, &positives, propensities, nearest)
 }

@@ -29,6 +29,8 @@ use models::heads::OneVsAll;
 use models::losses::set::{self, SetObjective, SetTerms};
 use shortlist::Shortlist;
 
+pub(crate) use start::normalise;
+
 /// Up to so many labels `head.labels = auto` scores all of them: the products then cost less than a pool of candidates
 /// does with everything that belongs to it.
 const FEW_LABELS: usize = 20_000;
