@@ -136,10 +136,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let data = DataSet::open(&args.data, Verify::Full)?;
     let split = if args.split == Part::Test { Split::Test } else { Split::Train };
     let files = args.files.begin(&data, split)?;
-    [Some(&args.model), args.against.as_ref()]
-        .into_iter()
-        .flatten()
-        .for_each(|run| say_overlay(run, &data, context));
     let labels = match args.labels {
         Labels::All => LabelSet::All,
         Labels::Seen => LabelSet::Seen,
@@ -173,7 +169,8 @@ fn say_overlay(run: &Path, data: &DataSet, context: &Context) {
     if !overlay.is_empty() {
         let (added, removed, run) = (overlay.added().len(), overlay.removed().len(), run.display());
         context.say(&format!(
-            "{added} labels were added to {run} and {removed} removed (`lode index`): measured are those of the data set"
+            "since training {added} were added to the labels of {run} and {removed} removed (`lode index {run}`): \
+             measured are those of the data set"
         ));
     }
 }
@@ -187,6 +184,7 @@ fn measure(
     options: &Options,
     context: &Context,
 ) -> Result<Evaluation> {
+    say_overlay(path, data, context);
     let engine = context.engine();
     let network = load::network_at(path, &engine, args.precision.reduced(context, &engine))?;
     vocabulary::demand_same(&network, path, data)?;

@@ -22,9 +22,9 @@ pub(crate) struct Args {
     /// The directory of the run, new or empty
     #[arg(long, value_name = "RUN", required_unless_present_any = ["dry_run", "print_config"])]
     out: Option<PathBuf>,
-    /// Where to start: a fresh `bag`, `tiny` or `small`, a model directory, or a run. From a run training goes on, on the
-    /// same data or on others with new labels: its encoder and, with --head classifier, its weights of the labels that
-    /// both have, by their ids
+    /// Where to start: a fresh `bag`, `tiny` or `small`, a model directory, or a run. From a run training goes on, on
+    /// the same data or on others with new labels: its encoder and, with --head classifier, its weights of the labels
+    /// that both have, by their ids
     #[arg(long, visible_alias = "init", value_name = "NAME|DIR|RUN")]
     model: Option<String>,
     /// Who shares a batch: `lode strategies` lists them

@@ -4,7 +4,9 @@ use crate::rankings::{LABELS, world};
 use crate::run::World;
 
 const SCORES: [&str; 3] = ["text", "classifier", "fusion"];
-const NEW: &str = "{\"id\": \"N1\", \"text\": \"garden hose for watering plants\"}\n{\"id\": \"N2\", \"text\": \"alarm clock\"}\n";
+const NEW: &str = r#"{"id": "N1", "text": "garden hose for watering plants"}
+{"id": "N2", "text": "alarm clock"}
+"#;
 /// Other words for the first new label.
 const PARAPHRASES: [&str; 3] =
     ["a hose to water the garden", "watering hose, for plants", "plants: garden watering"];
@@ -49,12 +51,12 @@ fn a_label_added_by_text_is_found_by_other_words_for_it_and_leaves_the_rest_as_i
         }
     }
     let told = world.lode(&["evaluate", "run", "d"]).ok();
-    assert!(told.stderr.contains("2 labels were added to run and 0 removed"), "{}", told.stderr);
+    assert!(told.stderr.contains("2 were added to the labels of run and 0 removed"), "{}", told.stderr);
     world.lode(&["index", "run", "--remove", "N1", "N2", "-q"]).ok();
     assert_eq!(all(), before);
     assert!(!world.path("run/overlay.lode").exists());
     let again = world.lode(&["evaluate", "run", "d"]).ok();
-    assert!(again.stdout == told.stdout && !again.stderr.contains("labels were added"));
+    assert!(again.stdout == told.stdout && !again.stderr.contains("were added"));
 }
 
 #[test]

@@ -64,8 +64,11 @@ fn run(text: &str) -> BTreeMap<String, Vec<(String, usize, f32)>> {
     all
 }
 
+/// Label and score of every entry, row by row.
+type Entries = Vec<Vec<(usize, f32)>>;
+
 /// A matrix as it is written: rows and columns, and of each row label and score.
-fn matrix(text: &str) -> ((usize, usize), Vec<Vec<(usize, f32)>>) {
+fn matrix(text: &str) -> ((usize, usize), Entries) {
     let (head, rows) = text.split_once('\n').unwrap();
     let (n, columns) = head.split_once(' ').unwrap();
     let entry = |word: &str| {

@@ -1,4 +1,4 @@
-//! Going on from a run, with other rows and labels: what a new run takes from it, and whether it keeps what that one knew.
+//! Going on from a run with other rows and labels: what a new run takes from it, and whether it keeps what that knew.
 //!
 //! ```text
 //! encoder   θ ← θ of the run's newest checkpoint                             (`load::source`)
@@ -7,9 +7,9 @@
 //!
 //! forgetting   P@1 among the labels that both have, before the first step and after the last
 //! ```
-//! Optimizers begin anew: their moments are of other gradients. Forgetting is measured on test queries, which neither run
-//! has learned from; on the validation queries where there are no others. Truth and ranking are restricted to labels that
-//! both have, so that before and after answer one question.
+//! Optimizers begin anew: their moments are of other gradients. Forgetting is measured on test queries, from which
+//! neither run has learned; on the validation queries where there are no others. Truth and ranking are restricted to
+//! labels that both have, so that before and after answer one question.
 
 use crate::checkpoint::{self, Kept, Trained};
 use crate::config::Config;

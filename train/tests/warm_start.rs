@@ -288,8 +288,9 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
 
     let stages = before.path("stages");
     std::fs::create_dir(&stages).expect("made");
-    ["encoder", "classifier"]
-        .map(|stage| std::fs::write(stages.join(format!("{stage}.toml")), "").expect("written"));
+    for stage in ["encoder", "classifier"] {
+        std::fs::write(stages.join(format!("{stage}.toml")), "").expect("written");
+    }
     let error = load::network(&stages).map(|_| ()).expect_err("no model").to_string();
     assert!(error.contains("a pipeline") && error.contains("stages/classifier"), "{error}");
 }

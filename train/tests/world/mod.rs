@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use train::config::Settings;
 
 /// Prepares a table of titles and labels with a vocabulary of its own; `change` may say how it is read.
+#[allow(dead_code, reason = "one test prepares two tables")]
 pub(crate) fn prepared(
     dir: &Path,
     csv: &str,
