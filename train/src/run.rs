@@ -176,20 +176,19 @@ impl Loop<'_> {
             && !last
             && if every > 0 { report.step.is_multiple_of(every) } else { ends_epoch }
     }
-    fn save_if_due(&mut self, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
+    fn save_if_due(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
         let every = trainer.config.save.every_seconds;
         if every > 0.0 && observer.seconds() - self.saved_at >= every {
             return self.save(trainer, observer);
         }
         Ok(())
     }
-    fn save(&mut self, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
+    fn save(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
         let since = observer.seconds();
-        let checkpoint = trainer.checkpoint();
-        checkpoint.write(&self.dir.checkpoints(), trainer.config.save.keep)?;
+        trainer.save(&self.dir.checkpoints())?;
         self.saved_at = observer.seconds();
         let seconds = self.saved_at - since;
-        observer.event(&Event::Saved { step: checkpoint.progress.step, seconds });
+        observer.event(&Event::Saved { step: trainer.progress().step, seconds });
         Ok(())
     }
     fn finish(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {

@@ -1,7 +1,7 @@
 //! The trainer: all that a step reads and writes, and how it is made, saved and taken up again.
 
 use crate::batch::{Source, TextIds};
-use crate::checkpoint::{Checkpoint, Progress};
+use crate::checkpoint::{Chained, Checkpoint, Progress};
 use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::embed::embed;
@@ -15,10 +15,11 @@ use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
 use data::{DataSet, Holdout, Split};
 use engine::profile::Way;
-use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
+use engine::{Engine, Error, Kind, Packed, Result, Stream, Table, Tensor};
 use samplers::Snapshot;
 use samplers::bank::Bank;
 use samplers::composer::Plan;
+use std::path::Path;
 
 /// What a run draws random numbers for.
 mod tags {
@@ -241,8 +242,17 @@ impl Trainer {
         Ok(())
     }
 
+    /// Writes a checkpoint into `folder`, and keeps as many as the configuration says.
+    ///
+    /// # Errors
+    /// If the system cannot write; older checkpoints are untouched then.
+    pub fn save(&mut self, folder: &Path) -> Result<()> {
+        let saved = self.checkpoint().write(folder, self.config.save.keep)?;
+        self.head.iter_mut().for_each(|head| head.saved(saved.chain.clone()));
+        Ok(())
+    }
     /// All that decides the bits of the next step.
-    pub fn checkpoint(&self) -> Checkpoint<'_> {
+    fn checkpoint(&self) -> Checkpoint<'_, &Table> {
         let params = &self.network.model.params;
         let value = |id| (params.name(id).to_owned(), params.value(id).clone());
         let bank = self.bank.as_ref().map(|b| (b.matrix().data.to_vec(), b.written_at().to_vec()));
@@ -261,7 +271,7 @@ impl Trainer {
     ///
     /// # Errors
     /// If it belongs to another data set, another model or another configuration.
-    pub fn restore(&mut self, from: Checkpoint<'_>) -> Result<()> {
+    pub fn restore(&mut self, from: Checkpoint<'_, Chained>) -> Result<()> {
         if from.data != self.data.fingerprint() {
             return Err(Error::input("the data set is not the one that this run was trained on")
                 .help("prepare it again from the same source with the same options"));

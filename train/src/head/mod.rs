@@ -16,7 +16,7 @@ mod start;
 mod step;
 
 use crate::batch::TextIds;
-use crate::checkpoint::{HeadState, Kept};
+use crate::checkpoint::{Chained, HeadState, Link};
 use crate::classifier::Classifier;
 use crate::config::{Config, HeadConfig};
 use autograd::optim::{AdagradRows, LazyAdamW, SgdRows, TableOptimizer};
@@ -54,6 +54,8 @@ pub(crate) struct Head {
     config: HeadConfig,
     /// Whether the weights have their first values.
     started: bool,
+    /// The checkpoints that hold the tables but for what they have changed since.
+    chain: Vec<Link>,
 }
 
 /// Which labels a step scores, and what it minimises.
@@ -105,7 +107,7 @@ impl Head {
             _ => Box::new(LazyAdamW::new(&table, &scratch)?),
         };
         let learning = learning(head, data, ids);
-        Ok(Head { table, optimizer, learning, config: head.clone(), started: false })
+        Ok(Head { table, optimizer, learning, config: head.clone(), started: false, chain: vec![] })
     }
     /// Learns from a batch: moves weights at `rate`, unless a number is not finite.
     pub(crate) fn learn(&mut self, engine: &Engine, batch: &Embedded<'_>, rate: f32) -> Learned {
@@ -175,30 +177,38 @@ impl Head {
         [("label weights", weights), ("label optimizer", state), ("shortlists", lists), ("head step", step)]
     }
     /// Everything that the next step depends on.
-    pub(crate) fn state(&self) -> HeadState<'_> {
-        let state = self.optimizer.tables();
-        let all = [(WEIGHTS, &self.table)].into_iter().chain(state);
-        let tables = all.map(|(name, table)| (name.to_owned(), Kept::Held(table.numbers()))).collect();
-        let (epoch, lists) = match &self.learning {
+    pub(crate) fn state(&self) -> HeadState<'_, &Table> {
+        let all = [(WEIGHTS, &self.table)].into_iter().chain(self.optimizer.tables());
+        let tables = all.map(|(name, table)| (name.to_owned(), table)).collect();
+        let (lists_epoch, lists) = match &self.learning {
             Learning::Sampled { shortlist, .. } => shortlist.state(),
             Learning::All { .. } => (None, &[][..]),
         };
-        HeadState { steps: self.optimizer.steps(), tables, lists_epoch: epoch, lists: lists.into() }
+        let chain = self.chain.clone();
+        HeadState { steps: self.optimizer.steps(), tables, lists_epoch, lists: lists.into(), chain }
+    }
+    /// Hears where what [`Head::state`] gave is kept.
+    pub(crate) fn saved(&mut self, chain: Vec<Link>) {
+        let all = self.optimizer.tables_mut().into_iter().map(|(_, table)| table).chain([&mut self.table]);
+        all.for_each(Table::forget_changes);
+        self.chain = chain;
     }
     /// Goes back to what [`Head::state`] gave.
     ///
     /// # Errors
     /// If it is of another head.
-    pub(crate) fn restore(&mut self, from: HeadState<'_>, queries: usize) -> Result<()> {
+    pub(crate) fn restore(&mut self, from: HeadState<'_, Chained>, queries: usize) -> Result<()> {
         let other =
             |what: &str| Error::new(Kind::Damaged, format!("`{what}` of the checkpoint does not fit"));
         let mut saved = from.tables.into_iter();
         let mut take = |name: &str, table: &mut Table| match saved.next() {
-            Some((found, kept)) if found == name && table.restore(kept.numbers()) => Ok(()),
+            Some((found, kept)) if found == name && kept.restore(table) => Ok(()),
             _ => Err(other(name)),
         };
         take(WEIGHTS, &mut self.table)?;
-        self.optimizer.restore(from.steps).into_iter().try_for_each(|(name, table)| take(name, table))?;
+        self.optimizer.set_steps(from.steps);
+        self.optimizer.tables_mut().into_iter().try_for_each(|(name, table)| take(name, table))?;
+        self.chain = from.chain;
         if let Learning::Sampled { shortlist, .. } = &mut self.learning
             && !shortlist.restore((from.lists_epoch, from.lists.into_owned()), queries)
         {
