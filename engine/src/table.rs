@@ -230,8 +230,13 @@ impl Table {
         });
         Tensor::from_buf([rows.len(), width], y)
     }
+    /// One row as f32.
+    ///
+    /// # Panics
+    /// If there is no such row, or `to` has another width.
     #[inline(always)]
-    fn read(&self, row: usize, to: &mut [f32]) {
+    pub fn read(&self, row: usize, to: &mut [f32]) {
+        assert_eq!(to.len(), self.width, "read: a row of another width");
         match &self.store {
             Store::F32(space) => to.copy_from_slice(&space.data()[row * self.width..][..self.width]),
             Store::Bf16(space, _) => {

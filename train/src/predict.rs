@@ -27,7 +27,7 @@ pub struct Predictor {
     network: Network,
     tokenizer: Tokenizer,
     data: DataSet,
-    index: Index,
+    index: Index<'static>,
     scoring: Scoring,
 }
 

@@ -3,6 +3,7 @@
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::Settings;
 use crate::evaluate::{self, Options, Queries};
+use crate::head::Head;
 use crate::index::Index;
 use crate::load;
 use crate::observer::{Event, Observer};
@@ -67,27 +68,43 @@ pub fn found(trainer: &Trainer, settings: &Settings, out: &Path) -> Result<RunDi
 /// # Errors
 /// If there is no run, no whole checkpoint, or its data set has gone or changed.
 pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Result<(Trainer, RunDir)> {
+    let (mut trainer, dir) = open(engine, run)?;
+    take_up(&mut trainer, &dir, observer)?;
+    Ok((trainer, dir))
+}
+
+/// The first half of [`resume`]: the run as it began.
+///
+/// # Errors
+/// If there is no run, or its data set has gone or changed.
+pub fn open(engine: &Engine, run: &Path) -> Result<(Trainer, RunDir)> {
     let (dir, settings) = load::run_settings(run)?;
     let config = settings.config()?;
     let data = DataSet::open(&config.data.path, Verify::Header)?;
     let network = load::network(&dir.model())?;
-    let mut trainer = Trainer::new(engine, data, network, config)?;
+    Ok((Trainer::new(engine, data, network, config)?, dir))
+}
+
+/// The second half of [`resume`]: its newest whole checkpoint.
+///
+/// # Errors
+/// If there are checkpoints and none is whole, or it is of another data set or configuration.
+pub fn take_up(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> Result<()> {
     if checkpoint::list(&dir.checkpoints()).is_empty() {
         observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
-        return Ok((trainer, dir));
+        return Ok(());
     }
     let (checkpoint, path, passed) = Checkpoint::newest(&dir.checkpoints())?;
     for damaged in passed {
         observer.event(&Event::Warning(&format!("passed over: {damaged}")));
     }
-    let (made_on, here) = (checkpoint.kernel_class.clone(), engine.kernel_class().name());
+    let (made_on, here) = (checkpoint.kernel_class.clone(), trainer.engine.kernel_class().name());
     if made_on != here {
         let text =
             format!("{}: made with {made_on} kernels, this is {here}: bits will differ", path.display());
         observer.event(&Event::Warning(&text));
     }
-    trainer.restore(checkpoint)?;
-    Ok((trainer, dir))
+    trainer.restore(checkpoint)
 }
 
 /// Trains until the last step or until the observer wants to stop. A checkpoint is written at intervals and at the end.
@@ -236,8 +253,8 @@ fn measure(trainer: &Trainer, metrics: &str, observer: &mut dyn Observer) -> Res
     // Buffers of a step and of an embedding are of different sizes: each gives back what it held.
     engine.trim();
     let found = engine.span("validation", Way::Beside, || {
-        let index = match trainer.classifier() {
-            Some(classifier) => Index::of_classifier(classifier),
+        let index = match trainer.head.as_ref().and_then(Head::weights) {
+            Some(weights) => Index::of_weights(weights),
             None => Index::build(engine, network, data, false, observer)?,
         };
         evaluate::evaluate_with(engine, network, &index, data, queries, &options, observer)

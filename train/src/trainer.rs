@@ -85,7 +85,7 @@ impl Trainer {
         let queries = data.queries(Split::Train).len();
         let text_ids = TextIds::of(&data);
         let head = match config.head.is_on() {
-            true => Some(Head::new(&config, &data, &text_ids, network.width())?),
+            true => Some(Head::new(&config, &data, &text_ids, network.width())),
             false => None,
         };
         let bank = (parts.wants_bank() || head.is_some()).then(|| Bank::new(queries, network.width()));
@@ -156,9 +156,10 @@ impl Trainer {
     pub(crate) fn encoder_rate(&self) -> f64 {
         self.rate() / self.config.train.lr * self.config.head.encoder_lr
     }
-    /// The label weights as they are, where a classifier is learned.
+    /// A copy of the label weights as they are, where a classifier is learned.
     pub fn classifier(&self) -> Option<Classifier> {
-        self.head.as_ref().map(|head| head.classifier(&self.engine))
+        let weights = self.head.as_ref()?.weights()?;
+        Some(Classifier::of_table(&self.engine, weights))
     }
     /// The batches of the next step. Begins an epoch where one is due: refreshes what the composer wants, and plans.
     ///
@@ -264,7 +265,7 @@ impl Trainer {
             optimizer: self.optimizer.state(params),
             bank: bank.unwrap_or_default(),
             composer: self.parts.composer.state(),
-            head: self.head.as_ref().filter(|h| !h.wants_start()).map(Head::state),
+            head: self.head.as_ref().and_then(Head::state),
         }
     }
     /// Goes back to a checkpoint.

@@ -6,15 +6,14 @@
 //! ```
 //! A label with neither keeps zeros: nothing is known of it.
 
-use super::{Head, Learning};
+use super::{Head, Learning, Tables};
 use crate::batch::TextIds;
-use crate::classifier::Classifier;
 use crate::embed::{Part, embed};
 use crate::network::Network;
 use crate::observer::Observer;
 use data::DataSet;
 use engine::{Engine, Packed, Result, Tensor};
-use samplers::{Bank, Matrix};
+use samplers::{Bank, Items, TableRows};
 
 /// Labels that are embedded and written at once: their texts are all that memory holds besides the table.
 const ROWS: usize = 4096;
@@ -22,13 +21,13 @@ const ROWS: usize = 4096;
 impl Head {
     /// Whether the weights still need their first values.
     pub(crate) fn wants_start(&self) -> bool {
-        !self.started
+        self.tables.is_none()
     }
     /// Gives every label its first weights. The bank holds the embeddings of the training queries, `rows` those that
     /// are trained on, ascending.
     ///
     /// # Errors
-    /// As [`embed`].
+    /// As [`embed`], or if a scratch file cannot be made.
     pub(crate) fn start(
         &mut self,
         engine: &Engine,
@@ -38,6 +37,7 @@ impl Head {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let (labels, width) = (data.labels(), network.width());
+        let mut tables = self.layout.tables()?;
         engine.trim();
         for first in (0..labels.len()).step_by(ROWS) {
             let block: Vec<u32> = (first as u32..(first + ROWS).min(labels.len()) as u32).collect();
@@ -53,10 +53,10 @@ impl Head {
                 }
                 normalise(weight);
             }
-            self.table.scatter(engine, 0, &block, &Tensor::from_vec([block.len(), width], weights));
+            tables.weights.scatter(engine, 0, &block, &Tensor::from_vec([block.len(), width], weights));
         }
         engine.trim();
-        self.started = true;
+        self.tables = Some(tables);
         Ok(())
     }
     /// Looks for the nearest foreign labels of every training query, where that is due.
@@ -68,12 +68,14 @@ impl Head {
         ids: &TextIds,
         bank: &Bank,
     ) {
-        let every = self.config.refresh_epochs;
+        let (every, normalised) = (self.config.refresh_epochs, self.config.is_cosine());
+        let Some(Tables { weights: table, .. }) = &self.tables else { return };
         let Learning::Sampled { shortlist, .. } = &mut self.learning else { return };
         if self.config.mined > 0 && shortlist.is_due(epoch, every) {
-            let classifier = Classifier::of_table(engine, &self.table, self.config.is_cosine());
-            let labels = Matrix::new(&classifier.rows, self.table.width());
-            shortlist.refresh(engine, epoch, (bank.matrix(), labels), ids.known(data));
+            let labels = TableRows { table, normalised };
+            shortlist.refresh(engine, epoch, (bank.matrix(), Items::Table(labels)), ids.known(data));
+            // Its buffers fit no step.
+            engine.trim();
         }
     }
 }
