@@ -4,8 +4,8 @@
 //! parameters 4·P   gradients 4·P'   AdamW 8·P   activations of the largest batch (or chunk)   working buffers
 //! loss 16·(n + m)², n pairs, m labels   memory bank 4·N·d, and once more while it is saved   text numbers 4·(N + L)
 //! clusters: the rows that every thread copies side by side   program
-//! frequencies of labels for a validation 24·L
-//! with a classifier: label weights and optimizer 4·L·d and up   shortlists 4·N·S   head step   label search
+//! with a classifier: label weights and optimizer 4·L·d and up   shortlists 4·N·S   head step
+//!   label search 4·16,384·d, in a validation with frequencies of labels 20·L, as far as it exceeds a step
 //! ```
 //! While the encoder rests, nothing of it but its parameters is held. Where label weights and their optimizer's state
 //! would go beyond the limit, they are mapped over files that have no name: their pages belong to the system, which
@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 /// Batches that are composed to find a large one.
 const TRIALS: u64 = 24;
 /// Bytes a label of what a validation knows of it: how often it occurs, its propensity, and what sorts them.
-const FREQUENCY: usize = 24;
+const FREQUENCY: usize = 20;
 /// Bytes of the program itself: tables, tokenizer, stacks, what the allocator holds back.
 const PROGRAM: usize = 4 << 20;
 /// Bytes of a worker: its stack and the packed panels of its matrix products.
@@ -90,7 +90,7 @@ impl MemoryPlan {
         };
         let table = params.value(network.model.architecture.token_table(params));
         let slack = |bytes: usize| (bytes as f64 * CLUSTER_SLACK) as usize;
-        let clusters = trainer.bank.as_ref().map_or(0, |bank| {
+        let clusters = trainer.bank.as_ref().filter(|_| trainer.parts.wants_bank()).map_or(0, |bank| {
             let Matrix { data, width } = bank.matrix();
             copied_bytes(engine, data.len() / width, width)
         });
@@ -122,14 +122,13 @@ impl MemoryPlan {
         let mut help = HELP_ENCODER;
         if let Some(head) = &trainer.head {
             let (queries, batch) = (trainer.data.queries(Split::Train).len(), trainer.config.train.batch);
-            let head = head.bytes(queries, batch.min(trainer.train_rows.len()));
+            let validates = !trainer.validation_rows.is_empty();
+            let frequencies = if validates { FREQUENCY * trainer.data.labels().len() } else { 0 };
+            let head = head.bytes(queries, batch.min(trainer.train_rows.len()), frequencies);
             if head.iter().map(|(_, bytes)| bytes).sum::<usize>() > activations + working {
                 help = HELP_HEAD;
             }
             parts.extend(head);
-        }
-        if !trainer.validation_rows.is_empty() {
-            parts.push(("frequencies", FREQUENCY * trainer.data.labels().len()));
         }
         let mapped = trainer.head.as_ref().and_then(Head::mapped);
         let mapped = mapped.map(|(bytes, directory)| (bytes, directory.to_owned()));

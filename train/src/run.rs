@@ -195,7 +195,9 @@ impl Loop<'_> {
     }
     fn save_if_due(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
         let every = trainer.config.save.every_seconds;
-        if every > 0.0 && observer.seconds() - self.saved_at >= every {
+        // The last step is saved when all is over.
+        let is_last = trainer.progress().step == trainer.total_steps();
+        if every > 0.0 && !is_last && observer.seconds() - self.saved_at >= every {
             return self.save(trainer, observer);
         }
         Ok(())

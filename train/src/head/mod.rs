@@ -159,8 +159,14 @@ impl Head {
         self.tables.as_ref().map(|tables| TableRows { table: &tables.weights, normalised })
     }
     /// Bytes of memory by part: weights, optimizer's state, shortlists, what a step of `batch` queries over `pool`
-    /// candidates takes, and what a search among all labels does. What is mapped belongs to the system.
-    pub(crate) fn bytes(&self, queries: usize, batch: usize) -> [(&'static str, usize); 5] {
+    /// candidates takes, and what a search among all labels takes beyond that: with the `frequencies` of labels where a
+    /// validation knows them, and after the step has given back its buffers. What is mapped belongs to the system.
+    pub(crate) fn bytes(
+        &self,
+        queries: usize,
+        batch: usize,
+        frequencies: usize,
+    ) -> [(&'static str, usize); 5] {
         let Layout { labels, width, .. } = self.layout;
         let [weights, state] = if self.layout.scratch.is_some() { [0, 0] } else { self.layout.bytes() };
         let (lists, step) = match &self.learning {
@@ -173,14 +179,13 @@ impl Head {
             }
         };
         let step = step + 16 * batch * width;
-        // The buffers of one are given back before the other.
-        let search = (4 * PART.min(labels) * width).saturating_sub(step);
+        let search = 4 * PART.min(labels) * width + frequencies;
         [
             ("label weights", weights),
             ("label optimizer", state),
             ("shortlists", lists),
             ("head step", step),
-            ("label search", search),
+            ("label search", search.saturating_sub(step)),
         ]
     }
     /// Everything that the next step depends on; nothing before the weights have their first values.
