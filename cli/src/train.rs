@@ -7,11 +7,13 @@ use crate::pipeline;
 use crate::profile;
 use crate::quantity::{Bytes, Seconds};
 use crate::session;
+use clap::builder::PossibleValuesParser;
 use data::{DataSet, Verify};
 use engine::{Engine, Error, Result};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use train::plan::MemoryPlan;
+use train::presets::PRESETS;
 use train::{Settings, recipes, run};
 
 /// Flags of `train`. What a flag does not say comes from `--set`, then `--config`, then the defaults.
@@ -78,6 +80,9 @@ pub(crate) struct Args {
     /// A trained bag whose token embeddings a fresh transformer starts from
     #[arg(long, value_name = "BAG")]
     embeddings: Option<String>,
+    /// The published settings of a data set; `lode strategies` says whose they are
+    #[arg(long, value_name = "NAME", conflicts_with = "pipeline", value_parser = presets())]
+    preset: Option<String>,
     /// A configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -93,6 +98,10 @@ pub(crate) struct Args {
     /// Print every value with its origin and start nothing
     #[arg(long)]
     print_config: bool,
+}
+
+fn presets() -> PossibleValuesParser {
+    PossibleValuesParser::new(PRESETS.iter().map(|preset| preset.name))
 }
 
 /// Trains.
@@ -168,9 +177,12 @@ fn settings(args: &Args, assignments: &[String]) -> Result<Settings> {
     Ok(settings)
 }
 
-/// Stacks file, assignments and flags.
+/// Stacks preset, file, assignments and flags.
 fn said(args: &Args, assignments: &[String]) -> Result<Settings> {
     let mut settings = Settings::default();
+    if let Some(name) = &args.preset {
+        settings.preset(name)?;
+    }
     if let Some(file) = &args.config {
         settings.file(file)?;
     }

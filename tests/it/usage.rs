@@ -51,6 +51,19 @@ fn the_configuration_is_printed_with_the_origin_of_each_value() {
     assert!(line("lr = 0.002").ends_with("# --lr"));
     assert!(line("hardest = ").ends_with("# recipe triplet"));
     assert!(line("epochs = ").ends_with("# default"));
+    let named = world.lode(&[&words[..], &["--preset", "lf-wikipedia-500k"]].concat()).ok().stdout;
+    for line in ["epochs = 40 # preset lf-wikipedia-500k", "batch = 64 # run.toml", "lr = 0.002 # --lr"] {
+        let squeezed = |l: &str| l.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(named.lines().any(|l| squeezed(l) == line), "{line}: {named}");
+    }
+    world.lode(&["train", "d", "--preset", "help"]).fails(2, &["lf-amazontitles-131k,", "lf-aol-270k"]);
+    assert!(
+        world
+            .lode(&["strategies"])
+            .ok()
+            .stdout
+            .contains("lf-aol-270k\n  LF-AOL-270K: the encoder of NGAME\n")
+    );
     let json = world.lode(&[&words[..], &["--json"]].concat()).ok().json();
     assert_eq!((&json["train"]["batch"], &json["loss"]["name"]), (&64.into(), &"triplet".into()));
 }

@@ -20,6 +20,7 @@ pub mod observer;
 pub mod pipeline;
 pub mod plan;
 pub mod predict;
+pub mod presets;
 pub mod recipes;
 pub mod run;
 pub mod run_dir;

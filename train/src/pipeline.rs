@@ -49,12 +49,12 @@ pub fn plan(name: &str, for_all: &Settings, for_one: &[(String, String)]) -> Res
         return Err(Error::input(format!("there is no pipeline `{name}`")).help(format!("known: {known}")));
     };
     let mut all = [for_all.clone(), for_all.clone()];
-    all[1].preset("head.name=classifier", name)?;
+    all[1].recipe_set("head.name=classifier", name)?;
     for ((stage, settings), defaults) in STAGES.iter().zip(&mut all).zip(defaults) {
         for (_, assignment) in for_one.iter().filter(|(of, _)| of == stage) {
             settings.set(assignment)?;
         }
-        defaults.iter().try_for_each(|assignment| settings.preset(assignment, name))?;
+        defaults.iter().try_for_each(|assignment| settings.recipe_set(assignment, name))?;
         recipes::apply_defaults(settings)?;
     }
     Ok(all)
