@@ -162,9 +162,9 @@ impl Batch {
         }
     }
     /// A batch that no real one of `size` of these queries exceeds: the longest queries against the longest labels,
-    /// each text another, and as many pairs as the queries with the most labels give.
+    /// each text another, as many pairs as the queries with the most labels give, and the most columns.
     pub fn largest(source: Source<'_>, queries: &[u32], size: usize) -> Batch {
-        let Source { data, ids, positives: most, .. } = source;
+        let Source { data, ids, miner, positives: most } = source;
         let longest = |texts: data::Texts<'_>, numbers: &[u32], mut of: Vec<u32>, size: usize| {
             of.sort_by_key(|&i| (std::cmp::Reverse(texts.token_count(i as usize)), i));
             let mut seen = HashSet::new();
@@ -181,21 +181,22 @@ impl Batch {
 
         let (texts, labels) = (data.queries(Split::Train), data.labels());
         let queries = longest(texts, &ids.queries, queries.to_vec(), size);
-        let columns = longest(labels, &ids.labels, (0..labels.len() as u32).collect(), pairs);
+        let m = miner.columns(pairs).min(labels.len());
+        let columns = longest(labels, &ids.labels, (0..labels.len() as u32).collect(), m);
         let mut packed = Packed::default();
         queries.iter().for_each(|&q| texts.push_to(q as usize, &mut packed));
         columns.iter().for_each(|&l| labels.push_to(l as usize, &mut packed));
-        let (n, m) = (queries.len() as u32, columns.len() as u32);
-        let pairs = pairs as u32;
+        let (n, distinct) = (queries.len() as u32, columns.len() as u32);
+        let (pairs, m) = (pairs as u32, m as u32);
         Batch {
             targets: (0..pairs).map(|i| i % m.max(1)).collect(),
             keep: vec![1.0; (pairs * m) as usize],
             texts: packed,
             query_texts: (0..pairs).map(|i| i % n.max(1)).collect(),
-            label_texts: (n..n + m).collect(),
+            label_texts: (0..m).map(|j| n + j % distinct).collect(),
             rows: (0..pairs).map(|i| queries[(i % n) as usize]).collect(),
             row_weight: None,
-            labels: columns,
+            labels: (0..m).map(|j| columns[(j % distinct) as usize]).collect(),
         }
     }
     /// Pairs that were masked.

@@ -112,6 +112,9 @@ pub struct ComposerConfig {
 pub struct LossConfig {
     /// `infonce` or `triplet`.
     pub name: String,
+    /// Which labels a step scores: those drawn for its `batch`, or `all`: then all label texts are encoded in every
+    /// step, which `train.chunk` keeps within the memory.
+    pub labels: String,
     /// InfoNCE: temperature of the softmax. Triplet: temperature of the weights of hard negatives.
     pub temperature: f64,
     /// InfoNCE: also from labels to queries.
@@ -179,7 +182,14 @@ impl Default for ComposerConfig {
 }
 impl Default for LossConfig {
     fn default() -> LossConfig {
-        LossConfig { name: "infonce".into(), temperature: 0.05, symmetric: false, margin: 0.3, hardest: 0 }
+        LossConfig {
+            name: "infonce".into(),
+            labels: "batch".into(),
+            temperature: 0.05,
+            symmetric: false,
+            margin: 0.3,
+            hardest: 0,
+        }
     }
 }
 impl Default for SaveConfig {
@@ -231,6 +241,9 @@ impl Config {
         }
         if !["infonce", "triplet"].contains(&&*self.loss.name) {
             return wrong("loss.name", "infonce or triplet", &self.loss.name);
+        }
+        if !["batch", "all"].contains(&&*self.loss.labels) {
+            return wrong("loss.labels", "batch or all", &self.loss.labels);
         }
         crate::recipes::find(&self.composer.name)?;
         if self.composer.refresh_epochs == 0 {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! parameters 4·P   gradients 4·P'   AdamW 8·P   activations of the largest batch (or chunk)   working buffers
-//! loss 16·(n + m)², n pairs, m labels   memory bank 4·N·d, and once more while it is saved   text numbers 4·(N + L)
-//! clusters: the rows that every thread copies side by side   program
+//! loss 16·(n + m)², n pairs, m labels; over all L labels 16·n·L + 8·L·d   memory bank 4·N·d, twice while it is saved
+//! text numbers 4·(N + L)   clusters: the rows that every thread copies side by side   program
 //! with a classifier: label weights and optimizer 4·L·d and up   shortlists 4·N·S   head step   label index 4·L·d
 //! ```
 //! While the encoder rests, nothing of it but its parameters is held. Tables in scratch files are not counted.
@@ -85,13 +85,16 @@ impl MemoryPlan {
         let if_learns = |bytes: usize| if learns { bytes } else { 0 };
         let (activations, working) = (if_learns(activations), if_learns(working));
         let scores = (pairs * trainer.data.labels().len()).min((pairs + batch.labels.len()).pow(2));
+        // Over all labels their embeddings, and the gathered copy of them, are no longer small beside the scores.
+        let all = trainer.config.loss.labels == "all";
+        let embedded = if all { 8 * texts.len() * network.width() } else { 0 };
         let mut parts = vec![
             ("parameters", 4 * params.count()),
             ("gradients", if_learns(gradients * if added { 2 } else { 1 })),
             ("AdamW", if_learns(trainer.optimizer.bytes(params))),
             ("activations", activations),
             ("working buffers", working),
-            ("loss", if trainer.head.is_none() { 16 * scores } else { 0 }),
+            ("loss", if trainer.head.is_none() { 16 * scores + embedded } else { 0 }),
             ("embedding", embedding.saturating_sub(activations + working)),
             ("memory bank", 2 * bank),
             ("clusters", clusters),

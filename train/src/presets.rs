@@ -23,8 +23,10 @@ macro_rules! embedded {
 
 /// All presets.
 pub const PRESETS: &[Preset] = embedded![
+    "eurlex-4k-dexml",
     "lf-amazontitles-131k",
     "lf-amazontitles-131k-renee",
+    "lf-amazontitles-131k-dexml",
     "lf-amazon-131k",
     "lf-amazon-131k-renee",
     "lf-aol-270k",
@@ -138,6 +140,23 @@ mod tests {
             assert_eq!((c.train.warmup_steps, c.train.epochs), (warmup, 100), "{name}");
             // The published loss is a sum over the batch.
             assert!((c.train.lr - classifier * batch as f64).abs() < 1e-9, "{name}: {}", c.train.lr);
+        }
+    }
+
+    /// Of the published configurations those that compare cosines; two others take inner products of any length.
+    #[test]
+    fn encoders_against_all_labels_are_trained_as_their_configurations_say() {
+        for (name, batch, lr, warmup) in
+            [("lf-amazontitles-131k-dexml", 3000, 3e-4, 980), ("eurlex-4k-dexml", 512, 5e-5, 300)]
+        {
+            let c = config(name);
+            assert_eq!(
+                (&*c.loss.name, &*c.loss.labels, c.loss.temperature),
+                ("infonce", "all", 0.05),
+                "{name}"
+            );
+            assert_eq!((c.train.batch, c.train.lr, c.train.warmup_steps), (batch, lr, warmup), "{name}");
+            assert_eq!((c.train.epochs, c.train.weight_decay, c.train.positives), (100, 0.01, 1), "{name}");
         }
     }
 

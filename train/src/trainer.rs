@@ -73,7 +73,7 @@ impl Trainer {
         if config.train.overfit_batch {
             train_rows.truncate(config.train.batch);
         }
-        let parts = Parts::new(&config, train_rows.clone())?;
+        let parts = Parts::new(&config, train_rows.clone(), data.labels().len())?;
         let steps_per_epoch = steps_per_epoch(&config, train_rows.len());
         let total = total_steps(&config, steps_per_epoch);
         let kind = match &*config.train.schedule {
