@@ -18,8 +18,8 @@
 //! L = (1/B) Σ_i (1/|P_i|) Σ_{p∈P_i} −log( e^{s_ip/τ} / (e^{s_ip/τ} + Σ_{l∉Y_i} e^{s_il/τ}) )
 //! ```
 //! over the embeddings of all labels, encoded in chunks with a cached gradient (`crate::exec`). That is InfoNCE here,
-//! since known positives are masked in every block: over all labels (`loss.labels`), with one positive drawn for a query
-//! as DEXML does by default, or with all of them (`train.positives = 0`). Of DEXML are not here: the variant with
+//! since known positives are masked in every block: over all labels (`loss.labels`), with one positive drawn for a
+//! query as DEXML does by default, or with all of them (`train.positives = 0`). Of DEXML are not here: the variant with
 //! negatives from a shortlist that is refreshed every few epochs, SoftTop-k for an encoder, inner products that are no
 //! cosines, and the division of the labels among several accelerators.
 
