@@ -69,6 +69,8 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Labels of a query that are drawn as its positives in a step, at most; 0 for all of them.
     pub positives: u32,
+    /// The text of each label is a training query, too, and the label its only positive.
+    pub label_texts: bool,
     /// Texts that are encoded at once with a tape; 0 for the whole batch. Smaller needs less memory and more time
     /// (GradCache); the gradient is the same.
     pub chunk: usize,
@@ -162,6 +164,7 @@ impl Default for TrainConfig {
             steps: 0,
             batch: 256,
             positives: 1,
+            label_texts: false,
             chunk: 0,
             accumulate: 1,
             lr: 1e-4,

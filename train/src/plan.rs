@@ -14,12 +14,11 @@
 //! by composing some: titles differ in length, and clusters bring long ones together. A mapped data set is not counted:
 //! its pages belong to the system, which takes them back when it must.
 
-use crate::batch::Batch;
+use crate::batch::{Batch, place};
 use crate::embed::CHUNK_TOKENS;
 use crate::exec::Exec;
 use crate::trainer::Trainer;
 use autograd::optim::Optimizer;
-use data::Split;
 use engine::{Error, Kind, Packed, Result, Stream};
 use samplers::Matrix;
 use samplers::composer::tree::copied_bytes;
@@ -103,7 +102,7 @@ impl MemoryPlan {
         ];
         let mut help = HELP_ENCODER;
         if let Some(head) = &trainer.head {
-            let (queries, batch) = (trainer.data.queries(Split::Train).len(), trainer.config.train.batch);
+            let (queries, batch) = (trainer.text_ids.queries.len(), trainer.config.train.batch);
             let head = head.bytes(queries, batch.min(trainer.train_rows.len()));
             let index = ("label index", 4 * trainer.data.labels().len() * network.width());
             let of_head: usize = head.iter().chain([&index]).map(|(_, bytes)| bytes).sum();
@@ -185,8 +184,8 @@ fn distinct(texts: &Packed) -> usize {
 
 /// Tokens of all training queries.
 fn all_tokens(trainer: &Trainer) -> usize {
-    let queries = trainer.data.queries(Split::Train);
-    trainer.train_rows.iter().map(|&q| queries.token_count(q as usize)).sum()
+    let of = trainer.train_rows.iter().map(|&q| place(&trainer.data, q));
+    of.map(|(texts, i)| texts.token_count(i)).sum()
 }
 
 /// The chunk with the most tokens.

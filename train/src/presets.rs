@@ -138,6 +138,8 @@ mod tests {
             assert!(head.is_on() && head.labels == "all" && head.loss == "bce", "{name}");
             assert_eq!((c.train.batch, head.encoder_lr, head.dropout), (batch, encoder, dropout), "{name}");
             assert_eq!((c.train.warmup_steps, c.train.epochs), (warmup, 100), "{name}");
+            // Where Renée's own propensities differ from a later evaluation, it trained on texts of labels, too.
+            assert_eq!(c.train.label_texts, name != "lf-amazontitles-1.3m-renee", "{name}");
             // The published loss is a sum over the batch.
             assert!((c.train.lr - classifier * batch as f64).abs() < 1e-9, "{name}: {}", c.train.lr);
         }

@@ -1,4 +1,4 @@
-//! An encoder trained against all labels: what DEXML minimises, by the parts that are there.
+//! All labels in every step: as columns, which is what DEXML minimises, and their texts as queries.
 
 mod world;
 
@@ -119,4 +119,64 @@ fn after_a_warm_up_a_step_over_all_labels_takes_nothing_from_the_system() {
         trainer.next_step(&mut Silent).expect("steps");
     }
     assert_eq!(trainer.engine().pool_stats().system_allocations - before, 0);
+}
+
+/// The settings under which the texts of labels are queries, with a bank that has to hold them.
+const AS_QUERIES: [&str; 4] =
+    ["train.label_texts=true", "composer.name=ngame", "train.epochs=2", "train.batch=24"];
+
+#[test]
+fn the_text_of_a_label_is_a_query_whose_only_positive_is_that_label() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = prepared(dir.path());
+    let mut trainer = trainer(&data, &["train.label_texts=true", "train.positives=0", "train.batch=500"]);
+    trainer.gradient_of_next_batch(&mut Silent).expect("a gradient");
+    let (set, rows) = (trainer.data(), trainer.mined(0));
+    let titles = set.queries(data::Split::Train).len();
+    assert_eq!(trainer.train_rows.len(), titles + LABELS);
+    let of_labels: Vec<_> = rows.iter().filter(|r| r.query as usize >= titles).collect();
+    assert_eq!(of_labels.len(), LABELS);
+    let pairs: usize = (0..titles).map(|q| set.positives(data::Split::Train, q).len()).sum();
+    assert_eq!(rows.len(), pairs + LABELS, "the queries of the data set have their labels as before");
+    let twins: Vec<u32> =
+        (0..LABELS as u32).filter(|&l| set.labels().title(l as usize).ends_with(" w3")).collect();
+    assert_eq!(twins.len(), 2);
+    for row in of_labels {
+        let (label, score) = row.positive;
+        assert_eq!(label as usize, row.query as usize - titles);
+        assert!((score - 1.0).abs() < 1e-5, "the same text has the same embedding: {score}");
+        // The other label of the same text is known of it, too.
+        let known = if twins.contains(&label) { 2 } else { 1 };
+        assert_eq!(row.negatives.len(), LABELS - known, "label {label}");
+    }
+}
+
+#[test]
+fn a_run_with_label_texts_resumes_bit_for_bit_with_and_without_a_classifier() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = prepared(dir.path());
+    let base = ["model.source=tiny", "model.width=32", "train.lr=1e-3"];
+    let heads: [&[&str]; 3] = [
+        &[],
+        &["head.name=classifier", "head.labels=all", "head.encoder_lr=1e-3"],
+        &["head.name=classifier", "head.labels=sampled", "head.loss=supcon", "head.uniform=8"],
+    ];
+    for (i, head) in heads.into_iter().enumerate() {
+        let settings = world::settings(&data, &base, &[&AS_QUERIES[..], head].concat());
+        let begin =
+            |name: &str| run::begin(&Engine::new(2), &settings, &dir.path().join(name)).expect("begins");
+        let (mut whole, of_whole) = begin(&format!("whole{i}"));
+        run::run(&mut whole, &of_whole, &mut Silent).expect("trains");
+        assert!(whole.total_steps() > 10, "{} steps", whole.total_steps());
+        let out = format!("stopped{i}");
+        let (mut stopped, of_stopped) = begin(&out);
+        run::run(&mut stopped, &of_stopped, &mut world::StopAfter(9)).expect("stops");
+        drop((stopped, of_stopped));
+        let (mut again, of_again) =
+            run::resume(&Engine::new(1), &dir.path().join(out), &mut Silent).expect("resumes");
+        run::run(&mut again, &of_again, &mut Silent).expect("ends");
+        assert!(world::bits(&again) == world::bits(&whole), "{head:?}: other bits");
+        let weights = |trainer: &Trainer| trainer.classifier().map(|c| c.rows);
+        assert!(weights(&again) == weights(&whole), "{head:?}: other weights");
+    }
 }
