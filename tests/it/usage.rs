@@ -26,6 +26,32 @@ fn what_is_typed_wrongly_exits_with_two_and_says_what_was_meant() {
 }
 
 #[test]
+fn a_folder_of_another_project_is_recognised_by_its_files() {
+    let world = World::new();
+    let matrix =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/relevance.npz")).unwrap();
+    for (folder, train, test, labels) in
+        [("pecos", "X.trn", "X.tst", "output-items"), ("dexml", "raw/trn_X", "raw/tst_X", "raw/Y")]
+    {
+        for texts in [train, test] {
+            world.write(&format!("{folder}/{texts}.txt"), "red shoe\nblue boot\nold red boot\n");
+        }
+        world.write(&format!("{folder}/{labels}.txt"), "shoes\nboots\nold\nred\n");
+        for split in ["trn", "tst"] {
+            world.write(&format!("{folder}/Y.{split}.npz"), &matrix);
+        }
+        let ran = world.lode(&["prepare", folder, "--out", "d", "--train-vocab", "60", "--json"]).ok();
+        assert!(ran.stderr.contains(&format!("{folder} is read as --format xc")), "{}", ran.stderr);
+        let found = ran.json();
+        // The second row of the matrix is empty.
+        assert_eq!((&found["train"], &found["test"], &found["labels"]), (&2.into(), &3.into(), &4.into()));
+    }
+    world.write("bags/train.txt", "2 5000 3993\n1 0:1\n2 3:1\n");
+    let words = ["prepare", "bags", "--out", "b", "--train-vocab", "60"];
+    world.lode(&words).fails(3, &["train.txt:1", "no text", "trn.json.gz"]);
+}
+
+#[test]
 fn wrong_names_in_the_configuration_are_answered_with_the_right_ones() {
     let world = World::new();
     let train = |more: &[&str]| world.lode(&[&["train", "d", "--out", "r"], more].concat());
