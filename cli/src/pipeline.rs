@@ -20,7 +20,7 @@ const NEIGHBOURS: usize = 20;
 
 /// Begins a pipeline: `stages` are the settings of each. All of them are planned before anything starts.
 pub(crate) fn begin(
-    stages: &[Settings; 2],
+    stages: &[Settings],
     (out, limit): (Option<&Path>, Option<usize>),
     context: &Context,
 ) -> Done {
@@ -42,10 +42,11 @@ pub(crate) fn begin(
 /// Trains the stages that are not over, then measures.
 pub(crate) fn go(pipeline: &Pipeline, limit: Option<usize>, context: &Context) -> Done {
     let engine = context.engine();
-    for (i, name) in STAGES.iter().enumerate() {
+    let stages = pipeline.stages();
+    for (i, name) in stages.iter().enumerate() {
         let mut observer = Terminal::new(context);
         if let Some((mut trainer, dir)) = pipeline.stage(&engine, i, session::limit(limit), &mut observer)? {
-            context.say(&format!("stage {} of {}: {name}", i + 1, STAGES.len()));
+            context.say(&format!("stage {} of {}: {name}", i + 1, stages.len()));
             session::check_memory(&MemoryPlan::new(&trainer), limit, context)?;
             session::walk(&mut trainer, &dir, pipeline.root(), &mut observer, context)?;
         }
@@ -53,7 +54,7 @@ pub(crate) fn go(pipeline: &Pipeline, limit: Option<usize>, context: &Context) -
     if !context.json {
         context.print(&table(&costs(pipeline)?))?;
     }
-    let last = pipeline.run(STAGES.len() - 1);
+    let last = pipeline.run(stages.len() - 1);
     let data = pipeline.settings(0)?.config()?.data.path;
     let mut args = evaluate::Args::new(last.root(), &data);
     (args.metrics, args.knn) = (METRICS.to_owned(), NEIGHBOURS);
@@ -63,7 +64,7 @@ pub(crate) fn go(pipeline: &Pipeline, limit: Option<usize>, context: &Context) -
 /// Steps, time and memory of each stage; of a stage that was resumed, the time since then.
 fn costs(pipeline: &Pipeline) -> Result<Vec<Vec<String>>> {
     let mut rows = vec![["stage", "steps", "time", "peak memory"].map(str::to_owned).to_vec()];
-    for (i, name) in STAGES.iter().enumerate() {
+    for (i, name) in pipeline.stages().iter().enumerate() {
         let last = pipeline.run(i).final_line().unwrap_or_default();
         let number = |key: &str| last[key].as_f64().unwrap_or(0.0);
         let (steps, memory) = (count(number("step") as u64), bytes(number("peak_rss_bytes") as usize));

@@ -81,7 +81,8 @@ struct TableArgs {
 enum Format {
     /// A table with a header, commas or tabs
     Csv,
-    /// trn/tst/lbl .json.gz, or trn_X_Y.txt, of the extreme classification repository
+    /// trn/tst/lbl .json.gz of the extreme classification repository; or raw texts beside trn_X_Y.txt (Renée) or
+    /// Y.trn.npz (DEXML, PECOS)
     Xc,
     /// trn/tst/lbl .jsonl[.gz]
     Jsonl,
@@ -188,7 +189,10 @@ fn guess(path: &Path) -> Result<Format> {
         if has(&["trn.jsonl", "trn.jsonl.gz", "train.jsonl", "train.jsonl.gz"]) {
             return Ok(Format::Jsonl);
         }
-        if has(&["trn.json.gz", "trn.json", "train.json.gz", "train.json", "trn_X_Y.txt"]) {
+        if has(&["trn.json.gz", "trn.json", "train.json.gz", "train.json"])
+            || has(&["trn_X_Y.txt", "trn_X_Y.txt.gz", "trn_X_Y.npz", "Y.trn.npz"])
+            || has(&["train.txt", "train.txt.gz"])
+        {
             return Ok(Format::Xc);
         }
     }

@@ -1,8 +1,9 @@
-//! `lode strategies`: the ways to choose negatives, from the list of recipes.
+//! `lode strategies`: the ways to choose negatives, from the list of recipes, and the published settings of data sets.
 
 use crate::context::Context;
 use crate::early::Done;
 use serde_json::json;
+use train::presets::{PRESETS, Preset};
 use train::recipes::{RECIPES, Recipe};
 
 /// Lists them.
@@ -10,9 +11,17 @@ pub(crate) fn run(context: &Context) -> Done {
     if context.json {
         let object = |r: &Recipe| json!({"name": r.name, "summary": r.summary, "citation": r.citation, "cost": r.cost});
         let all: Vec<serde_json::Value> = RECIPES.iter().map(object).collect();
-        return context.print_json(&json!({ "strategies": all }));
+        let preset = |p: &Preset| json!({"name": p.name, "notes": p.notes().collect::<Vec<_>>()});
+        let presets: Vec<serde_json::Value> = PRESETS.iter().map(preset).collect();
+        return context.print_json(&json!({ "strategies": all, "presets": presets }));
     }
     let one = |r: &Recipe| format!("{}\n  {}\n  {}\n  cost: {}\n", r.name, r.summary, r.citation, r.cost);
     let all: Vec<String> = RECIPES.iter().map(one).collect();
-    context.print(&all.join("\n"))
+    let preset = |p: &Preset| format!("{}\n  {}\n", p.name, p.notes().collect::<Vec<_>>().join("\n  "));
+    let presets: Vec<String> = PRESETS.iter().map(preset).collect();
+    context.print(&format!(
+        "{}\nPresets (lode train --preset NAME)\n\n{}",
+        all.join("\n"),
+        presets.join("\n")
+    ))
 }

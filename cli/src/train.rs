@@ -7,11 +7,13 @@ use crate::pipeline;
 use crate::profile;
 use crate::quantity::{Bytes, Seconds, count};
 use crate::session;
+use clap::builder::PossibleValuesParser;
 use data::{DataSet, Verify};
 use engine::{Engine, Error, Result};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use train::plan::MemoryPlan;
+use train::presets::PRESETS;
 use train::{Settings, Trainer, recipes, run};
 
 /// Flags of `train`. What a flag does not say comes from `--set`, then `--config`, then the defaults.
@@ -37,7 +39,8 @@ pub(crate) struct Args {
     /// (--set head.encoder_lr=1e-5 lets it learn, too)
     #[arg(long, value_name = "NAME")]
     head: Option<String>,
-    /// Train an encoder, then a classifier, and measure both: ngame or renee. Other flags hold for both stages;
+    /// Train an encoder, then a classifier, and measure both: ngame or renee. dexml trains an encoder against all
+    /// labels and no classifier. Other flags hold for all stages;
     /// --set encoder.A.B=C or classifier.A.B=C for one
     #[arg(long, value_name = "NAME", conflicts_with_all = ["head", "loss", "composer", "profile", "print_config"])]
     pipeline: Option<String>,
@@ -82,6 +85,9 @@ pub(crate) struct Args {
     /// A trained bag whose token embeddings a fresh transformer starts from
     #[arg(long, value_name = "BAG")]
     embeddings: Option<String>,
+    /// The published settings of a data set; `lode strategies` says whose they are
+    #[arg(long, value_name = "NAME", conflicts_with = "pipeline", value_parser = presets())]
+    preset: Option<String>,
     /// A configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -97,6 +103,10 @@ pub(crate) struct Args {
     /// Print every value with its origin and start nothing
     #[arg(long)]
     print_config: bool,
+}
+
+fn presets() -> PossibleValuesParser {
+    PossibleValuesParser::new(PRESETS.iter().map(|preset| preset.name))
 }
 
 /// Trains.
@@ -186,9 +196,12 @@ fn settings(args: &Args, assignments: &[String]) -> Result<Settings> {
     Ok(settings)
 }
 
-/// Stacks file, assignments and flags.
+/// Stacks preset, file, assignments and flags.
 fn said(args: &Args, assignments: &[String]) -> Result<Settings> {
     let mut settings = Settings::default();
+    if let Some(name) = &args.preset {
+        settings.preset(name)?;
+    }
     if let Some(file) = &args.config {
         settings.file(file)?;
     }

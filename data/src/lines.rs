@@ -14,8 +14,8 @@ use std::rc::Rc;
 /// No line of a data set is longer than this; a longer one is another kind of file.
 pub(crate) const LINE_LIMIT: usize = 16 << 20;
 /// Text shrinks to a tenth or a twentieth; what grows more than this, past the slack, is made to fill a disk.
-const GZIP_RATIO: u64 = 250;
-const GZIP_SLACK: u64 = 256 << 20;
+pub(crate) const GZIP_RATIO: u64 = 250;
+pub(crate) const GZIP_SLACK: u64 = 256 << 20;
 
 /// One line, and where it stands.
 #[derive(Clone, Copy)]

@@ -4,6 +4,8 @@ pub(crate) mod beir;
 pub(crate) mod csv;
 mod filters;
 mod json;
+mod matrix;
+mod npz;
 pub(crate) mod repository;
 mod sparse;
 

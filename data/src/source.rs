@@ -11,7 +11,8 @@ pub enum Source {
     /// One table with a text column and a column of labels.
     Csv(CsvSource),
     /// A folder as the extreme classification repository ships it: `trn`, `tst` and `lbl` as `.json.gz`, or
-    /// the sparse layout `trn_X_Y.txt` with raw text lines; `filter_labels_{train,test}.txt` with either.
+    /// raw text lines beside matrices, `trn_X_Y.txt` or `Y.trn.npz`, as Renée, DEXML and PECOS name them;
+    /// `filter_labels_{train,test}.txt` with either.
     Xc(PathBuf),
     /// A folder with `trn`, `tst` and `lbl` as `.jsonl` or `.jsonl.gz`, fields as in [`Source::Xc`], or
     /// `{"id", "text", "labels": [label ids]}` with labels `{"id", "text"}`.

@@ -10,6 +10,7 @@ use engine::{Engine, Stream};
 
 use crate::{Csr, Need, Snapshot, tags};
 
+pub mod all;
 pub mod in_batch;
 
 /// Decides which labels a batch is scored against.
@@ -20,6 +21,10 @@ pub trait Miner: Send {
     }
     /// Takes the embeddings asked for by [`need`](Miner::need) of this epoch.
     fn refresh(&mut self, _engine: &Engine, _epoch: u32, _snapshot: &Snapshot<'_>) {}
+    /// Shared columns of a batch of so many pairs, at most.
+    fn columns(&self, pairs: usize) -> usize {
+        pairs
+    }
     /// The labels for this batch. Every row's positive is among the shared ones.
     fn candidates(&self, batch: &Batch<'_>, stream: Stream) -> Candidates;
 }

@@ -112,6 +112,27 @@ fn check_export(world: &World) {
     assert_eq!(world.lode(&["evaluate", "model", "shop.data", "--json"]).ok().stdout, ours);
 }
 
+/// DEXML has one stage: an encoder against all labels. It is resumed and refused as pipelines of two are.
+#[test]
+fn a_pipeline_of_one_stage_trains_an_encoder_alone() {
+    let world = World::new();
+    world.write("products.csv", products::csv(400));
+    world.lode(&products::PREPARE).ok();
+    let words =
+        ["train", "shop.data", "--pipeline", "dexml", "--model", "bag", "--batch", "32", "--epochs", "4"];
+    let words = [&words[..], &["--lr", "0.02", "-q"]].concat();
+    let told = world.lode(&[&words[..], &["--out", "run"]].concat()).ok().stdout;
+    assert!(told.contains("encoder") && !told.contains("classifier"), "{told}");
+    assert!(!world.path("run/classifier.toml").exists() && world.path("run/encoder/model").is_dir());
+    let settings = String::from_utf8(world.read("run/encoder/config.toml")).unwrap();
+    for line in ["labels = \"all\"", "name = \"infonce\"", "chunk = 256", "name = \"shuffled\""] {
+        assert!(settings.contains(line), "{line}: {settings}");
+    }
+    assert_eq!(world.lode(&["resume", "run", "-q"]).ok().stdout, told);
+    let one = ["--out", "again", "--set", "classifier.train.lr=1"];
+    world.lode(&[&words[..], &one].concat()).fails(3, &["no stage `classifier`", "it has encoder"]);
+}
+
 #[test]
 fn a_data_set_for_another_vocabulary_is_refused() {
     let world = World::new();

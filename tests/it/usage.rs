@@ -26,6 +26,32 @@ fn what_is_typed_wrongly_exits_with_two_and_says_what_was_meant() {
 }
 
 #[test]
+fn a_folder_of_another_project_is_recognised_by_its_files() {
+    let world = World::new();
+    let matrix =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/relevance.npz")).unwrap();
+    for (folder, train, test, labels) in
+        [("pecos", "X.trn", "X.tst", "output-items"), ("dexml", "raw/trn_X", "raw/tst_X", "raw/Y")]
+    {
+        for texts in [train, test] {
+            world.write(&format!("{folder}/{texts}.txt"), "red shoe\nblue boot\nold red boot\n");
+        }
+        world.write(&format!("{folder}/{labels}.txt"), "shoes\nboots\nold\nred\n");
+        for split in ["trn", "tst"] {
+            world.write(&format!("{folder}/Y.{split}.npz"), &matrix);
+        }
+        let ran = world.lode(&["prepare", folder, "--out", "d", "--train-vocab", "60", "--json"]).ok();
+        assert!(ran.stderr.contains(&format!("{folder} is read as --format xc")), "{}", ran.stderr);
+        let found = ran.json();
+        // The second row of the matrix is empty.
+        assert_eq!((&found["train"], &found["test"], &found["labels"]), (&2.into(), &3.into(), &4.into()));
+    }
+    world.write("bags/train.txt", "2 5000 3993\n1 0:1\n2 3:1\n");
+    let words = ["prepare", "bags", "--out", "b", "--train-vocab", "60"];
+    world.lode(&words).fails(3, &["train.txt:1", "no text", "trn.json.gz"]);
+}
+
+#[test]
 fn wrong_names_in_the_configuration_are_answered_with_the_right_ones() {
     let world = World::new();
     let train = |more: &[&str]| world.lode(&[&["train", "d", "--out", "r"], more].concat());
@@ -51,6 +77,19 @@ fn the_configuration_is_printed_with_the_origin_of_each_value() {
     assert!(line("lr = 0.002").ends_with("# --lr"));
     assert!(line("hardest = ").ends_with("# recipe triplet"));
     assert!(line("epochs = ").ends_with("# default"));
+    let named = world.lode(&[&words[..], &["--preset", "lf-wikipedia-500k"]].concat()).ok().stdout;
+    for line in ["epochs = 40 # preset lf-wikipedia-500k", "batch = 64 # run.toml", "lr = 0.002 # --lr"] {
+        let squeezed = |l: &str| l.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(named.lines().any(|l| squeezed(l) == line), "{line}: {named}");
+    }
+    world.lode(&["train", "d", "--preset", "help"]).fails(2, &["lf-amazontitles-131k,", "lf-aol-270k"]);
+    assert!(
+        world
+            .lode(&["strategies"])
+            .ok()
+            .stdout
+            .contains("lf-aol-270k\n  LF-AOL-270K: the encoder of NGAME\n")
+    );
     let json = world.lode(&[&words[..], &["--json"]].concat()).ok().json();
     assert_eq!((&json["train"]["batch"], &json["loss"]["name"]), (&64.into(), &"triplet".into()));
 }

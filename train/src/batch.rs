@@ -23,15 +23,27 @@ use std::sync::Arc;
 /// Texts whose numbers are found at once, about: what is known of them takes 64 bytes each.
 const TEXTS_AT_ONCE: usize = 1 << 18;
 
-/// Equal texts have equal numbers: one number for each training query and each label.
+/// Equal texts have equal numbers: one number for each training query and each label; and what is known of each query.
+///
+/// Where label texts are data (Jain et al., "Renée", MLSys 2023) L queries stand behind the N of the data set: query
+/// N + l has the text of label l, and l is all that it is about. Only training sees them; frequencies, and with them
+/// propensities, are those of the data set.
 pub struct TextIds {
-    /// Of each training query, `[N]`.
+    /// Of each training query, `[N]` or `[N + L]`.
     pub queries: Vec<u32>,
     /// Of each label, `[L]`.
     pub labels: Vec<u32>,
     /// The labels of any training query with the same text, `[N]`, where some texts are equal; none where all differ,
     /// since each query's own labels are then all that is known.
     together: Option<Lists>,
+    /// What the data set says of queries, longer by the labels; none where it is not.
+    longer: Option<Longer>,
+}
+
+/// Positives and filters of N + L queries.
+struct Longer {
+    positives: Lists,
+    filtered: Option<Lists>,
 }
 
 /// Lists of ascending ids: where each starts, and the ids.
@@ -41,8 +53,8 @@ struct Lists {
 }
 
 impl TextIds {
-    /// Numbers the distinct texts (as token ids) of a data set.
-    pub fn of(data: &DataSet) -> TextIds {
+    /// Numbers the distinct texts (as token ids) of a data set. `label_texts` makes the text of every label a query, too.
+    pub fn of(data: &DataSet, label_texts: bool) -> TextIds {
         let (queries, labels) = (data.queries(Split::Train), data.labels());
         let total = queries.len() + labels.len();
         let mut bytes = Vec::new();
@@ -66,24 +78,78 @@ impl TextIds {
             }
         }
         let labels = numbers.split_off(queries.len());
-        let together = labels_together(data, &numbers);
-        TextIds { queries: numbers, labels, together }
+        let mut queries = numbers;
+        let longer = label_texts.then(|| {
+            queries.extend(&labels);
+            Longer::of(data)
+        });
+        let mut ids = TextIds { queries, labels, together: None, longer };
+        ids.together = labels_together(&ids.queries, ids.positives(data));
+        ids
+    }
+    /// Row `q`: the labels of training query `q`.
+    pub(crate) fn positives<'a>(&'a self, data: &'a DataSet) -> Csr<'a> {
+        match &self.longer {
+            Some(longer) => longer.positives.csr(),
+            None => csr(data.positive_rows(Split::Train)),
+        }
+    }
+    /// Row `q`: the labels that the data set filters for training query `q`.
+    pub(crate) fn filtered<'a>(&'a self, data: &'a DataSet) -> Option<Csr<'a>> {
+        match &self.longer {
+            Some(longer) => longer.filtered.as_ref().map(Lists::csr),
+            None => data.filtered_rows(Split::Train).map(csr),
+        }
     }
     /// Row `q`: all labels that are known for the text of training query `q`.
     pub(crate) fn known<'a>(&'a self, data: &'a DataSet) -> Csr<'a> {
         match &self.together {
-            Some(lists) => csr((&lists.starts, &lists.items)),
-            None => csr(data.positive_rows(Split::Train)),
+            Some(lists) => lists.csr(),
+            None => self.positives(data),
         }
     }
     /// The bytes that it holds.
     pub(crate) fn bytes(&self) -> usize {
-        let together = self.together.as_ref().map_or(0, |l| 8 * l.starts.len() + 4 * l.items.len());
-        4 * (self.queries.len() + self.labels.len()) + together
+        let longer = self.longer.iter().flat_map(|l| [Some(&l.positives), l.filtered.as_ref()]);
+        let lists = longer.chain([self.together.as_ref()]).flatten();
+        let lists: usize = lists.map(|l| 8 * l.starts.len() + 4 * l.items.len()).sum();
+        4 * (self.queries.len() + self.labels.len()) + lists
     }
 }
 
-fn labels_together(data: &DataSet, queries: &[u32]) -> Option<Lists> {
+impl Lists {
+    fn csr(&self) -> Csr<'_> {
+        csr((&self.starts, &self.items))
+    }
+}
+
+impl Longer {
+    fn of(data: &DataSet) -> Longer {
+        let labels = data.labels().len();
+        let (starts, items) = data.positive_rows(Split::Train);
+        let end = items.len() as u64;
+        let positives = Lists {
+            starts: starts.iter().copied().chain((1..=labels as u64).map(|l| end + l)).collect(),
+            items: items.iter().copied().chain(0..labels as u32).collect(),
+        };
+        let filtered = data.filtered_rows(Split::Train).map(|(starts, items)| Lists {
+            starts: starts.iter().copied().chain(std::iter::repeat_n(items.len() as u64, labels)).collect(),
+            items: items.to_vec(),
+        });
+        Longer { positives, filtered }
+    }
+}
+
+/// Where training query `q` has its text: among the queries of the data set, or among its labels.
+pub(crate) fn place(data: &DataSet, q: u32) -> (data::Texts<'_>, usize) {
+    let queries = data.queries(Split::Train);
+    match (q as usize).checked_sub(queries.len()) {
+        Some(label) => (data.labels(), label),
+        None => (queries, q as usize),
+    }
+}
+
+fn labels_together(queries: &[u32], positives: Csr<'_>) -> Option<Lists> {
     let mut rows: Vec<u32> = (0..queries.len() as u32).collect();
     rows.sort_unstable_by_key(|&row| (queries[row as usize], row));
     let same: Vec<&[u32]> = rows.chunk_by(|&a, &b| queries[a as usize] == queries[b as usize]).collect();
@@ -93,7 +159,7 @@ fn labels_together(data: &DataSet, queries: &[u32]) -> Option<Lists> {
     let mut lists: Vec<Vec<u32>> = vec![vec![]; queries.len()];
     for group in same {
         let mut labels: Vec<u32> = vec![];
-        group.iter().for_each(|&row| labels.extend(data.positives(Split::Train, row as usize)));
+        group.iter().for_each(|&row| labels.extend(positives.row(row as usize)));
         labels.sort_unstable();
         labels.dedup();
         group.iter().for_each(|&row| lists[row as usize].clone_from(&labels));
@@ -147,19 +213,18 @@ impl Batch {
     pub fn compose(source: Source<'_>, queries: &[u32], stream: Stream) -> Batch {
         let Source { data, ids, miner, positives } = source;
         let Pairs { queries: rows, positives: drawn, weight } =
-            draw_positives(queries, csr(data.positive_rows(Split::Train)), positives, stream);
+            draw_positives(queries, ids.positives(data), positives, stream);
         let found = miner.candidates(&samplers::miner::Batch { queries: &rows, positives: &drawn }, stream);
-        let known = Known {
-            positives: ids.known(data),
-            barred: data.filtered_rows(Split::Train).map(csr),
-            text_group: Some(&ids.labels),
-        };
+        let known =
+            Known { positives: ids.known(data), barred: ids.filtered(data), text_group: Some(&ids.labels) };
         let keep = known_positives(&known, &rows, &found.shared, &found.target);
 
         let mut texts = TextTable { texts: Packed::default(), slots: HashMap::new() };
-        let (queries, labels) = (data.queries(Split::Train), data.labels());
-        let query =
-            |&q: &u32| texts.slot(ids.queries[q as usize], |packed| queries.push_to(q as usize, packed));
+        let labels = data.labels();
+        let query = |&q: &u32| {
+            let (texts_of, i) = place(data, q);
+            texts.slot(ids.queries[q as usize], |packed| texts_of.push_to(i, packed))
+        };
         let query_texts = rows.iter().map(query).collect();
         let label =
             |&l: &u32| texts.slot(ids.labels[l as usize], |packed| labels.push_to(l as usize, packed));
@@ -176,40 +241,46 @@ impl Batch {
         }
     }
     /// A batch that no real one of `size` of these queries exceeds: the longest queries against the longest labels,
-    /// each text another, and as many pairs as the queries with the most labels give.
+    /// each text another, as many pairs as the queries with the most labels give, and the most columns.
     pub fn largest(source: Source<'_>, queries: &[u32], size: usize) -> Batch {
-        let Source { data, ids, positives: most, .. } = source;
-        let longest = |texts: data::Texts<'_>, numbers: &[u32], mut of: Vec<u32>, size: usize| {
-            of.sort_by_key(|&i| (std::cmp::Reverse(texts.token_count(i as usize)), i));
+        let Source { data, ids, miner, positives: most } = source;
+        let longest = |count: &dyn Fn(u32) -> usize, numbers: &[u32], mut of: Vec<u32>, size: usize| {
+            of.sort_by_key(|&i| (std::cmp::Reverse(count(i)), i));
             let mut seen = HashSet::new();
             of.retain(|&i| seen.len() < size && seen.insert(numbers[i as usize]));
             of
         };
         let mut counts: Vec<usize> = queries
             .iter()
-            .map(|&q| data.positives(Split::Train, q as usize).len())
+            .map(|&q| ids.positives(data).row(q as usize).len())
             .map(|all| if most == 0 { all } else { all.min(most) })
             .collect();
         counts.sort_unstable_by_key(|&count| std::cmp::Reverse(count));
         let pairs: usize = counts.iter().take(size).sum();
 
-        let (texts, labels) = (data.queries(Split::Train), data.labels());
-        let queries = longest(texts, &ids.queries, queries.to_vec(), size);
-        let columns = longest(labels, &ids.labels, (0..labels.len() as u32).collect(), pairs);
+        let labels = data.labels();
+        let tokens = |q| {
+            let (texts, i) = place(data, q);
+            texts.token_count(i)
+        };
+        let queries = longest(&tokens, &ids.queries, queries.to_vec(), size);
+        let m = miner.columns(pairs).min(labels.len());
+        let all = (0..labels.len() as u32).collect();
+        let columns = longest(&|l| labels.token_count(l as usize), &ids.labels, all, m);
         let mut packed = Packed::default();
-        queries.iter().for_each(|&q| texts.push_to(q as usize, &mut packed));
+        queries.iter().map(|&q| place(data, q)).for_each(|(texts, i)| texts.push_to(i, &mut packed));
         columns.iter().for_each(|&l| labels.push_to(l as usize, &mut packed));
-        let (n, m) = (queries.len() as u32, columns.len() as u32);
-        let pairs = pairs as u32;
+        let (n, distinct) = (queries.len() as u32, columns.len() as u32);
+        let (pairs, m) = (pairs as u32, m as u32);
         Batch {
             targets: (0..pairs).map(|i| i % m.max(1)).collect(),
             keep: vec![1.0; (pairs * m) as usize],
             texts: packed,
             query_texts: (0..pairs).map(|i| i % n.max(1)).collect(),
-            label_texts: (n..n + m).collect(),
+            label_texts: (0..m).map(|j| n + j % distinct).collect(),
             rows: (0..pairs).map(|i| queries[(i % n) as usize]).collect(),
             row_weight: None,
-            labels: columns,
+            labels: (0..m).map(|j| columns[(j % distinct) as usize]).collect(),
         }
     }
     /// Pairs that were masked.
@@ -261,7 +332,7 @@ mod tests {
     #[test]
     fn a_query_with_several_positives_is_encoded_once_and_weighs_as_much_as_any_other() {
         let (_dir, data) = prepared("red shoe,shoes|red things\nblue boot,boots\n");
-        let ids = TextIds::of(&data);
+        let ids = TextIds::of(&data, false);
         let source = Source { data: &data, ids: &ids, miner: &InBatch, positives: 0 };
         let batch = Batch::compose(source, &[0, 1], Stream::new(0, 0));
         assert_eq!(
@@ -281,7 +352,7 @@ mod tests {
     #[test]
     fn what_is_known_of_a_text_counts_for_all_queries_with_that_text() {
         let (_dir, data) = prepared("red shoe,shoes\nRed  shoe,red things\nblue boot,boots\n");
-        let ids = TextIds::of(&data);
+        let ids = TextIds::of(&data, false);
         let source = Source { data: &data, ids: &ids, miner: &InBatch, positives: 1 };
         let batch = Batch::compose(source, &[0, 1, 2], Stream::new(0, 0));
         let counts = |row: usize, label: &str| {

@@ -69,6 +69,8 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Labels of a query that are drawn as its positives in a step, at most; 0 for all of them.
     pub positives: u32,
+    /// The text of each label is a training query, too, and the label its only positive.
+    pub label_texts: bool,
     /// Texts that are encoded at once with a tape; 0 for the whole batch. Smaller needs less memory and more time
     /// (GradCache); the gradient is the same.
     pub chunk: usize,
@@ -112,6 +114,9 @@ pub struct ComposerConfig {
 pub struct LossConfig {
     /// `infonce` or `triplet`.
     pub name: String,
+    /// Which labels a step scores: those drawn for its `batch`, or `all`: then all label texts are encoded in every
+    /// step, which `train.chunk` keeps within the memory.
+    pub labels: String,
     /// InfoNCE: temperature of the softmax. Triplet: temperature of the weights of hard negatives.
     pub temperature: f64,
     /// InfoNCE: also from labels to queries.
@@ -159,6 +164,7 @@ impl Default for TrainConfig {
             steps: 0,
             batch: 256,
             positives: 1,
+            label_texts: false,
             chunk: 0,
             accumulate: 1,
             lr: 1e-4,
@@ -179,7 +185,14 @@ impl Default for ComposerConfig {
 }
 impl Default for LossConfig {
     fn default() -> LossConfig {
-        LossConfig { name: "infonce".into(), temperature: 0.05, symmetric: false, margin: 0.3, hardest: 0 }
+        LossConfig {
+            name: "infonce".into(),
+            labels: "batch".into(),
+            temperature: 0.05,
+            symmetric: false,
+            margin: 0.3,
+            hardest: 0,
+        }
     }
 }
 impl Default for SaveConfig {
@@ -231,6 +244,9 @@ impl Config {
         }
         if !["infonce", "triplet"].contains(&&*self.loss.name) {
             return wrong("loss.name", "infonce or triplet", &self.loss.name);
+        }
+        if !["batch", "all"].contains(&&*self.loss.labels) {
+            return wrong("loss.labels", "batch or all", &self.loss.labels);
         }
         crate::recipes::find(&self.composer.name)?;
         if self.composer.refresh_epochs == 0 {

@@ -21,6 +21,7 @@ pub mod overlay;
 pub mod pipeline;
 pub mod plan;
 pub mod predict;
+pub mod presets;
 pub mod recipes;
 pub mod run;
 pub mod run_dir;

@@ -3,12 +3,25 @@
 //! ```text
 //! ngame    encoder on clustered batches → classifier on the resting encoder, sampled, NGAME's triplets
 //! renee    encoder on clustered batches → classifier over all labels, the encoder learns along at a rate of its own
+//! dexml    encoder against all labels, and no classifier
 //!
 //! DIR/<stage>.toml     what the stage is told; all of them are written before the first one starts
 //! DIR/<stage>/         its run
 //! ```
 //! A pipeline has no state but this: a stage is over when its run is finished, and the first one that is not is begun
 //! or taken up. So whatever stops it, it goes on where it stood.
+//!
+//! DEXML (Gupta et al., "Dual-encoders for extreme multi-label classification", ICLR 2024) minimises the decoupled
+//! softmax: a positive p of query i competes with its negatives and not with its other positives,
+//!
+//! ```text
+//! L = (1/B) Σ_i (1/|P_i|) Σ_{p∈P_i} −log( e^{s_ip/τ} / (e^{s_ip/τ} + Σ_{l∉Y_i} e^{s_il/τ}) )
+//! ```
+//! over the embeddings of all labels, encoded in chunks with a cached gradient (`crate::exec`). That is InfoNCE here,
+//! since known positives are masked in every block: over all labels (`loss.labels`), with one positive drawn for a
+//! query as DEXML does by default, or with all of them (`train.positives = 0`). Of DEXML are not here: the variant with
+//! negatives from a shortlist that is refreshed every few epochs, SoftTop-k for an encoder, inner products that are no
+//! cosines, and the division of the labels among several accelerators.
 
 use crate::config::Settings;
 use crate::observer::Observer;
@@ -20,15 +33,16 @@ use crate::trainer::Trainer;
 use engine::{Engine, Error, Result};
 use std::path::{Path, PathBuf};
 
-/// The stages of every pipeline, in order.
+/// The stages of a pipeline, in order; one that trains no classifier has the first alone.
 pub const STAGES: [&str; 2] = ["encoder", "classifier"];
 
-/// Names of pipelines, and what each stage is told, as `--set` takes it.
-const PIPELINES: [(&str, [&[&str]; 2]); 2] = [
+/// Names of pipelines, and what each of their stages is told, as `--set` takes it.
+const PIPELINES: [(&str, &[&[&str]]); 3] = [
     // Dahiya et al., WSDM 2023: module 1, then modules 3 and 4.
-    ("ngame", [&ENCODER, &["head.labels=sampled", "head.loss=triplets", "composer.name=ngame"]]),
+    ("ngame", &[&ENCODER, &["head.labels=sampled", "head.loss=triplets", "composer.name=ngame"]]),
     // Jain et al., MLSys 2023, from NGAME's encoder, which they found the best start on short texts.
-    ("renee", [&ENCODER, &["head.labels=all", "head.loss=bce", "head.encoder_lr=1e-5"]]),
+    ("renee", &[&ENCODER, &["head.labels=all", "head.loss=bce", "head.encoder_lr=1e-5"]]),
+    ("dexml", &[&["composer.name=shuffled", "loss.name=infonce", "loss.labels=all", "train.chunk=256"]]),
 ];
 
 const ENCODER: [&str; 2] = ["composer.name=ngame", "loss.name=triplet"];
@@ -44,18 +58,25 @@ pub struct Pipeline {
 ///
 /// # Errors
 /// If there is no such pipeline, an assignment names no stage of it, or a setting is wrong.
-pub fn plan(name: &str, for_all: &Settings, for_one: &[(String, String)]) -> Result<[Settings; 2]> {
+pub fn plan(name: &str, for_all: &Settings, for_one: &[(String, String)]) -> Result<Vec<Settings>> {
     let Some((name, defaults)) = PIPELINES.iter().find(|(known, _)| *known == name) else {
         let known = PIPELINES.map(|(name, _)| name).join(", ");
         return Err(Error::input(format!("there is no pipeline `{name}`")).help(format!("known: {known}")));
     };
-    let mut all = [for_all.clone(), for_all.clone()];
-    all[1].preset("head.name=classifier", name)?;
-    for ((stage, settings), defaults) in STAGES.iter().zip(&mut all).zip(defaults) {
+    if let Some((stage, _)) = for_one.iter().find(|(stage, _)| !STAGES[..defaults.len()].contains(&&**stage))
+    {
+        let what = format!("the pipeline `{name}` has no stage `{stage}`");
+        return Err(Error::input(what).help(format!("it has {}", STAGES[..defaults.len()].join(", "))));
+    }
+    let mut all = vec![for_all.clone(); defaults.len()];
+    for ((stage, settings), defaults) in STAGES.iter().zip(&mut all).zip(*defaults) {
+        if *stage == "classifier" {
+            settings.recipe_set("head.name=classifier", name)?;
+        }
         for (_, assignment) in for_one.iter().filter(|(of, _)| of == stage) {
             settings.set(assignment)?;
         }
-        defaults.iter().try_for_each(|assignment| settings.preset(assignment, name))?;
+        defaults.iter().try_for_each(|assignment| settings.recipe_set(assignment, name))?;
         recipes::apply_defaults(settings)?;
     }
     Ok(all)
@@ -72,9 +93,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// If the directory is not empty, or the system refuses.
-    pub fn create(root: &Path, stages: &[Settings; 2]) -> Result<Pipeline> {
+    pub fn create(root: &Path, stages: &[Settings]) -> Result<Pipeline> {
         let pipeline = Pipeline { root: RunDir::create(root)?.root().to_owned() };
-        for (stage, settings) in stages.iter().enumerate() {
+        // The first stage last: where it stands, all of them do.
+        for (stage, settings) in stages.iter().enumerate().rev() {
             RunDir::write_text(&pipeline.told(stage), &settings.to_string())?;
         }
         Ok(pipeline)
@@ -82,7 +104,12 @@ impl Pipeline {
     /// The pipeline of a directory, if it holds one.
     pub fn open(root: &Path) -> Option<Pipeline> {
         let pipeline = Pipeline { root: root.to_owned() };
-        (0..STAGES.len()).all(|stage| pipeline.told(stage).is_file()).then_some(pipeline)
+        pipeline.told(0).is_file().then_some(pipeline)
+    }
+    /// The names of its stages.
+    pub fn stages(&self) -> &'static [&'static str] {
+        let told = (0..STAGES.len()).take_while(|&stage| self.told(stage).is_file()).count();
+        &STAGES[..told]
     }
     /// Its directory.
     pub fn root(&self) -> &Path {

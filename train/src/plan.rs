@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! parameters 4·P   gradients 4·P'   AdamW 8·P   activations of the largest batch (or chunk)   working buffers
-//! loss 16·(n + m)², n pairs, m labels   memory bank 4·N·d, and once more while it is saved   text numbers 4·(N + L)
-//! clusters: the rows that every thread copies side by side   program
+//! loss 16·(n + m)², n pairs, m labels; over all L labels 16·n·L + 8·L·d   memory bank 4·N·d, and once more while it is
+//!   saved   text numbers 4·(N + L)   clusters: the rows that every thread copies side by side   program
 //! with a classifier: label weights and optimizer 4·L·d and up   shortlists 4·N·S   head step
 //!   label search 4·16,384·d, in a validation with frequencies of labels 20·L, as far as it exceeds a step
 //! ```
@@ -17,13 +17,12 @@
 //! by composing some: titles differ in length, and clusters bring long ones together. A mapped data set is not counted:
 //! its pages belong to the system, which takes them back when it must.
 
-use crate::batch::Batch;
+use crate::batch::{Batch, place};
 use crate::embed::CHUNK_TOKENS;
 use crate::exec::Exec;
 use crate::head::Head;
 use crate::trainer::Trainer;
 use autograd::optim::Optimizer;
-use data::Split;
 use engine::{Error, Kind, Packed, Result, Stream};
 use samplers::Matrix;
 use samplers::composer::tree::copied_bytes;
@@ -106,13 +105,16 @@ impl MemoryPlan {
         let if_learns = |bytes: usize| if learns { bytes } else { 0 };
         let (activations, working) = (if_learns(activations), if_learns(working));
         let scores = (pairs * trainer.data.labels().len()).min((pairs + batch.labels.len()).pow(2));
+        // Over all labels their embeddings, and the gathered copy of them, are no longer small beside the scores.
+        let all = trainer.config.loss.labels == "all";
+        let embedded = if all { 8 * texts.len() * network.width() } else { 0 };
         let mut parts = vec![
             ("parameters", 4 * params.count()),
             ("gradients", if_learns(gradients * if added { 2 } else { 1 })),
             ("AdamW", if_learns(trainer.optimizer.bytes(params))),
             ("activations", activations),
             ("working buffers", working),
-            ("loss", if trainer.head.is_none() { 16 * scores } else { 0 }),
+            ("loss", if trainer.head.is_none() { 16 * scores + embedded } else { 0 }),
             ("embedding", embedding.saturating_sub(activations + working)),
             ("memory bank", 2 * bank),
             ("clusters", clusters),
@@ -121,7 +123,7 @@ impl MemoryPlan {
         ];
         let mut help = HELP_ENCODER;
         if let Some(head) = &trainer.head {
-            let (queries, batch) = (trainer.data.queries(Split::Train).len(), trainer.config.train.batch);
+            let (queries, batch) = (trainer.text_ids.queries.len(), trainer.config.train.batch);
             let validates = !trainer.validation_rows.is_empty();
             let frequencies = if validates { FREQUENCY * trainer.data.labels().len() } else { 0 };
             let head = head.bytes(queries, batch.min(trainer.train_rows.len()), frequencies);
@@ -216,8 +218,8 @@ fn distinct(texts: &Packed) -> usize {
 
 /// Tokens of all training queries.
 fn all_tokens(trainer: &Trainer) -> usize {
-    let queries = trainer.data.queries(Split::Train);
-    trainer.train_rows.iter().map(|&q| queries.token_count(q as usize)).sum()
+    let of = trainer.train_rows.iter().map(|&q| place(&trainer.data, q));
+    of.map(|(texts, i)| texts.token_count(i)).sum()
 }
 
 /// The chunk with the most tokens.

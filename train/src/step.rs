@@ -7,12 +7,11 @@
 //! [`Trainer::step`]. The loss has a tape of its own whose leaf is the matrix of embeddings: its gradient is then
 //! pulled back through the encoder, at once or chunk by chunk ([`crate::exec`]), with the same result.
 
-use crate::batch::Batch;
+use crate::batch::{Batch, place};
 use crate::exec::{Encoded, Record};
 use crate::observer::Observer;
 use crate::trainer::Trainer;
 use autograd::{Anomaly, Grad, Optimizer, ParamGrads, Tape, Var, clip};
-use data::Split;
 use engine::profile::Way;
 use engine::{Error, Kind, Result, Stream};
 
@@ -121,8 +120,8 @@ impl Trainer {
         let anomaly = batches.iter().enumerate().find_map(again);
         let (loss, norm, step) = (report.loss, report.grad_norm, report.step);
         let what = format!("step {step}: the loss is {loss} and the norm of its gradient {norm}");
-        let first: Vec<&str> =
-            batches[0].iter().take(5).map(|&row| self.data.queries(Split::Train).uid(row as usize)).collect();
+        let named = batches[0].iter().take(5).map(|&row| place(&self.data, row));
+        let first: Vec<&str> = named.map(|(texts, i)| texts.uid(i)).collect();
         let error = anomaly.iter().fold(Error::new(Kind::Numeric, what), |e, a| e.note(a.to_string()));
         Err(error.note(format!("the batch begins with the queries {}", first.join(", "))).help(
             "the parameters are those before this step; try a lower --lr, or a larger loss.temperature",

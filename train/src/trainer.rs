@@ -1,6 +1,6 @@
 //! The trainer: all that a step reads and writes, and how it is made, saved and taken up again.
 
-use crate::batch::{Source, TextIds};
+use crate::batch::{Source, TextIds, place};
 use crate::checkpoint::{Chained, Checkpoint, Progress};
 use crate::classifier::Classifier;
 use crate::config::Config;
@@ -74,10 +74,15 @@ impl Trainer {
             ))
             .help("look at what `lode prepare` kept: queries without labels are not trained on"));
         }
+        if config.train.label_texts {
+            let (first, labels) = (data.queries(Split::Train).len() as u32, data.labels());
+            let with_text = (0..labels.len()).filter(|&l| !labels.title(l).trim().is_empty());
+            train_rows.extend(with_text.map(|l| first + l as u32));
+        }
         if config.train.overfit_batch {
             train_rows.truncate(config.train.batch);
         }
-        let parts = Parts::new(&config, train_rows.clone())?;
+        let parts = Parts::new(&config, train_rows.clone(), data.labels().len())?;
         let steps_per_epoch = steps_per_epoch(&config, train_rows.len());
         let total = total_steps(&config, steps_per_epoch);
         let kind = match &*config.train.schedule {
@@ -85,8 +90,8 @@ impl Trainer {
             "constant" => ScheduleKind::Constant,
             _ => ScheduleKind::Linear,
         };
-        let queries = data.queries(Split::Train).len();
-        let text_ids = TextIds::of(&data);
+        let text_ids = TextIds::of(&data, config.train.label_texts);
+        let queries = text_ids.queries.len();
         let head = match config.head.is_on() {
             true => Some(Head::new(&config, &data, &text_ids, network.width())),
             false => None,
@@ -241,8 +246,10 @@ impl Trainer {
         if bank.covers(&self.train_rows) {
             return Ok(());
         }
-        let queries = self.data.queries(Split::Train);
-        let push = |i: usize, packed: &mut Packed| queries.push_to(self.train_rows[i] as usize, packed);
+        let push = |i: usize, packed: &mut Packed| {
+            let (texts, at) = place(&self.data, self.train_rows[i]);
+            texts.push_to(at, packed);
+        };
         // Its buffers fit no step, which takes larger or smaller ones.
         self.engine.trim();
         let rows =
@@ -286,7 +293,7 @@ impl Trainer {
             return Err(Error::input("the data set is not the one that this run was trained on")
                 .help("prepare it again from the same source with the same options"));
         }
-        let rows = self.data.queries(Split::Train).len();
+        let rows = self.text_ids.queries.len();
         let bank_fits = self.bank.is_none() || from.bank.1.len() == rows;
         let head_fits = from.progress.step == 0 || self.head.is_some() == from.head.is_some();
         let batch_fits = from.progress.batch < batches_per_epoch(&self.config, self.train_rows.len());

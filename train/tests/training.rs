@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use train::config::Settings;
 use train::evaluate::{LabelSet, Options, Queries, evaluate};
 use train::{Event, Network, Observer, RunDir, Silent, Trainer, run};
+use world::{StopAfter, bits};
 
 /// Sixty topics of six words each; a title is four words of its topic and one of another; a label is two words of its
 /// topic. What is near is what shares words, so there is something to learn and something to cluster.
@@ -43,12 +44,6 @@ fn settings(data: &Path, changes: &[&str]) -> Settings {
     world::settings(data, &base, changes)
 }
 
-/// All bits of a model.
-fn bits(trainer: &Trainer) -> Vec<u32> {
-    let params = &trainer.network.model.params;
-    params.ids().flat_map(|id| params.value(id).data::<f32>().iter().map(|x| x.to_bits())).collect()
-}
-
 fn trained(data: &Path, dir: &TempDir, name: &str, threads: usize, changes: &[&str]) -> Trainer {
     let settings = settings(data, changes);
     let (mut trainer, run_dir) =
@@ -56,22 +51,6 @@ fn trained(data: &Path, dir: &TempDir, name: &str, threads: usize, changes: &[&s
     let outcome = run::run(&mut trainer, &run_dir, &mut Silent).expect("trains");
     assert!(outcome.finished && outcome.step == trainer.total_steps());
     trainer
-}
-
-/// Wants to stop after so many steps.
-struct StopAfter(u64);
-impl Observer for StopAfter {
-    fn seconds(&mut self) -> f64 {
-        0.0
-    }
-    fn stop(&mut self) -> bool {
-        self.0 == 0
-    }
-    fn event(&mut self, event: &Event<'_>) {
-        if matches!(event, Event::Stepped(_)) {
-            self.0 = self.0.saturating_sub(1);
-        }
-    }
 }
 
 #[test]

@@ -18,9 +18,24 @@ pub(crate) fn read(folder: &Path, build: &mut Build) -> Result<()> {
     if find_file(folder, &TRAIN, &ENDINGS)?.is_none() && sparse::is_layout(folder) {
         sparse::read(folder, build)?;
     } else {
+        refuse_features(folder)?;
         read_json(folder, build)?;
     }
     filters::read(folder, build)
+}
+
+/// The repository's older layout has counts of words that only its makers can name: `rows features labels`, then
+/// rows of `label,label feature:value …`. There is no text in it for an encoder to read.
+fn refuse_features(folder: &Path) -> Result<()> {
+    let Some(path) = find_file(folder, &TRAIN, &[".txt", ".txt.gz"])? else { return Ok(()) };
+    let mut lines = Lines::open(&path)?;
+    let Some(line) = lines.next()? else { return Ok(()) };
+    let numbers: Vec<_> = line.text.split_whitespace().map(str::parse::<u64>).collect();
+    let [Ok(rows), Ok(features), Ok(labels)] = numbers[..] else { return Ok(()) };
+    let e = line.error(format!("{rows} vectors of {features} features with {labels} labels, and no text"));
+    Err(e.note("bags of words name no words; an encoder learns from text").help(
+        "fetch the raw text of this data set from the repository: trn.json.gz, tst.json.gz, lbl.json.gz",
+    ))
 }
 
 fn read_json(folder: &Path, build: &mut Build) -> Result<()> {

@@ -149,7 +149,7 @@ fn check_sparse(train: &str, texts: &str, place: &str, message: &str) {
 #[test]
 fn bad_matrices_are_refused() {
     check_sparse("2\n0:1\n", "a\n", "trn_X_Y.txt:1: ", "the header must be two numbers");
-    check_sparse("1 3\n0:1\n", "a\n", "tst_X_Y.txt:1: ", "2 columns, the training matrix has 3");
+    check_sparse("1 3\n0:1\n", "a\n", "tst_X_Y.txt: ", "2 columns, the training matrix has 3");
     check_sparse("2 2\n0:1\n1:1 2:1\n", "a\nb\n", "trn_X_Y.txt:3:5: ", "label index 2 is out of range");
     check_sparse("1 2\n0:-1\n", "a\n", "trn_X_Y.txt:2:1: ", "relevance is negative");
     check_sparse("1 2\n0:1  1:nan\n", "a\n", "trn_X_Y.txt:2:6: ", "relevance is NaN");
@@ -313,6 +313,14 @@ fn mangled_sources_are_read_or_refused() {
         ("filter_labels_train.txt", b"0 1\n1 2\n"),
     ];
     check_mangled(&matrix, |w| Source::Xc(w.src()));
+    let arrays: [(&str, &[u8]); 5] = [
+        ("Y.trn.npz", include_bytes!("../../../tests/golden/relevance_stored.npz")),
+        ("Y.tst.npz", include_bytes!("../../../tests/golden/relevance.npz")),
+        ("X.trn.txt", b"red shoe\nblue\nold\n"),
+        ("X.tst.txt", b"old\nred\nblue\n"),
+        ("output-items.txt", b"red\nblue\nold\na\n"),
+    ];
+    check_mangled(&arrays, |w| Source::Xc(w.src()));
     let judged: [(&str, &[u8]); 3] = [
         ("corpus.jsonl", b"{\"_id\": \"d\", \"text\": \"red\"}\n"),
         ("queries.jsonl", b"{\"_id\": \"q\", \"text\": \"red\"}\n"),

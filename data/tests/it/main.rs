@@ -5,6 +5,7 @@
 mod bad_input;
 mod layouts;
 mod mapped;
+mod npz;
 mod real_data;
 mod split;
 mod summary;

@@ -139,3 +139,18 @@ fn backward<T: Real>(engine: &Engine, y: &Tensor, g: &Tensor, top: &SoftTopK) ->
     );
     Tensor::from_buf(y.shape(), ds)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calculated independently, by bisection in double precision.
+    #[test]
+    fn the_shift_is_where_the_members_add_up_to_k() {
+        let s = [2.0, 1.0, 0.5, -1.0, 0.0];
+        let t: f64 = shift(&s, 2.0, 2.0);
+        assert!((t + 0.845_540).abs() < 5e-7, "{t}");
+        let sum: f64 = s.iter().map(|s| sigmoid(2.0 * (s + t))).sum();
+        assert!((sum - 2.0).abs() < 1e-12, "{sum}");
+    }
+}

@@ -1,12 +1,13 @@
 //! The layers of a configuration, and the origin of each value.
 //!
 //! ```text
-//! flag  >  --set a.b=c  >  file (--config run.toml)  >  recipe  >  default
+//! flag  >  --set a.b=c  >  file (--config run.toml)  >  preset  >  recipe  >  default
 //! ```
 //! [`Settings::config`] gives the typed [`Config`]. A run directory keeps the result with the origins as comments, and
 //! `lode resume` reads it back.
 
 use super::Config;
+use crate::presets;
 use engine::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,8 @@ use toml::{Table, Value};
 pub enum Origin {
     /// Built in.
     Default,
+    /// The published settings of a data set.
+    Preset(&'static str),
     /// A configuration file.
     File(PathBuf),
     /// `--set`.
@@ -32,6 +35,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => write!(f, "default"),
+            Origin::Preset(name) => write!(f, "preset {name}"),
             Origin::File(path) => write!(f, "{}", path.display()),
             Origin::Set => write!(f, "--set"),
             Origin::Flag(flag) => write!(f, "{flag}"),
@@ -81,6 +85,17 @@ impl Settings {
     /// If the file cannot be read or parsed, or has an unknown key or a value of a wrong type: with the line.
     pub fn file(&mut self, path: &Path) -> Result<()> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        self.lay(&text, path, &Origin::File(path.to_owned()))
+    }
+    /// Lays a preset over what is there: before anything that the user says.
+    ///
+    /// # Errors
+    /// If there is no preset of that name.
+    pub fn preset(&mut self, name: &str) -> Result<()> {
+        let preset = presets::find(name)?;
+        self.lay(preset.text, Path::new(preset.name), &Origin::Preset(preset.name))
+    }
+    fn lay(&mut self, text: &str, path: &Path, origin: &Origin) -> Result<()> {
         let table: Table = text.parse().map_err(|e: toml::de::Error| {
             let line = e.span().map_or(1, |s| 1 + text[..s.start].matches('\n').count()) as u64;
             let shown = text.lines().nth(line as usize - 1).unwrap_or("");
@@ -94,7 +109,7 @@ impl Settings {
             };
             for (name, value) in values {
                 let key = format!("{section}.{name}");
-                self.put(&key, value.clone(), Origin::File(path.to_owned())).map_err(|e| {
+                self.put(&key, value.clone(), origin.clone()).map_err(|e| {
                     let is_key = |l: &str| l.split_once('=').is_some_and(|(k, _)| k.trim() == name);
                     let head = text.lines().position(|l| l.trim() == format!("[{section}]")).unwrap_or(0);
                     let line = text.lines().skip(head).position(is_key).map(|i| head + i);
@@ -134,7 +149,7 @@ impl Settings {
     ///
     /// # Errors
     /// As [`Settings::set`].
-    pub fn preset(&mut self, assignment: &str, recipe: &'static str) -> Result<()> {
+    pub fn recipe_set(&mut self, assignment: &str, recipe: &'static str) -> Result<()> {
         let (key, value) = parsed(assignment)?;
         self.recipe(key, value, recipe)
     }

@@ -10,9 +10,9 @@
 //! its variance small: they are where f is large (after ASTRA's mixture of mined and uniform negatives). The cost does
 //! not depend on L.
 
-use crate::batch::{TextIds, csr};
+use crate::batch::TextIds;
 use autograd::Relevance;
-use data::{DataSet, Split};
+use data::DataSet;
 use engine::Stream;
 use samplers::mask::{Known, known_positives};
 use std::collections::HashSet;
@@ -42,7 +42,8 @@ impl Candidates {
         uniform: usize,
         stream: Stream,
     ) -> Candidates {
-        let positives = rows.iter().flat_map(|&q| data.positives(Split::Train, q as usize));
+        let of = ids.positives(data);
+        let positives = rows.iter().flat_map(|&q| of.row(q as usize));
         let mut certain: Vec<u32> = positives.chain(mined).copied().collect();
         certain.sort_unstable();
         certain.dedup();
@@ -91,13 +92,11 @@ fn others(taken: &[u32], total: usize, wanted: usize, stream: Stream) -> Vec<u32
 
 fn relevance(data: &DataSet, ids: &TextIds, rows: &[u32], labels: &[u32]) -> Relevance {
     let column = |label: &u32| labels.binary_search(label).expect("the positives are among the candidates");
-    let own = |q: u32| data.positives(Split::Train, q as usize);
+    let positives = ids.positives(data);
+    let own = |q: u32| positives.row(q as usize);
     let targets: Vec<u32> = rows.iter().map(|&q| column(&own(q)[0]) as u32).collect();
-    let known = Known {
-        positives: ids.known(data),
-        barred: data.filtered_rows(Split::Train).map(csr),
-        text_group: Some(&ids.labels),
-    };
+    let known =
+        Known { positives: ids.known(data), barred: ids.filtered(data), text_group: Some(&ids.labels) };
     let keep = known_positives(&known, rows, labels, &targets);
     let mut positive = vec![false; keep.len()];
     for (i, &q) in rows.iter().enumerate() {

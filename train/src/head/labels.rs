@@ -1,7 +1,7 @@
 //! What every label is to the rows of a batch, for a loss over all labels.
 
 use crate::batch::TextIds;
-use data::{DataSet, Split};
+use data::DataSet;
 use engine::kernels::bce::Ids;
 use models::heads::Truth;
 use std::collections::HashMap;
@@ -32,10 +32,10 @@ impl AllLabels {
     /// filters for it, and other labels with the text of one of these.
     pub(crate) fn marks(&self, data: &DataSet, ids: &TextIds, rows: &[u32]) -> Marks {
         let (mut positives, mut left_out) = ((vec![0], vec![]), (vec![0], vec![]));
-        let known = ids.known(data);
+        let (known, positives_of, filtered) = (ids.known(data), ids.positives(data), ids.filtered(data));
         for &q in rows {
-            let own = data.positives(Split::Train, q as usize);
-            let barred = data.filtered(Split::Train, q as usize);
+            let own = positives_of.row(q as usize);
+            let barred = filtered.iter().flat_map(|f| f.row(q as usize));
             let mut out: Vec<u32> = known.row(q as usize).iter().chain(barred).copied().collect();
             let twins =
                 out.iter().flat_map(|&l| self.twins.get(&ids.labels[l as usize]).into_iter().flatten());

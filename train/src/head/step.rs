@@ -6,11 +6,11 @@
 //! ```
 
 use super::{Embedded, Learned, norm};
+use crate::batch::place;
 use crate::exec::Encoded;
 use crate::step::StepReport;
 use crate::trainer::Trainer;
 use autograd::{Optimizer, ParamGrads, Tape, clip};
-use data::Split;
 use engine::{Error, Kind, Packed, Result, Tensor};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -76,15 +76,15 @@ impl Trainer {
     }
     /// Every distinct text of the rows once, and which of them is each row's.
     fn packed(&self, rows: &[u32]) -> (Packed, Arc<[u32]>) {
-        let queries = self.data.queries(Split::Train);
         let (mut texts, mut slots) = (Packed::default(), HashMap::new());
-        let place = |&q: &u32| {
+        let slot = |&q: &u32| {
             *slots.entry(self.text_ids.queries[q as usize]).or_insert_with(|| {
-                queries.push_to(q as usize, &mut texts);
+                let (of, i) = place(&self.data, q);
+                of.push_to(i, &mut texts);
                 texts.len() as u32 - 1
             })
         };
-        let places = rows.iter().map(place).collect();
+        let places = rows.iter().map(slot).collect();
         (texts, places)
     }
     fn report(&self, loss: f64, grad_norm: f64, masked: u64, tokens: u64) -> StepReport {

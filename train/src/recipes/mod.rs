@@ -9,7 +9,7 @@ use crate::config::{Config, Settings};
 use engine::{Error, Result, Tensor};
 use models::{InfoNce, Objective, Terms, Triplet, Weighting};
 use samplers::composer::Composer;
-use samplers::miner::{Miner, in_batch::InBatch};
+use samplers::miner::{Miner, all::AllLabels, in_batch::InBatch};
 use samplers::shaper::{Edits, Scores, Shaper, k_hardest::KHardest};
 use samplers::{Matrix, Need};
 
@@ -76,15 +76,24 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Puts together what the configuration names, over these training queries.
-    pub(crate) fn new(config: &Config, rows: Vec<u32>) -> Result<Parts> {
-        let composer = (find(&config.composer.name)?.composer)(config, rows)?;
+    /// Puts together what the configuration names, over these training queries and so many labels.
+    pub(crate) fn new(config: &Config, rows: Vec<u32>, labels: usize) -> Result<Parts> {
         let loss = &config.loss;
+        let miner: Box<dyn Miner> = match &*loss.labels {
+            "all" => Box::new(AllLabels { labels: labels as u32 }),
+            _ => Box::new(InBatch),
+        };
+        // Of n queries with one positive each a row has n − 1 negatives: a mean over more would only shrink the loss.
+        let negatives = match config.train.positives {
+            1 => miner.columns(config.train.batch.min(rows.len())).saturating_sub(1),
+            _ => usize::MAX,
+        };
+        let composer = (find(&config.composer.name)?.composer)(config, rows)?;
         let mut shapers: Vec<Box<dyn Shaper>> = vec![];
         let objective: Box<dyn Objective> = match &*loss.name {
             "triplet" => Box::new(Triplet {
                 margin: loss.margin,
-                hardest: loss.hardest.max(1),
+                hardest: loss.hardest.min(negatives).max(1),
                 temperature: loss.temperature,
                 weighting: Weighting::Active,
             }),
@@ -95,7 +104,7 @@ impl Parts {
                 Box::new(InfoNce { temperature: loss.temperature, symmetric: loss.symmetric })
             }
         };
-        Ok(Parts { composer, miner: Box::new(InBatch), shapers, objective })
+        Ok(Parts { composer, miner, shapers, objective })
     }
     /// Whether the composer will ever ask for the embeddings of the training queries.
     pub(crate) fn wants_bank(&self) -> bool {
@@ -121,5 +130,44 @@ impl Parts {
                 (one, other) => one.or_else(|| other.clone()),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_negatives_are_averaged_than_a_batch_can_have() {
+        let objective = |assignments: &[&str], queries: u32| {
+            let mut settings = Settings::default();
+            for assignment in [&["loss.name=triplet", "composer.name=shuffled"], assignments].concat() {
+                settings.set(assignment).expect("a value");
+            }
+            apply_defaults(&mut settings).expect("a known recipe");
+            let config = settings.config().expect("in range");
+            format!("{:?}", Parts::new(&config, (0..queries).collect(), 50).expect("parts").objective)
+        };
+        assert!(objective(&[], 99).contains("hardest: 10,"));
+        assert!(objective(&["train.batch=4"], 99).contains("hardest: 3,"));
+        assert!(objective(&[], 5).contains("hardest: 4,"));
+        assert!(objective(&["train.batch=4", "loss.labels=all"], 99).contains("hardest: 10,"));
+        assert!(objective(&["train.batch=4", "train.positives=3"], 99).contains("hardest: 10,"));
+    }
+
+    #[test]
+    fn a_curriculum_that_never_begins_is_refused() {
+        let mut settings = Settings::default();
+        settings.preset("lf-amazontitles-131k").expect("a preset");
+        let compose = |settings: &Settings| {
+            let config = settings.config().expect("in range");
+            Parts::new(&config, (0..99).collect(), 50).map(|_| ())
+        };
+        assert!(compose(&settings).is_ok());
+        settings.set("train.epochs=10").expect("a value");
+        let e = compose(&settings).expect_err("ten random epochs").to_string();
+        assert!(e.contains("first clusters come in epoch 10, the run has 10"), "{e}");
+        settings.set("train.steps=900").expect("a value");
+        assert!(compose(&settings).is_ok());
     }
 }

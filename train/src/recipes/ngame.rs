@@ -23,7 +23,17 @@ pub(super) const RECIPE: Recipe = Recipe {
     defaults: |_| Ok(()),
     composer: |config, rows| {
         let cut = Cut { batch: config.train.batch, last: Last::Drop };
-        Ok(Box::new(Cluster::new(rows, cut, schedule(&config.composer)?)))
+        let schedule = schedule(&config.composer)?;
+        let epochs = config.train.epochs;
+        if config.train.steps == 0 && schedule.made_at(epochs.saturating_sub(1)).is_none() {
+            let first = (0..).find(|&epoch| schedule.size(epoch).is_some()).unwrap_or_default();
+            let what =
+                format!("the first clusters come in epoch {first}, the run has {epochs} (counted from 0)");
+            return Err(Error::input(what).help(
+                "let composer.sizes (or composer.warmup_epochs) begin earlier; --composer shuffled has random batches",
+            ));
+        }
+        Ok(Box::new(Cluster::new(rows, cut, schedule)))
     },
 };
 

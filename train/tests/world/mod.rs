@@ -3,6 +3,7 @@
 use data::{CsvSource, PrepareOptions, Source, TokenizerChoice};
 use std::path::{Path, PathBuf};
 use train::config::Settings;
+use train::{Event, Observer, Trainer};
 
 /// Prepares a table of titles and labels with a vocabulary of its own; `change` may say how it is read.
 #[allow(dead_code, reason = "one test prepares two tables")]
@@ -31,4 +32,28 @@ pub(crate) fn settings(data: &Path, base: &[&str], changes: &[&str]) -> Settings
     }
     train::recipes::apply_defaults(&mut settings).expect("defaults");
     settings
+}
+
+/// All bits of a model.
+#[allow(dead_code, reason = "not every test has a run")]
+pub(crate) fn bits(trainer: &Trainer) -> Vec<u32> {
+    let params = &trainer.network.model.params;
+    params.ids().flat_map(|id| params.value(id).data::<f32>().iter().map(|x| x.to_bits())).collect()
+}
+
+/// Wants to stop after so many steps.
+#[allow(dead_code, reason = "not every test stops a run")]
+pub(crate) struct StopAfter(pub(crate) u64);
+impl Observer for StopAfter {
+    fn seconds(&mut self) -> f64 {
+        0.0
+    }
+    fn stop(&mut self) -> bool {
+        self.0 == 0
+    }
+    fn event(&mut self, event: &Event<'_>) {
+        if matches!(event, Event::Stepped(_)) {
+            self.0 = self.0.saturating_sub(1);
+        }
+    }
 }
