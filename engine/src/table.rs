@@ -306,7 +306,7 @@ impl Table {
     }
 }
 
-/// Copies `from` into the rows of `runs`, which lie in the table, if it is as long as they are, and says whether it was.
+/// Copies `from` into the rows of `runs`, which lie in the table, if it is as long as they are; says whether it was.
 fn copied<T: Copy>(to: &mut [T], width: usize, runs: &[Run], mut from: &[T]) -> bool {
     let rows: usize = runs.iter().map(|[from, to]| (to - from) as usize).sum();
     if rows * width != from.len() {

@@ -1,4 +1,4 @@
-//! Many labels and few titles, of our own making: a step of a sampled loss then writes a small part of the label weights.
+//! Many labels and few titles, of our own making: a step of a sampled loss writes a small part of the label weights.
 
 use crate::run::World;
 use std::fmt::Write;

@@ -4,7 +4,7 @@ use crate::catalogue;
 use crate::products;
 use crate::run::World;
 use serde_json::Value;
-use train::Checkpoint;
+use train::{Checkpoint, checkpoint};
 
 const TRAIN: [&str; 19] = [
     "train",
@@ -71,7 +71,8 @@ fn flags_of_a_classifier_are_about_one_however_it_was_asked_for() {
 fn label_weights_beyond_the_limit_are_mapped_and_learn_the_same() {
     let world = World::new();
     catalogue::prepare(&world, 20_000);
-    let train = "train shop.data --model bag --set model.width=32 --head classifier --loss supcon --batch 32 --steps 20 -q --out";
+    let train = "train shop.data --model bag --set model.width=32 --head classifier --loss supcon --batch 32 \
+                 --steps 20 -q --out";
     let train: Vec<&str> = train.split(' ').collect();
     let plan = |more: &[&str]| world.lode(&[&train, more, &["--dry-run", "--json"]].concat()).ok().json();
     let bytes = |plan: &Value, key: &str| plan[key].as_u64().unwrap();
@@ -103,4 +104,32 @@ fn label_weights_beyond_the_limit_are_mapped_and_learn_the_same() {
         tables.map(|(_, table)| table.to_f32()).collect::<Vec<_>>()
     };
     assert!(learned("heap") == learned("mapped"), "other bits");
+}
+
+#[test]
+fn a_classifier_in_a_chain_of_checkpoints_answers_as_one_in_a_single_file() {
+    let world = World::new();
+    catalogue::prepare(&world, 20_000);
+    let train = "train shop.data --model bag --set model.width=32 --head classifier --loss supcon --batch 8 \
+                 --epochs 4 --keep 1 -q --out";
+    let train: Vec<&str> = train.split(' ').collect();
+    for (run, every) in [("chain", "0.01s"), ("single", "1h")] {
+        world.lode(&[&train, &[run, "--save-every", every][..]].concat()).ok();
+    }
+    let files = |run: &str| checkpoint::list(&world.path(&format!("{run}/checkpoints"))).len();
+    assert!(files("chain") > 1 && files("single") == 1, "{} files in the chain", files("chain"));
+    let same = |words: &[&str]| {
+        let told = ["chain", "single"].map(|run| {
+            let words: Vec<&str> = words.iter().map(|&word| if word == "RUN" { run } else { word }).collect();
+            world.lode(&words).ok().stdout
+        });
+        assert!(told[0] == told[1] && !told[0].is_empty(), "{words:?}: {told:?}");
+    };
+    same(&["evaluate", "RUN", "shop.data", "--score", "classifier", "--json", "-q"]);
+    same(&["predict", "RUN", "--text", "r3 c1 k9 and r5 c7 k2", "--score", "fusion", "--json", "-q"]);
+    for run in ["chain", "single"] {
+        world.lode(&["export", run, "--to", "hf", "--out", &format!("{run}.hf")]).ok();
+    }
+    let weights = |run: &str| world.read(&format!("{run}.hf/0_StaticEmbedding/model.safetensors"));
+    assert!(weights("chain") == weights("single"));
 }

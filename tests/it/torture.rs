@@ -198,8 +198,8 @@ fn a_classifier_killed_at_any_moment_ends_with_the_bits_of_an_undisturbed_one() 
     check_kills(&world(), (&CLASSIFY, &CLASSIFY), trials);
 }
 
-/// The undisturbed run has its tables on the heap, the others in scratch files; one checkpoint is kept, and what it adds
-/// to.
+/// The undisturbed run has its tables on the heap, the others in scratch files; one checkpoint is kept, and what it
+/// adds to.
 #[test]
 fn a_mapped_classifier_killed_between_the_files_of_a_chain_ends_with_the_bits_of_an_undisturbed_one() {
     let world = World::new();
@@ -255,7 +255,7 @@ fn check_kills(world: &World, (whole, train): (&[&str], &[&str]), trials: u64) -
         std::fs::remove_dir_all(world.path(&run)).unwrap();
     }
     println!(
-        "{trials} runs of {total} steps, killed {kills} times, {late} of them after the last step, up to {files} checkpoints"
+        "{trials} runs of {total} steps, killed {kills} times, {late} after the last step, up to {files} checkpoints"
     );
     assert!(kills as u64 >= trials, "{kills} kills");
     files

@@ -5,8 +5,8 @@
 //!   manifest      counters, fingerprints, and the name and shape of every tensor (bincode behind a limit)
 //!   t0, t1, …     parameters, then the optimizer's state, in the order of the manifest
 //!   bank, bank.made_at, clusters.order, clusters.ends
-//!   h0, h1, …     of a classifier: its weights, then the tables of its optimizer: all rows, or those that changed since
-//!                 the checkpoint before (`tables.rs`); h0.rows, … which ones; lists, its shortlists
+//!   h0, h1, …     of a classifier: its weights, then the tables of its optimizer: all rows, or those that changed
+//!                 since the checkpoint before (`tables.rs`); h0.rows, … which ones; lists, its shortlists
 //! ```
 //! The container writes under a temporary name, syncs, renames and syncs the directory: a checkpoint is whole or it is
 //! not there. There is no generator state to save, since every random number is a function of (seed, step, purpose).

@@ -9,9 +9,9 @@
 //! table at 300 = rows of 100 ← rows of 200 ← rows of 300
 //! ```
 //! Every file is a checkpoint of its own step, so nothing is moved or merged: a file is written, renamed, and never
-//! touched again. A checkpoint is whole, and begins a chain, once the files after the base would come to more bytes than
-//! the tables: reading costs at most twice the tables then, and so does the disk. The manifest names the files by step
-//! and fingerprint: one that was written anew by other kernels is no link of the chain.
+//! touched again. A checkpoint is whole, and begins a chain, once the files after the base would come to more bytes
+//! than the tables: reading costs at most twice the tables then, and so does the disk. The manifest names the files by
+//! step and fingerprint: one that was written anew by other kernels is no link of the chain.
 
 use super::KIND;
 use super::folder::path_of;
@@ -156,14 +156,17 @@ impl HeadState<'_, &Table> {
         let size = |link: &Link| fs::metadata(path_of(folder, link.step)).map(|meta| meta.len()).ok();
         // A file that has gone, by whatever hand, is no base.
         let Some(sizes) = self.chain.iter().map(size).collect::<Option<Vec<u64>>>() else { return &[] };
+        let Some((base, after)) = sizes.split_first() else { return &[] };
         let sum = |bytes: fn(&Table) -> usize| {
             self.tables.iter().map(|(_, table)| bytes(table) as u64).sum::<u64>()
         };
-        let after_base = sizes.iter().skip(1).sum::<u64>() + sum(Table::bytes_changed);
+        let (all, changed) = (sum(Table::bytes), sum(Table::bytes_changed));
+        // What a file holds besides is written each time: where it is most of it, nothing is gained by a chain.
+        let besides = base.saturating_sub(all);
         // A step that is saved twice must not need the file that it takes the place of.
         let is_newer = self.chain.last().is_some_and(|last| last.step < step);
-        let adds = is_newer && sizes.len() < LINKS && after_base < sum(Table::bytes);
-        if adds { &self.chain } else { &[] }
+        let is_short = sizes.len() < LINKS && after.iter().sum::<u64>() + changed + besides < all;
+        if is_newer && is_short { &self.chain } else { &[] }
     }
     pub(super) fn entry(&self, chain: &[Link]) -> HeadEntry {
         let table = |(name, table): &(String, &Table)| TableEntry {

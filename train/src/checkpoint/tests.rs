@@ -174,11 +174,23 @@ fn a_chain_longer_than_its_tables_begins_anew() {
         assert!(list(dir.path()).len() >= 2.min(step as usize), "two are kept");
         tables.check(&path_of(dir.path(), step));
     }
-    // 200 rows of 36 bytes, 8 for each of their runs in both tables, and 1,500 besides: three of these are 35,700 bytes.
+    // 200 rows of 36 bytes, 8 for each of their runs in both tables, and 1,500 besides: three of these are 35,700.
     assert_eq!(files[..10], [1, 2, 3, 4, 1, 2, 3, 4, 1, 2]);
     // All rows at once: nothing is gained by a chain.
     tables.learn(41, &(0..1000).collect::<Vec<u32>>());
     assert_eq!(tables.save(41, dir.path(), 2).1, 1);
+}
+
+#[test]
+fn tables_that_are_small_beside_the_rest_are_written_whole() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // 3,600 bytes, and some 1,500 besides; 360 bytes, and as many.
+    for (rows, files) in [(100, 2), (10, 1)] {
+        let mut tables = Tables::new(rows, 16);
+        tables.save(rows as u64, dir.path(), 9);
+        tables.learn(2, &[1]);
+        assert_eq!(tables.save(rows as u64 + 1, dir.path(), 9).1, files);
+    }
 }
 
 #[test]
