@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::early::Done;
-use crate::{demo, doctor, encode, evaluate, export, predict, prepare, resume, strategies, train};
+use crate::{demo, doctor, encode, evaluate, export, index, predict, prepare, resume, strategies, train};
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::num::NonZeroUsize;
 
@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 const MORE: &str = "\
 More:
   encode       Embed texts, one a line, into an .npy file
+  index        Add labels to a run by their text, remove labels, list them
   strategies   List the ways to choose negatives
   doctor       Say what this machine offers, and test the arithmetic
   completions  Print the completions of a shell
@@ -69,6 +70,9 @@ pub(crate) enum Verb {
     /// Embed texts, one a line, into an .npy file
     #[command(hide = true)]
     Encode(encode::Args),
+    /// Add labels to a run by their text, remove labels, list them
+    #[command(hide = true)]
+    Index(index::Args),
     /// List the ways to choose negatives
     #[command(hide = true)]
     Strategies,
@@ -95,6 +99,7 @@ impl Verb {
             Verb::Predict(args) => predict::run(args, context),
             Verb::Export(args) => export::run(args, context),
             Verb::Encode(args) => encode::run(args, context),
+            Verb::Index(args) => index::run(args, context),
             Verb::Strategies => strategies::run(context),
             Verb::Doctor => doctor::run(context),
             Verb::Completions { shell } => {

@@ -5,9 +5,9 @@ use crate::early::Done;
 use crate::misses;
 use crate::observer::Terminal;
 use crate::precision::{IndexPrecision, Precision};
+use crate::rankings::Files;
 use crate::render::{metrics, percent, rounded, table};
 use crate::score::By;
-use crate::vocabulary;
 use clap::ValueEnum;
 use data::metrics::{Interval, Metric, paired_bootstrap};
 use data::{DataSet, Split, Verify};
@@ -18,8 +18,8 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use train::evaluate::{Evaluation, LabelSet, OfBin, OfMember, Options, Queries, evaluate_with};
 use train::index::Index;
-use train::load;
-use train::scoring::Scoring;
+use train::scoring::{Members, Scoring};
+use train::{Overlay, RunDir, load, vocabulary};
 
 /// What is measured where nothing is said.
 const METRICS: &str = "P@1,P@3,P@5,nDCG@5,R@10,PSP@1,PSP@5";
@@ -67,6 +67,8 @@ pub(crate) struct Args {
     /// Exit with 7 unless this is reached, for example P@1=0.60
     #[arg(long, value_name = "METRIC=VALUE", value_parser = threshold)]
     require: Vec<(String, f64)>,
+    #[command(flatten)]
+    files: Files,
 }
 
 impl Args {
@@ -87,6 +89,7 @@ impl Args {
             precision: Precision::F32,
             index_precision: IndexPrecision::F32,
             require: vec![],
+            files: Files::default(),
         }
     }
 }
@@ -132,16 +135,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     }
     let data = DataSet::open(&args.data, Verify::Full)?;
     let split = if args.split == Part::Test { Split::Test } else { Split::Train };
+    let files = args.files.begin(&data, split)?;
     let labels = match args.labels {
         Labels::All => LabelSet::All,
         Labels::Seen => LabelSet::Seen,
         Labels::Unseen => LabelSet::Unseen,
     };
     let (knn, propensity, search) = (args.knn, args.propensity, args.index_precision.search());
-    let depth = misses::SHOWN;
+    let depth = misses::SHOWN.max(args.files.depth());
     let options = Options { metrics: wanted, knn, labels, propensity, depth, search, ..Options::default() };
     let measure = |path: &Path| measure(path, args, &data, split, &options, context);
     let found = measure(&args.model)?;
+    files.write(&found.rankings, &data, split)?;
     let other = match &args.against {
         Some(path) => Some(Against::new(path, &found, &measure(path)?)),
         None => None,
@@ -157,6 +162,19 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     Ok(check(&found, &demands)?)
 }
 
+/// What is measured is what was trained on: labels that were added or removed since are told of.
+fn say_overlay(run: &Path, data: &DataSet, context: &Context) {
+    // One that cannot be read is a matter of `predict`.
+    let Ok(overlay) = Overlay::open(&RunDir::at(run), data) else { return };
+    if !overlay.is_empty() {
+        let (added, removed, run) = (overlay.added().len(), overlay.removed().len(), run.display());
+        context.say(&format!(
+            "since training {added} were added to the labels of {run} and {removed} removed (`lode index {run}`): \
+             measured are those of the data set"
+        ));
+    }
+}
+
 /// Measures one model or run.
 fn measure(
     path: &Path,
@@ -166,6 +184,7 @@ fn measure(
     options: &Options,
     context: &Context,
 ) -> Result<Evaluation> {
+    say_overlay(path, data, context);
     let engine = context.engine();
     let network = load::network_at(path, &engine, args.precision.reduced(context, &engine))?;
     vocabulary::demand_same(&network, path, data)?;
@@ -179,21 +198,24 @@ fn measure(
     let index = index.with_classifier(classifier)?.rounded(&engine, options.search);
     let found = evaluate_with(&engine, &network, &index, data, queries, &options, &mut observer)?;
     observer.finish();
-    tell(found.scoring, context);
+    tell(&found.scoring, context);
     Ok(found)
 }
 
 /// With `-v`: what was fitted on held-out queries.
-fn tell(scoring: Scoring, context: &Context) {
+fn tell(scoring: &Scoring, context: &Context) {
     match scoring {
         Scoring::Text(Some(Voting { nearest, power, weight })) => {
             context
                 .tell(&format!("votes: {nearest} near titles, cosine to the power {power}, weight {weight}"));
         }
-        Scoring::Members(Weights { classifier, text, votes }, nearest) => {
-            let near =
-                if nearest > 0 { format!(", votes of {nearest} near titles {votes}") } else { String::new() };
-            context.tell(&format!("weights: classifier {classifier}, text {text}{near}"));
+        Scoring::Members(Members { weights, nearest, .. }) => {
+            let Weights { classifier, text, votes, share } = weights;
+            let near = match nearest {
+                0 => String::new(),
+                _ => format!(", votes of {nearest} near titles {votes}"),
+            };
+            context.tell(&format!("weights: classifier {classifier}, text {text}{near}, tree {share}"));
         }
         Scoring::Text(None) => {}
     }

@@ -4,7 +4,6 @@ use crate::context::{Context, refused};
 use crate::early::Done;
 use crate::npy;
 use crate::observer::Terminal;
-use crate::vocabulary;
 use clap::ValueEnum;
 use data::{DataSet, Verify};
 use engine::{Error, Packed, Result};
@@ -12,7 +11,7 @@ use serde_json::json;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use train::embed::embed;
-use train::{Network, RunDir, load};
+use train::{Network, RunDir, load, vocabulary};
 
 /// Flags of `export`.
 #[derive(clap::Args)]

@@ -7,22 +7,17 @@
 //! n·d f32, little-endian, row by row
 //! ```
 
-use engine::{Error, Result};
-use std::fs::{self, File};
-use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use crate::whole::Whole;
+use engine::Result;
+use std::path::Path;
 
 /// The whole header: room for any two sizes.
 const HEADER: usize = 128;
 
-/// Writes a matrix of f32 row by row, under a temporary name until it is whole.
-///
-/// Dropped without [`Writer::commit`] it leaves nothing behind.
+/// Writes a matrix of f32 row by row. The file has its name when it is whole.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    path: PathBuf,
-    temporary: PathBuf,
-    out: BufWriter<File>,
+    out: Whole,
     width: usize,
     values: usize,
 }
@@ -33,26 +28,16 @@ impl Writer {
     /// # Errors
     /// If the folder does not take a file.
     pub(crate) fn create(path: &Path, width: usize) -> Result<Writer> {
-        if path.is_dir() {
-            return Err(Error::input("is a folder, a file will be written").at(path));
-        }
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let out = File::create(&temporary).map_err(|e| Error::io(path, e))?;
-        let mut writer =
-            Writer { path: path.to_owned(), temporary, out: BufWriter::new(out), width, values: 0 };
-        writer.put(&[0; HEADER])?;
-        Ok(writer)
+        let mut out = Whole::create(path)?;
+        out.put(&[0; HEADER])?;
+        Ok(Writer { out, width, values: 0 })
     }
     /// Appends whole rows.
     ///
     /// # Errors
     /// If the disk is full.
     pub(crate) fn append(&mut self, rows: &[f32]) -> Result<()> {
-        for value in rows {
-            self.out.write_all(&value.to_le_bytes()).map_err(|e| Error::io(&self.path, e))?;
-        }
+        rows.iter().try_for_each(|value| self.out.put(&value.to_le_bytes()))?;
         self.values += rows.len();
         Ok(())
     }
@@ -62,40 +47,27 @@ impl Writer {
     /// If the disk is full.
     pub(crate) fn commit(mut self) -> Result<usize> {
         let rows = self.values.checked_div(self.width).unwrap_or(0);
-        self.put_header(rows)?;
-        let finish = |w: &mut Writer| {
-            w.out.flush()?;
-            w.out.get_ref().sync_all()?;
-            fs::rename(&w.temporary, &w.path)
-        };
-        finish(&mut self).map_err(|e| Error::io(&self.path, e))?;
+        self.out.rewind()?;
+        self.out.put(&header(rows, self.width))?;
+        self.out.commit()?;
         Ok(rows)
-    }
-    fn put_header(&mut self, rows: usize) -> Result<()> {
-        let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {}), }}", self.width);
-        let mut header = b"\x93NUMPY\x01\x00".to_vec();
-        header.extend((HEADER as u16 - 10).to_le_bytes());
-        header.extend(dict.bytes());
-        header.resize(HEADER - 1, b' ');
-        header.push(b'\n');
-        self.out.seek(SeekFrom::Start(0)).map_err(|e| Error::io(&self.path, e))?;
-        self.put(&header)
-    }
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.out.write_all(bytes).map_err(|e| Error::io(&self.path, e))
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // After a commit there is nothing of this name, which is as well.
-        let _ = fs::remove_file(&self.temporary);
-    }
+fn header(rows: usize, width: usize) -> Vec<u8> {
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend((HEADER as u16 - 10).to_le_bytes());
+    header
+        .extend(format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}").bytes());
+    header.resize(HEADER - 1, b' ');
+    header.push(b'\n');
+    header
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_matrix_is_written_as_numpy_writes_it() {

@@ -142,6 +142,11 @@ impl Observer for Terminal {
                 let (step, p) = (count(step), percent(p_at_1));
                 self.meter.line(&format!("  step {step}: P@1 {p} on {queries} validation queries"));
             }
+            Event::OldLabels { p_at_1, queries } => {
+                let (p, queries) = (percent(p_at_1), count(queries as u64));
+                self.meter
+                    .line(&format!("  before the first step: P@1 {p} on {queries} queries of old labels"));
+            }
             Event::Saved { step, seconds } => {
                 self.saved = Some((step, seconds));
                 self.more(&format!("saved step {} in {seconds:.2} s", count(step)));

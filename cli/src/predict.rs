@@ -1,14 +1,15 @@
 //! `lode predict`: answers texts with labels. From stdin it is a service: a line in, a line out, for as long
-//! as lines come.
+//! as lines come. A matrix alone comes at the end, since its first line says how many rows it has.
 
 use crate::context::Context;
 use crate::early::{Done, Early};
 use crate::observer::Terminal;
 use crate::precision::{IndexPrecision, Precision};
 use crate::quantity::span;
+use crate::rankings::{demand_word, spmat_header, spmat_row, trec_lines};
 use crate::render::{note, rounded};
 use crate::score::By;
-use crate::vocabulary;
+use clap::ValueEnum;
 use data::{DataSet, Verify};
 use engine::{Engine, Error, Result};
 use serde_json::{Value, json};
@@ -16,8 +17,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use train::RunDir;
 use train::predict::{How, Prediction, Predictor};
+use train::{RunDir, vocabulary};
 
 /// Flags of `predict`.
 #[derive(clap::Args)]
@@ -48,9 +49,24 @@ pub(crate) struct Args {
     /// What ranks the labels [default: fusion where there is a classifier, else text]
     #[arg(long, value_enum, value_name = "NAME")]
     score: Option<By>,
+    /// How answers are written; --json writes an object a line
+    #[arg(long, value_enum, default_value = "text", value_name = "NAME", conflicts_with = "json")]
+    format: Format,
     /// Check every byte of the data set first
     #[arg(long)]
     verify: bool,
+}
+
+/// How answers are written, as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people: the text, and under it scores, labels and their ids
+    Text,
+    /// A TREC run: number of the line, Q0, label id, rank, score, lode
+    Trec,
+    /// A sparse matrix of scores: `rows columns`, then a line a text of `label:score`, labels numbered as in the data
+    /// set and after them those that were added
+    Spmat,
 }
 
 /// Predicts.
@@ -63,10 +79,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let predictor = open(args, &context.engine(), context)?;
     let cold = context.started.elapsed().as_secs_f64();
     context.tell(&format!("cold start {}", span(cold)));
-    let mut service = Service { predictor, k: args.k, context, seconds: vec![] };
+    let mut service = Service { predictor, args, context, texts: 0, matrix: vec![], seconds: vec![] };
+    service.check()?;
     match input {
         Some(input) => service.lines(input, args.file.as_deref().unwrap_or(Path::new("-")))?,
         None => args.text.iter().try_for_each(|text| service.answer(text.as_bytes()))?,
+    }
+    if args.format == Format::Spmat {
+        context.print(&spmat_header(service.texts, service.predictor.labels()))?;
+        service.matrix.iter().try_for_each(|row| context.print(&spmat_row(row)))?;
     }
     service.tell_latency();
     Ok(())
@@ -118,13 +139,27 @@ fn open(args: &Args, engine: &Engine, context: &Context) -> Result<Predictor> {
 /// A resident predictor.
 struct Service<'a> {
     predictor: Predictor,
-    k: usize,
+    args: &'a Args,
     context: &'a Context,
+    /// Texts taken so far.
+    texts: usize,
+    /// The rows of a matrix.
+    matrix: Vec<Vec<(u32, f32)>>,
     /// How long each answer took.
     seconds: Vec<f64>,
 }
 
 impl Service<'_> {
+    /// Ids that have no place in the format are told before the first text.
+    fn check(&self) -> Result<()> {
+        let labels = 0..self.predictor.labels() as u32;
+        match self.args.format {
+            Format::Trec => {
+                labels.into_iter().try_for_each(|l| demand_word("label", self.predictor.label(l).0))
+            }
+            _ => Ok(()),
+        }
+    }
     /// Answers each line as it comes.
     fn lines(&mut self, mut input: Box<dyn BufRead>, path: &Path) -> Done {
         let mut line = vec![];
@@ -144,6 +179,7 @@ impl Service<'_> {
     /// answered too.
     fn answer(&mut self, line: &[u8]) -> Done {
         let since = Instant::now();
+        self.texts += 1;
         let text = match std::str::from_utf8(line) {
             Ok(text) => text,
             Err(e) => {
@@ -151,15 +187,24 @@ impl Service<'_> {
                 return self.complain(&String::from_utf8_lossy(line), &why);
             }
         };
-        let found = match self.predictor.predict(&[text], self.k) {
+        let found = match self.predictor.predict(&[text], self.args.k) {
             Ok(found) => found.into_iter().next().unwrap_or_default(),
             Err(e) => return self.complain(text, &e.to_string()),
         };
-        let shown = if self.context.json { self.object(text, &found) } else { self.table(text, &found) };
         self.seconds.push(since.elapsed().as_secs_f64());
-        self.context.print(&shown)
+        match self.args.format {
+            Format::Text if self.context.json => self.context.print(&self.object(text, &found)),
+            Format::Text => self.context.print(&self.table(text, &found)),
+            Format::Trec => self.context.print_bytes(self.run_of(&found).as_bytes()),
+            Format::Spmat => {
+                self.matrix.push(found.iter().map(|p| (p.label, p.score)).collect());
+                Ok(())
+            }
+        }
     }
-    fn complain(&self, text: &str, why: &str) -> Done {
+    fn complain(&mut self, text: &str, why: &str) -> Done {
+        // A text without an answer keeps its row.
+        self.matrix.extend((self.args.format == Format::Spmat).then(Vec::new));
         match self.context.json {
             true => self.context.print_json(&json!({"text": text, "error": why})),
             false => {
@@ -169,22 +214,23 @@ impl Service<'_> {
         }
     }
     fn object(&self, text: &str, found: &[Prediction]) -> String {
-        let labels = self.predictor.data().labels();
         let label = |p: &Prediction| {
-            let l = p.label as usize;
-            json!({"uid": labels.uid(l), "title": labels.title(l), "score": rounded(f64::from(p.score))})
+            let (uid, title) = self.predictor.label(p.label);
+            json!({"uid": uid, "title": title, "score": rounded(f64::from(p.score))})
         };
         json!({"text": text, "labels": found.iter().map(label).collect::<Vec<Value>>()}).to_string()
     }
     fn table(&self, text: &str, found: &[Prediction]) -> String {
-        let labels = self.predictor.data().labels();
         let row = |p: &Prediction| {
-            let (l, score) = (p.label as usize, p.score);
-            let (title, uid) = (labels.title(l), labels.uid(l));
+            let (score, (uid, title)) = (p.score, self.predictor.label(p.label));
             let uid = if uid == title { String::new() } else { format!("  ({uid})") };
             format!("  {score:>7.4}  {title}{uid}\n")
         };
         format!("{text}\n{}", found.iter().map(row).collect::<String>())
+    }
+    fn run_of(&self, found: &[Prediction]) -> String {
+        let named = found.iter().map(|p| (self.predictor.label(p.label).0, p.score));
+        trec_lines(&self.texts.to_string(), named)
     }
     /// With `-v`: how long answers took.
     fn tell_latency(&mut self) {

@@ -10,6 +10,7 @@ use data::{CsvSource, OnBadLine, PrepareOptions, Progress, Source, Stage, Tokeni
 use engine::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use train::load;
 
 /// Flags of `prepare`.
 #[derive(clap::Args)]
@@ -39,8 +40,8 @@ pub(crate) struct Args {
 #[derive(clap::Args)]
 #[group(id = "tokens", required = true, multiple = false)]
 struct TokenizerArgs {
-    /// A model directory whose tokenizer is used
-    #[arg(long, value_name = "DIR")]
+    /// A model directory, or a run, whose tokenizer is used
+    #[arg(long, value_name = "DIR|RUN")]
     tokenizer: Option<PathBuf>,
     /// Learn a WordPiece vocabulary of N pieces from the training texts
     #[arg(long, value_name = "N")]
@@ -102,7 +103,7 @@ enum BadLine {
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let source = source(args, context)?;
     let tokenizer = match (&args.tokenizer.tokenizer, args.tokenizer.train_vocab) {
-        (Some(dir), _) => TokenizerChoice::Directory(dir.clone()),
+        (Some(dir), _) => TokenizerChoice::Directory(load::tokenizer_folder(dir)),
         (None, size) => TokenizerChoice::Train(size.unwrap_or_default()),
     };
     let options = PrepareOptions {

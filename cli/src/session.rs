@@ -10,7 +10,7 @@ use engine::{Error, Kind, Result};
 use serde_json::json;
 use std::path::Path;
 use train::plan::{MemoryPlan, bytes};
-use train::{Outcome, RunDir, Trainer, run};
+use train::{OldLabels, Outcome, RunDir, Trainer, run};
 
 /// Refuses a run beyond the limit; without a limit, warns where the machine has less to give.
 pub(crate) fn check_memory(plan: &MemoryPlan, limit: Option<usize>, context: &Context) -> Result<()> {
@@ -90,6 +90,14 @@ fn finished(outcome: &Outcome, trainer: &Trainer, dir: &RunDir, context: &Contex
         let queries = count(trainer.validation_rows.len() as u64);
         context.print(&format!("\nvalidation, {queries} queries held out of training\n{}", table(&rows)))?;
     }
+    if let Some(OldLabels { labels, queries, before, after }) = outcome.old_labels {
+        let [before, after] = [before, after].map(percent);
+        let (labels, queries) = (count(labels as u64), count(queries as u64));
+        context.print(&format!(
+            "\n{labels} labels known before this run, {queries} queries with one of them\n\
+             P@1 among them  {before} before, {after} after"
+        ))?;
+    }
     context.say(&format!(
         "Next:  lode evaluate {root} {data} --split test\n       lode predict {root} --text \"…\"\n       \
          lode export {root} --to hf --out MODEL"
@@ -105,6 +113,12 @@ fn summary(outcome: &Outcome, trainer: &Trainer, dir: &RunDir, context: &Context
         "steps": trainer.total_steps(),
         "validation": metrics(&outcome.validation),
         "validation_queries": trainer.validation_rows.len(),
+        "old_labels": outcome.old_labels.map(|o| {
+            json!({
+                "labels": o.labels, "queries": o.queries,
+                "P@1_before": rounded(o.before), "P@1_after": rounded(o.after),
+            })
+        }),
         "seconds": rounded(context.started.elapsed().as_secs_f64()),
         "peak_rss_bytes": memory::resident_peak(),
     })

@@ -5,7 +5,7 @@ use crate::early::Done;
 use crate::observer::Terminal;
 use crate::pipeline;
 use crate::profile;
-use crate::quantity::{Bytes, Seconds};
+use crate::quantity::{Bytes, Seconds, count};
 use crate::session;
 use clap::builder::PossibleValuesParser;
 use data::{DataSet, Verify};
@@ -14,9 +14,10 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use train::plan::MemoryPlan;
 use train::presets::PRESETS;
-use train::{Settings, recipes, run};
+use train::{Settings, Trainer, recipes, run};
 
-/// Flags of `train`. What a flag does not say comes from `--set`, then `--config`, then the defaults.
+/// Flags of `train`. What a flag does not say comes from `--set`, then `--config`, then `--preset`, then the
+/// defaults.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The data set that `lode prepare` wrote
@@ -24,8 +25,10 @@ pub(crate) struct Args {
     /// The directory of the run, new or empty
     #[arg(long, value_name = "RUN", required_unless_present_any = ["dry_run", "print_config"])]
     out: Option<PathBuf>,
-    /// Where to start: a model directory, a run, or a fresh `bag`, `tiny` or `small`
-    #[arg(long, value_name = "DIR|NAME")]
+    /// Where to start: a fresh `bag`, `tiny` or `small`, a model directory, or a run. From a run training goes on, on
+    /// the same data or on others with new labels: its encoder and, with --head classifier, its weights of the labels
+    /// that both have, by their ids
+    #[arg(long, visible_alias = "init", value_name = "NAME|DIR|RUN")]
     model: Option<String>,
     /// Who shares a batch: `lode strategies` lists them
     #[arg(long, value_name = "NAME")]
@@ -131,10 +134,22 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else { return Ok(()) };
     let dir = run::found(&trainer, &settings, out)?;
     let mut observer = Terminal::new(context);
+    say_warm_start(&trainer, context);
     context.tell(&plan.to_string());
     let ended = session::train(&mut trainer, &dir, &mut observer, context);
     profile::print(&engine, observer.tokens, context)?;
     ended
+}
+
+/// What the run takes from the one that it goes on from.
+fn say_warm_start(trainer: &Trainer, context: &Context) {
+    let Some(warm) = trainer.warm_start() else { return };
+    let (known, new) = (warm.shared(), trainer.data().labels().len() - warm.shared());
+    let (run, what) = (warm.run().display(), if warm.has_weights() { ", with their weights" } else { "" });
+    let gone =
+        if warm.gone() > 0 { format!(", {} are gone", count(warm.gone() as u64)) } else { String::new() };
+    let (known, new) = (count(known as u64), count(new as u64));
+    context.say(&format!("goes on from {run}: it knows {known} of the labels{what}; {new} are new{gone}"));
 }
 
 /// The data set must be there and whole.

@@ -31,7 +31,7 @@ pub(crate) struct TextTable {
 }
 
 impl TextTable {
-    fn new(spool: TextSpool) -> Result<TextTable> {
+    pub(crate) fn new(spool: TextSpool) -> Result<TextTable> {
         Ok(TextTable {
             titles: StringTable::new(spool.titles)?,
             contents: StringTable::new(spool.contents)?,

@@ -1,11 +1,19 @@
 //! Several ways to score a label, put together: learned label weights, the label's text, and the votes of near titles.
 //!
 //! ```text
-//! C_q = the top labels of each member            f_l = a x·w_l + b cos(x, z_l) + c v_l        for l in C_q
+//! C_q = the top labels of each member            f_l = a x·w_l + b cos(x, z_l) + c v_l + e p_l        for l in C_q
+//! p_l = share of right labels among the candidates of held-out queries that looked like this one        ([`Tree`])
 //! ```
 //! The members err in different places: weights know what labels were given, texts know labels that were given rarely,
 //! votes know what near titles were given. Every member scores every candidate, whoever found it; so one search serves
 //! any weights, those of a single member among them.
+//! A tree sees what a sum cannot: that a score is worth less for a rare label, or that one member is to be believed
+//! only where another agrees. Its shares are equal over wide regions, so they are added to the members' scores, which
+//! order what lies in a region (Dahiya et al., WSDM 2023, add all with weight 1).
+
+mod tree;
+
+pub use tree::{FEATURES, Growth, Tree};
 
 use engine::Engine;
 
@@ -15,7 +23,7 @@ use crate::search::Limits;
 use crate::{Items, Matrix};
 
 /// Labels that a member puts forward, unless more are wanted in the end.
-const FORWARD: usize = 100;
+pub const FORWARD: usize = 100;
 
 /// Who scores. All matrices have the width of the queries.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +47,15 @@ pub struct Candidate {
     pub text: f32,
     /// v_l, the votes; 0 without any.
     pub votes: f32,
+    /// p_l, what a [`Tree`] makes of the others; 0 until one was asked.
+    pub share: f32,
+}
+
+impl Candidate {
+    /// What a tree looks at, where the label has this inverse propensity.
+    pub fn point(&self, propensity: f32) -> [f32; FEATURES] {
+        [self.classifier, self.text, self.votes, propensity]
+    }
 }
 
 /// What the members weigh.
@@ -50,20 +67,26 @@ pub struct Weights {
     pub text: f32,
     /// c.
     pub votes: f32,
+    /// e.
+    pub share: f32,
 }
 
 impl Weights {
+    const NONE: Weights = Weights { classifier: 0.0, text: 0.0, votes: 0.0, share: 0.0 };
     /// The classifier alone.
-    pub const CLASSIFIER: Weights = Weights { classifier: 1.0, text: 0.0, votes: 0.0 };
+    pub const CLASSIFIER: Weights = Weights { classifier: 1.0, ..Weights::NONE };
     /// The labels' texts alone.
-    pub const TEXT: Weights = Weights { classifier: 0.0, text: 1.0, votes: 0.0 };
+    pub const TEXT: Weights = Weights { text: 1.0, ..Weights::NONE };
     /// The votes alone.
-    pub const VOTES: Weights = Weights { classifier: 0.0, text: 0.0, votes: 1.0 };
-    /// All as they are.
-    pub const SUM: Weights = Weights { classifier: 1.0, text: 1.0, votes: 1.0 };
+    pub const VOTES: Weights = Weights { votes: 1.0, ..Weights::NONE };
+    /// The members as they are.
+    pub const SUM: Weights = Weights { classifier: 1.0, text: 1.0, votes: 1.0, share: 0.0 };
     /// The `k` best candidates by the weighted sum, ties by label.
     pub fn rank(self, candidates: &[Candidate], k: usize) -> Vec<(u32, f32)> {
-        let sum = |c: &Candidate| self.classifier * c.classifier + self.text * c.text + self.votes * c.votes;
+        let sum = |c: &Candidate| {
+            let members = self.classifier * c.classifier + self.text * c.text + self.votes * c.votes;
+            members + self.share * c.share
+        };
         let mut words: Vec<u64> = candidates.iter().map(|c| best(sum(c), c.label)).collect();
         keep_largest(&mut words, k);
         words.into_iter().map(unpack_best).collect()
@@ -110,7 +133,7 @@ pub fn candidates(
         let scores = by_weights.into_iter().zip(by_text);
         let candidate = |(&label, (classifier, text)): (&u32, (f32, f32))| {
             let votes = voted.binary_search_by_key(&label, |v| v.0).map_or(0.0, |i| voted[i].1);
-            Candidate { label, classifier, text, votes }
+            Candidate { label, classifier, text, votes, share: 0.0 }
         };
         labels.iter().zip(scores).map(candidate).collect()
     })
@@ -140,7 +163,7 @@ mod tests {
         let forbidden = [3u32, 5, 9];
         let limits = Limits { exclude: Some(Csr { starts: &[0, 1, 2, 3], items: &forbidden }), only: None };
         let found = candidates(&Engine::new(2), m(&q), panel, 6, limits);
-        let weights = Weights { classifier: 1.0, text: 0.7, votes: 3.0 };
+        let weights = Weights { classifier: 1.0, text: 0.7, votes: 3.0, share: 0.0 };
         for (i, row) in found.iter().enumerate() {
             let product = |x: &[f32], j: usize| (0..4).map(|d| q[4 * i + d] * x[4 * j + d]).sum::<f32>();
             let mut near: Vec<usize> = (0..50).collect();

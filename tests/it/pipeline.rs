@@ -35,6 +35,9 @@ fn check_log(world: &World) {
     }
     assert_eq!(last["final"], true);
     assert!(last["metrics"]["P@1"].is_number() && last["seconds"].is_number(), "{last}");
+    // After each of twelve epochs, that is.
+    let measured: Vec<f64> = lines.iter().filter_map(|line| line["metrics"]["R@10"].as_f64()).collect();
+    assert!(measured.len() == 12 && measured.iter().all(|r| (0.0..=1.0).contains(r)), "{measured:?}");
     if cfg!(target_os = "linux") {
         assert!(last["peak_rss_bytes"].as_u64().unwrap() > 1 << 20, "{last}");
     }

@@ -99,6 +99,8 @@ impl Kept<'_> {
 pub struct Trained {
     /// Where the run stood.
     pub progress: Progress,
+    /// [`data::DataSet::fingerprint`] of what it was trained on.
+    pub data: u64,
     /// Parameters by name.
     pub params: Vec<(String, Tensor)>,
     /// Which table of the classifier holds its weights, and whether in bf16; none without a classifier.
@@ -301,7 +303,8 @@ impl Trained {
         (0..m.params.len()).try_for_each(|i| file.check(&section(i)))?;
         let tables = m.head.iter().flat_map(|head| &head.tables).enumerate();
         let weights = tables.filter(|(_, (name, _))| name == WEIGHTS).map(|(i, (_, bf16))| (i, *bf16)).next();
-        Ok(Trained { progress: m.progress(), params: tensors(&file, &m.params, 0)?, weights, file })
+        let params = tensors(&file, &m.params, 0)?;
+        Ok(Trained { progress: m.progress(), data: m.data, params, weights, file })
     }
 
     /// The label weights, row after row; none if no classifier was learned. Their checksum is verified here.

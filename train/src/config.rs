@@ -37,7 +37,7 @@ pub struct Config {
 pub struct DataConfig {
     /// The data set that `lode prepare` wrote.
     pub path: PathBuf,
-    /// Queries held out of training to validate on, per thousand. The test set is never touched.
+    /// Queries held out of training to validate on, per thousand. Nothing is chosen by the test set.
     pub validation_per_mille: u32,
 }
 

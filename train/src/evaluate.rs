@@ -15,7 +15,7 @@ use samplers::{Csr, Matrix};
 const BLOCK: usize = 4096;
 
 /// Which labels may be ranked, and count as truth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LabelSet {
     /// All.
     #[default]
@@ -24,6 +24,8 @@ pub enum LabelSet {
     Seen,
     /// Those without one: only their text speaks for them.
     Unseen,
+    /// These, ascending.
+    These(Vec<u32>),
 }
 
 /// How to measure.
@@ -169,7 +171,7 @@ pub fn evaluate_with(
         let mut part = Part { observer: &mut *observer, before: block * BLOCK, total };
         let embeddings = embed(engine, network, rows.len(), push, "queries", &mut part)?;
         let matrix = Matrix::new(&embeddings, width);
-        let found = truth.rank(engine, index, matrix, rows, (options, scoring));
+        let found = truth.rank(engine, index, matrix, rows, (options, &scoring));
         for ((&query, found), x) in rows.iter().zip(found).zip(embeddings.chunks(width)) {
             let relevant = truth.relevant(query);
             if relevant.is_empty() && options.labels != LabelSet::All {
@@ -194,13 +196,18 @@ struct Truth<'a> {
 impl<'a> Truth<'a> {
     fn new(data: &'a DataSet, split: Split, options: &Options) -> Result<Truth<'a>> {
         let frequency = data.label_frequency();
-        let wanted = |&(_, &n): &(usize, &u32)| (n > 0) == (options.labels == LabelSet::Seen);
-        let only = (options.labels != LabelSet::All).then(|| {
-            frequency.iter().enumerate().filter(wanted).map(|(label, _)| label as u32).collect::<Vec<u32>>()
-        });
+        let those = |seen: bool| {
+            let all = (0..frequency.len() as u32).filter(|&label| (frequency[label as usize] > 0) == seen);
+            all.collect::<Vec<u32>>()
+        };
+        let (only, which) = match &options.labels {
+            LabelSet::All => (None, ""),
+            LabelSet::Seen => (Some(those(true)), " with a training query"),
+            LabelSet::Unseen => (Some(those(false)), " without a training query"),
+            LabelSet::These(labels) => (Some(labels.clone()), ""),
+        };
         if only.as_ref().is_some_and(Vec::is_empty) {
-            let which = if options.labels == LabelSet::Seen { "with" } else { "without" };
-            return Err(Error::input(format!("there is no label {which} a training query")).at(data.path()));
+            return Err(Error::input(format!("there is no label{which}")).at(data.path()));
         }
         Ok(Truth { data, split, only })
     }
@@ -216,7 +223,7 @@ impl<'a> Truth<'a> {
         index: &Index,
         queries: Matrix<'_>,
         rows: &[u32],
-        (options, scoring): (&Options, Scoring),
+        (options, scoring): (&Options, &Scoring),
     ) -> Vec<Found> {
         let mut starts = vec![0u64];
         let mut items = vec![];
@@ -228,17 +235,18 @@ impl<'a> Truth<'a> {
         let own: Vec<u64> = (0..=rows.len() as u64).collect();
         let ranking = Ranking {
             k: options.ranks(),
-            scoring,
             exclude: (!items.is_empty()).then_some(Csr { starts: &starts, items: &items }),
             exclude_titles: (self.split == Split::Train).then_some(Csr { starts: &own, items: rows }),
             only: self.only.as_deref(),
         };
-        let Scoring::Members(weights, nearest) = scoring else {
-            let found = index.rank(engine, self.data, queries, &ranking);
+        let Scoring::Members(members) = scoring else {
+            let found = index.rank(engine, self.data, queries, scoring, &ranking);
             return found.into_iter().map(|labels| Found { labels, candidates: vec![] }).collect();
         };
-        let found = index.candidates(engine, self.data, queries, &ranking, nearest).into_iter();
-        found.map(|candidates| Found { labels: weights.rank(&candidates, ranking.k), candidates }).collect()
+        let found = index.candidates(engine, self.data, queries, members, &ranking).into_iter();
+        found
+            .map(|candidates| Found { labels: members.weights.rank(&candidates, ranking.k), candidates })
+            .collect()
     }
 }
 

@@ -13,15 +13,15 @@ use crate::classifier::Classifier;
 use crate::embed::embed;
 use crate::network::Network;
 use crate::observer::Observer;
-use crate::scoring::Scoring;
+use crate::scoring::{Members, Scoring};
 use data::{DataSet, Split};
 use engine::container::{Container, Verify, View, Writer};
-use engine::{Engine, Error, Packed, Result};
+use engine::{Engine, Error, Packed, Precision, Result};
 use samplers::fusion::{self, Candidate, Panel};
 use samplers::knn::{Titles, search_with_votes};
 use samplers::search::Limits;
 use samplers::{Csr, Int8Rows, Items, Matrix};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const KIND: &str = "index";
 
@@ -81,13 +81,11 @@ impl Rows {
     }
 }
 
-/// How labels are ranked.
+/// How many labels of which are ranked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ranking<'a> {
     /// Labels wanted.
     pub k: usize,
-    /// What ranks.
-    pub scoring: Scoring,
     /// Row `i`: labels that query `i` must not get.
     pub exclude: Option<Csr<'a>>,
     /// Row `i`: training titles that must not vote for query `i`.
@@ -146,6 +144,14 @@ impl Index {
             observer.event(&crate::observer::Event::Warning(&format!("the index is not kept: {error}")));
         }
         Ok(index)
+    }
+    /// The file beside a run in which the index of an encoder is kept; in f32 where no precision is named.
+    pub fn path_beside(run: &Path, precision: Option<Precision>) -> PathBuf {
+        run.join(precision.map_or("index.lode".to_owned(), |p| format!("index-{}.lode", p.name())))
+    }
+    /// Whether a file holds the labels of this data set, embedded by this model.
+    pub fn is_current(path: &Path, network: &Network, data: &DataSet) -> bool {
+        Index::open(path, [network.fingerprint(), data.fingerprint()], network.width(), false).is_ok()
     }
     /// Verified are the fingerprints and the embeddings that will be read: not the titles' where none shall vote.
     fn open(path: &Path, fingerprints: [u64; 2], width: usize, with_titles: bool) -> Result<Index> {
@@ -237,12 +243,14 @@ impl Index {
         engine: &Engine,
         data: &DataSet,
         queries: Matrix<'_>,
+        members: &Members,
         ranking: &Ranking<'_>,
-        nearest: usize,
     ) -> Vec<Vec<Candidate>> {
         let limits = Limits { exclude: ranking.exclude, only: ranking.only };
-        let panel = self.panel(data, nearest, ranking.exclude_titles, None);
-        fusion::candidates(engine, queries, panel, ranking.k, limits)
+        let panel = self.panel(data, members.nearest, ranking.exclude_titles, None);
+        let mut found = fusion::candidates(engine, queries, panel, ranking.k, limits);
+        members.judge(found.iter_mut().flatten());
+        found
     }
     /// The best labels of each query, best first, ties by label id.
     ///
@@ -253,18 +261,19 @@ impl Index {
         engine: &Engine,
         data: &DataSet,
         queries: Matrix<'_>,
+        scoring: &Scoring,
         ranking: &Ranking<'_>,
     ) -> Vec<Vec<(u32, f32)>> {
         let limits = Limits { exclude: ranking.exclude, only: ranking.only };
-        let hits = match ranking.scoring {
+        let hits = match scoring {
             Scoring::Text(None) => self.labels().search(engine, queries, ranking.k, limits),
             Scoring::Text(Some(voting)) => {
                 let titles = self.voters(data, ranking.exclude_titles, None);
-                search_with_votes(engine, queries, self.labels(), titles, voting, ranking.k, limits)
+                search_with_votes(engine, queries, self.labels(), titles, *voting, ranking.k, limits)
             }
-            Scoring::Members(weights, nearest) => {
-                let found = self.candidates(engine, data, queries, ranking, nearest);
-                return found.iter().map(|row| weights.rank(row, ranking.k)).collect();
+            Scoring::Members(members) => {
+                let found = self.candidates(engine, data, queries, members, ranking);
+                return found.iter().map(|row| members.weights.rank(row, ranking.k)).collect();
             }
         };
         let pairs =

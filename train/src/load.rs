@@ -4,11 +4,14 @@ use crate::checkpoint::{self, Trained};
 use crate::classifier::Classifier;
 use crate::config::{Config, Settings};
 use crate::network::Network;
+use crate::pipeline::{Pipeline, STAGES};
 use crate::run_dir::RunDir;
 use crate::scoring::Score;
 use crate::trainer::restore_params;
+use crate::vocabulary;
 use data::metrics::Metric;
-use data::{DataSet, Verify};
+use data::{DataSet, Split, Verify};
+use engine::container::checksum;
 use engine::{Engine, Error, Precision, Result};
 use models::hf::{self, Card, Export};
 use models::{Architecture, Model, bag, bert, init_from_bag};
@@ -30,13 +33,19 @@ pub fn source(config: &Config, data: &DataSet) -> Result<Network> {
         if source.is_empty() {
             return Err(Error::input("no model is named").help("--model DIR, or one of bag, tiny, small"));
         }
-        return network(Path::new(source)).map_err(|e| {
-            if Path::new(source).exists() {
-                e
-            } else {
-                e.help("--model takes a directory, or one of bag, tiny, small")
-            }
-        });
+        let path = Path::new(source);
+        if !path.exists() {
+            let e = Error::input("there is no such model").at(path);
+            return Err(e.help("--model takes a run, a model directory, or one of bag, tiny, small"));
+        }
+        if !config.model.embeddings.is_empty() {
+            let what =
+                "a trained model has token embeddings already: --embeddings is for a fresh transformer";
+            return Err(Error::input(what).at(path));
+        }
+        let network = network(path)?;
+        vocabulary::demand_same(&network, path, data)?;
+        return Ok(network);
     }
     let start = match config.model.embeddings.is_empty() {
         true => None,
@@ -96,6 +105,11 @@ fn bag_table(path: &Path) -> Result<engine::Tensor> {
 /// # Errors
 /// If there is none, or it is damaged.
 pub fn network(path: &Path) -> Result<Network> {
+    if Pipeline::open(path).is_some() {
+        let last = path.join(STAGES[STAGES.len() - 1]);
+        let e = Error::input("is the directory of a pipeline, a run or a model was expected").at(path);
+        return Err(e.help(format!("name one of its runs, for example {}", last.display())));
+    }
     if !RunDir::is_run(path) {
         return Ok(Network::of_import(hf::read(path)?));
     }
@@ -166,6 +180,11 @@ pub fn score(wished: Option<Score>, knn: usize, has_classifier: bool, path: &Pat
     }
 }
 
+/// Where the tokenizer of a model directory or a run lies.
+pub fn tokenizer_folder(path: &Path) -> PathBuf {
+    hf::tokenizer_folder(&if RunDir::is_run(path) { RunDir::at(path).model() } else { path.to_owned() })
+}
+
 /// A run's directory and its settings.
 ///
 /// # Errors
@@ -183,26 +202,39 @@ pub fn run_settings(path: &Path) -> Result<(RunDir, Settings)> {
     Ok((dir, settings))
 }
 
-/// The queries of `data` that a run held out of training, and the runs that it began from as well, ascending: none if
-/// `path` is no run, or none of them was trained on this data set.
+/// The queries of `data` that a run held out of training, and from which no run that it began from has learned,
+/// ascending: none if `path` is no run, or none of them was trained on this data set.
 ///
 /// # Errors
 /// If the configuration of a run cannot be read.
 pub fn held_out(path: &Path, data: &DataSet) -> Result<Vec<u32>> {
     let (mut held_out, mut seen, mut next) = (None::<Vec<u32>>, HashSet::new(), path.to_owned());
     // A directory may have been made anew by a run that began from it: no directory is asked twice.
+    let mut learned = HashSet::new();
+    let key = |title: &str| checksum(data::main_title(title).as_bytes());
     while RunDir::is_run(&next) && seen.insert(next.clone()) {
         let config = run_settings(&next)?.1.config()?;
-        let its = DataSet::open(&config.data.path, Verify::Header);
-        if its.is_ok_and(|its| its.fingerprint() == data.fingerprint()) {
-            // With another seed, one run has learned from what another held out.
-            let mut rows = crate::trainer::held_out(data, &config).1;
-            rows.retain(|row| held_out.as_ref().is_none_or(|others| others.binary_search(row).is_ok()));
-            held_out = Some(rows);
+        match DataSet::open(&config.data.path, Verify::Header) {
+            Ok(its) if its.fingerprint() == data.fingerprint() => {
+                // With another seed, one run has learned from what another held out.
+                let mut rows = crate::trainer::held_out(data, &config).1;
+                rows.retain(|row| held_out.as_ref().is_none_or(|others| others.binary_search(row).is_ok()));
+                held_out = Some(rows);
+            }
+            // Data sets that follow one another share queries, which have other rows in each.
+            Ok(its) => {
+                let queries = its.queries(Split::Train);
+                let rows = crate::trainer::held_out(&its, &config).0;
+                learned.extend(rows.iter().map(|&row| key(queries.title(row as usize))));
+            }
+            Err(_) => {}
         }
         next = config.model.source.into();
     }
-    Ok(held_out.unwrap_or_default())
+    let mut rows = held_out.unwrap_or_default();
+    let titles = data.queries(Split::Train);
+    rows.retain(|&row| !learned.contains(&key(titles.title(row as usize))));
+    Ok(rows)
 }
 
 /// The data set that a run was trained on.

@@ -45,6 +45,13 @@ pub enum Event<'a> {
         /// How many queries.
         queries: usize,
     },
+    /// Measured on the labels that the run knew from which this one goes on, before its first step.
+    OldLabels {
+        /// P@1, a fraction.
+        p_at_1: f64,
+        /// How many queries have one of them.
+        queries: usize,
+    },
     /// A checkpoint is on disk.
     Saved {
         /// The step that it holds.

@@ -131,6 +131,7 @@ impl Pipeline {
         if let Some(before) = stage.checked_sub(1) {
             let model = self.run(before).root().to_string_lossy().into_owned();
             settings.flag("model.source", model, "the stage before")?;
+            settings.flag("model.embeddings", "", "the stage before")?;
         }
         Ok(settings)
     }

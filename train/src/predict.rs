@@ -3,18 +3,22 @@
 use crate::index::{Index, Ranking, Search};
 use crate::load;
 use crate::network::Network;
-use crate::observer::Observer;
+use crate::observer::{Event, Observer};
+use crate::overlay::Overlay;
 use crate::scoring::{Score, Scoring};
 use autograd::Tape;
+use data::metrics::rank;
 use data::{DataSet, Tokenizer, Verify};
-use engine::{Engine, Error, Packed, Precision, Result};
-use samplers::Matrix;
+use engine::{Engine, Error, Kind, Packed, Precision, Result};
+use samplers::fusion::FORWARD;
+use samplers::search::{Limits, search};
+use samplers::{Csr, Matrix};
 use std::path::Path;
 
 /// A label for a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// The label's row in the data set.
+    /// The label's number: its row in the data set; that of an added label follows those.
     pub label: u32,
     /// What ranked it: the cosine to the label's text, the score of a classifier, or the weighted sum of all that know
     /// something of it.
@@ -29,6 +33,10 @@ pub struct Predictor {
     data: DataSet,
     index: Index,
     scoring: Scoring,
+    /// Labels that were added to the run, and those that were removed.
+    overlay: Option<Overlay>,
+    /// The rows by which added labels are scored.
+    added: Vec<f32>,
 }
 
 /// How to predict.
@@ -74,8 +82,7 @@ impl Predictor {
         let tokenizer = data.tokenizer()?;
         let index = match of_run {
             true => {
-                let name = precision.map_or("index.lode".to_owned(), |p| format!("index-{}.lode", p.name()));
-                let path = model.join(name);
+                let path = Index::path_beside(model, precision);
                 Index::load_or_build(&path, engine, &network, &data, knn > 0, observer)?
             }
             false => Index::build(engine, &network, &data, knn > 0, observer)?,
@@ -85,7 +92,12 @@ impl Predictor {
         let held_out = load::held_out(model, &data)?;
         let models = (engine, &network, &index);
         let scoring = Scoring::fit((score, knn), models, &data, &held_out, observer)?;
-        Ok(Predictor { engine: engine.clone(), network, tokenizer, data, index, scoring })
+        let overlay = match of_run {
+            true => overlay(model, engine, &network, &data, observer)?,
+            false => None,
+        };
+        let added = overlay.as_ref().map_or(vec![], Overlay::vectors);
+        Ok(Predictor { engine: engine.clone(), network, tokenizer, data, index, scoring, overlay, added })
     }
     /// The model that answers.
     pub fn network(&self) -> &Network {
@@ -94,6 +106,21 @@ impl Predictor {
     /// The data set whose labels it gives.
     pub fn data(&self) -> &DataSet {
         &self.data
+    }
+    /// How many numbers labels have: those of the data set, then those that were added.
+    pub fn labels(&self) -> usize {
+        self.data.labels().len() + self.overlay.as_ref().map_or(0, |overlay| overlay.added().len())
+    }
+    /// Id and title of a label.
+    ///
+    /// # Panics
+    /// If there is no label of this number.
+    pub fn label(&self, label: u32) -> (&str, &str) {
+        let (labels, label) = (self.data.labels(), label as usize);
+        match (&self.overlay, label.checked_sub(labels.len())) {
+            (Some(overlay), Some(added)) => (&overlay.added()[added].uid, &overlay.added()[added].title),
+            _ => (labels.uid(label), labels.title(label)),
+        }
     }
     /// The best `k` labels of each text, best first.
     ///
@@ -104,11 +131,35 @@ impl Predictor {
             return Ok(vec![]);
         }
         let embeddings = self.embed(texts)?;
-        let ranking = Ranking { k, scoring: self.scoring, ..Ranking::default() };
         let queries = Matrix::new(&embeddings, self.network.width());
-        let found = self.index.rank(&self.engine, &self.data, queries, &ranking);
+        let removed = self.overlay.as_ref().map_or(&[][..], Overlay::removed);
+        let starts: Vec<u64> = (0..=texts.len()).map(|i| (i * removed.len()) as u64).collect();
+        let exclude = Csr { starts: &starts, items: &removed.repeat(texts.len()) };
+        let exclude = (!removed.is_empty()).then_some(exclude);
+        let ranking = Ranking { k, exclude, ..Ranking::default() };
+        let mut found = self.index.rank(&self.engine, &self.data, queries, &self.scoring, &ranking);
+        self.put_added(queries, k, &mut found);
         let prediction = |(label, score)| Prediction { label, score };
         Ok(found.into_iter().map(|row| row.into_iter().map(prediction).collect()).collect())
+    }
+    /// Puts added labels in their places. Of them, those count whose texts are nearest.
+    fn put_added(&self, queries: Matrix<'_>, k: usize, found: &mut [Vec<(u32, f32)>]) {
+        if self.added.is_empty() {
+            return;
+        }
+        let first = self.data.labels().len() as u32;
+        let added = Matrix::new(&self.added, self.network.width());
+        let length = |id: u32| added.row(id as usize).iter().map(|z| z * z).sum::<f32>().sqrt();
+        let hits = search(&self.engine, queries, added, k.max(FORWARD), Limits::default());
+        for (i, row) in found.iter_mut().enumerate() {
+            let (ids, products) = hits.row(i);
+            let score = |(&id, &product): (&u32, &f32)| {
+                (first + id, self.scoring.of_text_alone(product / length(id).max(f32::MIN_POSITIVE), product))
+            };
+            row.extend(ids.iter().zip(products).map(score));
+            rank(row);
+            row.truncate(k);
+        }
     }
     fn embed(&self, texts: &[&str]) -> Result<Vec<f32>> {
         let mut packed = Packed::default();
@@ -118,4 +169,23 @@ impl Predictor {
         let tape = Tape::inference(&self.engine);
         Ok(self.network.encode(&tape, &packed, 0, None).value().data::<f32>().to_vec())
     }
+}
+
+/// The overlay of a run, its texts embedded by this model; none where it lies over another data set than this one.
+fn overlay(
+    run: &Path,
+    engine: &Engine,
+    network: &Network,
+    data: &DataSet,
+    observer: &mut dyn Observer,
+) -> Result<Option<Overlay>> {
+    let mut overlay = match Overlay::open(&crate::RunDir::at(run), data) {
+        Err(e) if e.kind() == Kind::Input => {
+            observer.event(&Event::Warning(&format!("added and removed labels are not heeded: {e}")));
+            return Ok(None);
+        }
+        opened => opened?,
+    };
+    overlay.embed(engine, network, data, observer)?;
+    Ok(Some(overlay))
 }

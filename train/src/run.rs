@@ -2,13 +2,14 @@
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::Settings;
-use crate::evaluate::{self, Options, Queries};
+use crate::evaluate::{self, Evaluation, LabelSet, Options, Queries};
 use crate::index::Index;
 use crate::load;
 use crate::observer::{Event, Observer};
 use crate::run_dir::RunDir;
 use crate::step::StepReport;
 use crate::trainer::Trainer;
+use crate::warm_start::{OldLabels, WarmStart};
 use data::metrics::Metric;
 use data::{DataSet, Split};
 use engine::container::Verify;
@@ -27,6 +28,14 @@ pub struct Outcome {
     pub finished: bool,
     /// Measured on the validation queries, if there are any and the run is finished.
     pub validation: Vec<(Metric, f64)>,
+    /// Of a finished run that went on from another: how well it finds the labels that one knew, if a query has one.
+    pub old_labels: Option<OldLabels>,
+}
+
+impl Outcome {
+    fn unfinished(step: u64) -> Outcome {
+        Outcome { step, finished: false, validation: vec![], old_labels: None }
+    }
 }
 
 /// Begins a run in a new directory.
@@ -47,7 +56,9 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
     let config = settings.config()?;
     let data = DataSet::open(&config.data.path, Verify::Header)?;
     let network = load::source(&config, &data)?;
-    Trainer::new(engine, data, network, config)
+    let mut trainer = Trainer::new(engine, data, network, config)?;
+    trainer.warm = WarmStart::of(&trainer.config, &trainer.data, trainer.network.width())?;
+    Ok(trainer)
 }
 
 /// The second half of [`begin`]: the directory, with the configuration and the model as it starts.
@@ -72,8 +83,10 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
     let data = DataSet::open(&config.data.path, Verify::Header)?;
     let network = load::network(&dir.model())?;
     let mut trainer = Trainer::new(engine, data, network, config)?;
+    let warm = WarmStart::of(&trainer.config, &trainer.data, trainer.network.width());
     if checkpoint::list(&dir.checkpoints()).is_empty() {
         observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
+        trainer.warm = warm?;
         return Ok((trainer, dir));
     }
     let (checkpoint, path, passed) = Checkpoint::newest(&dir.checkpoints())?;
@@ -87,6 +100,8 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
         observer.event(&Event::Warning(&text));
     }
     trainer.restore(checkpoint)?;
+    // Later, nothing but the report at the end depends on the run from which this one went on.
+    trainer.warm = if trainer.progress.step == 0 { warm? } else { warm.unwrap_or_default() };
     Ok((trainer, dir))
 }
 
@@ -103,7 +118,8 @@ pub fn run(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> 
     let (total, done) = (trainer.total_steps(), trainer.progress().step);
     if done >= total && dir.final_line().is_some() {
         observer.event(&Event::Warning("this run is finished: nothing is left to do, nothing was changed"));
-        return Ok(Outcome { step: done, finished: true, validation: dir.final_metrics() });
+        let (validation, old_labels) = (dir.final_metrics(), dir.final_old_labels());
+        return Ok(Outcome { step: done, finished: true, validation, old_labels });
     }
     dir.rewind_log(done)?;
     let mut state =
@@ -113,7 +129,7 @@ pub fn run(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> 
         // Stopped while texts were embedded: the trainer stands where its last step left it.
         Err(e) if e.kind() == Kind::Interrupted => {
             state.save(trainer, observer)?;
-            Ok(Outcome { step: trainer.progress().step, finished: false, validation: vec![] })
+            Ok(Outcome::unfinished(trainer.progress().step))
         }
         ended => ended,
     }
@@ -132,16 +148,17 @@ struct Loop<'a> {
 impl Loop<'_> {
     fn go(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {
         let total = trainer.total_steps();
+        self.measure_before(trainer, observer)?;
         while trainer.progress().step < total {
             let report = trainer.next_step(observer)?;
             observer.event(&Event::Stepped(&report));
             self.log(&report, trainer, observer)?;
             if self.validation_is_due(&report, trainer) {
-                validate(trainer, observer, &report)?;
+                self.validate(trainer, observer, &report)?;
             }
             if observer.stop() && report.step < total {
                 self.save(trainer, observer)?;
-                return Ok(Outcome { step: report.step, finished: false, validation: vec![] });
+                return Ok(Outcome::unfinished(report.step));
             }
             self.save_if_due(trainer, observer)?;
         }
@@ -176,6 +193,19 @@ impl Loop<'_> {
             && !last
             && if every > 0 { report.step.is_multiple_of(every) } else { ends_epoch }
     }
+    fn validate(&self, trainer: &Trainer, observer: &mut dyn Observer, report: &StepReport) -> Result<()> {
+        let measured = measure_validation(trainer, observer)?;
+        let (step, queries, p_at_1) = (report.step, trainer.validation_rows.len(), measured[0].1);
+        observer.event(&Event::Validated { step, p_at_1, queries });
+        self.dir.append_log(&json!({
+            "step": step,
+            "epoch": trainer.progress().epoch,
+            "split": "validation",
+            "queries": queries,
+            "metrics": by_name(&measured),
+            "seconds": observer.seconds() - self.since,
+        }))
+    }
     fn save_if_due(&mut self, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
         let every = trainer.config.save.every_seconds;
         if every > 0.0 && observer.seconds() - self.saved_at >= every {
@@ -196,23 +226,49 @@ impl Loop<'_> {
         self.save(trainer, observer)?;
         let validation = match trainer.validation_rows.is_empty() {
             true => vec![],
-            false => measure(trainer, "P@1,P@3,P@5,nDCG@5,R@10", observer)?,
+            false => measure_validation(trainer, observer)?,
+        };
+        let old_labels = match self.dir.old_labels_before() {
+            None => None,
+            Some(before) => measure_old_labels(trainer, observer)?
+                .map(|(labels, queries, after)| OldLabels { labels, queries, before, after }),
         };
         let card = card(trainer, &validation);
         load::write_model(&trainer.network, trainer.data(), &self.dir.model(), card)?;
-        let metrics: Map<String, Value> = validation.iter().map(|(m, v)| (m.to_string(), json!(v))).collect();
         self.dir.append_log(&json!({
             "final": true,
             "step": trainer.progress().step,
             "epoch": trainer.progress().epoch,
             "split": "validation",
             "queries": trainer.validation_rows.len(),
-            "metrics": metrics,
+            "metrics": by_name(&validation),
+            "old_labels": old_labels.map(|o| {
+                json!({"labels": o.labels, "queries": o.queries, "before": o.before, "after": o.after})
+            }),
             "peak_rss_bytes": observer.memory_peak(),
             "seconds": observer.seconds() - self.since,
         }))?;
-        Ok(Outcome { step: trainer.progress().step, finished: true, validation })
+        Ok(Outcome { step: trainer.progress().step, finished: true, validation, old_labels })
     }
+    /// Of a run that goes on from another: what that one knew, measured and logged before the first step.
+    fn measure_before(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
+        if trainer.progress().step > 0 || self.dir.old_labels_before().is_some() {
+            return Ok(());
+        }
+        if trainer.warm.as_ref().and_then(WarmStart::old_labels).is_none() {
+            return Ok(());
+        }
+        // The epoch begins here, so that a classifier has its first weights.
+        trainer.next_batches(observer)?;
+        let Some((_, queries, p_at_1)) = measure_old_labels(trainer, observer)? else { return Ok(()) };
+        observer.event(&Event::OldLabels { p_at_1, queries });
+        self.dir.append_log(&json!({"step": 0, "old_labels": {"P@1": p_at_1, "queries": queries}}))
+    }
+}
+
+/// Metrics as the log has them.
+fn by_name(measured: &[(Metric, f64)]) -> Map<String, Value> {
+    measured.iter().map(|(metric, value)| (metric.to_string(), json!(value))).collect()
 }
 
 fn card(trainer: &Trainer, validation: &[(Metric, f64)]) -> Card {
@@ -221,19 +277,40 @@ fn card(trainer: &Trainer, validation: &[(Metric, f64)]) -> Card {
     Card { title: data.source().to_owned(), ..card }
 }
 
-fn validate(trainer: &Trainer, observer: &mut dyn Observer, report: &StepReport) -> Result<()> {
-    let measured = measure(trainer, "P@1", observer)?;
-    let queries = trainer.validation_rows.len();
-    observer.event(&Event::Validated { step: report.step, p_at_1: measured[0].1, queries });
-    Ok(())
+/// What is measured on the queries held out of training; the first is shown.
+const VALIDATION: &str = "P@1,P@3,P@5,nDCG@5,R@10";
+
+/// Measures the model on the queries held out of training.
+fn measure_validation(trainer: &Trainer, observer: &mut dyn Observer) -> Result<Vec<(Metric, f64)>> {
+    let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
+    Ok(measure(trainer, queries, Metric::list(VALIDATION)?, LabelSet::All, observer)?.metrics)
 }
 
-/// Measures the model on the queries held out of training: by its classifier, where it learns one. Their fusion is not
-/// measured here, since its weights are fitted on these very queries.
-fn measure(trainer: &Trainer, metrics: &str, observer: &mut dyn Observer) -> Result<Vec<(Metric, f64)>> {
+/// Of a run that went on from another: how many labels that one knew, how many queries have one of them, and P@1 among
+/// them; none if there is no such query.
+fn measure_old_labels(trainer: &Trainer, observer: &mut dyn Observer) -> Result<Option<(usize, usize, f64)>> {
+    let Some(labels) = trainer.warm.as_ref().and_then(WarmStart::old_labels) else { return Ok(None) };
+    let known = labels.len();
+    let queries = match trainer.data().queries(Split::Test).is_empty() {
+        false => Queries { split: Split::Test, rows: None },
+        true if trainer.validation_rows.is_empty() => return Ok(None),
+        true => Queries { split: Split::Train, rows: Some(&trainer.validation_rows) },
+    };
+    let found = measure(trainer, queries, Metric::list("P@1")?, LabelSet::These(labels), observer)?;
+    Ok((!found.hits.is_empty()).then(|| (known, found.hits.len(), found.metrics[0].1)))
+}
+
+/// Measures the model: by its classifier, where it learns one. Their fusion is not measured here, since its weights are
+/// fitted on the validation queries.
+fn measure(
+    trainer: &Trainer,
+    queries: Queries<'_>,
+    metrics: Vec<Metric>,
+    labels: LabelSet,
+    observer: &mut dyn Observer,
+) -> Result<Evaluation> {
     let (engine, network, data) = (&trainer.engine, &trainer.network, trainer.data());
-    let options = Options { metrics: Metric::list(metrics)?, ..Options::default() };
-    let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
+    let options = Options { metrics, labels, ..Options::default() };
     // Buffers of a step and of an embedding are of different sizes: each gives back what it held.
     engine.trim();
     let found = engine.span("validation", Way::Beside, || {
@@ -244,5 +321,5 @@ fn measure(trainer: &Trainer, metrics: &str, observer: &mut dyn Observer) -> Res
         evaluate::evaluate_with(engine, network, &index, data, queries, &options, observer)
     })?;
     engine.trim();
-    Ok(found.metrics)
+    Ok(found)
 }

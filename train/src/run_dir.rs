@@ -5,9 +5,12 @@
 //! RUN/log.jsonl         one JSON object every few steps; the last one is final
 //! RUN/model/            the encoder as a sentence-transformers directory
 //! RUN/checkpoints/      the newest states, each whole or absent
-//! RUN/lock              held while a process trains here
+//! RUN/index*.lode       embeddings of labels and titles, made by the first `lode predict`
+//! RUN/overlay.lode      labels added and removed since, for `lode predict`
+//! RUN/lock              held while a process trains here; RUN/overlay.lock while one changes the overlay
 //! ```
 
+use crate::warm_start::OldLabels;
 use data::metrics::Metric;
 use engine::{Error, Kind, Result};
 use serde::Serialize;
@@ -76,19 +79,31 @@ impl RunDir {
     pub fn log(&self) -> PathBuf {
         self.root.join("log.jsonl")
     }
+    /// The file of labels that were added and removed.
+    pub fn overlay(&self) -> PathBuf {
+        self.root.join("overlay.lode")
+    }
     /// Takes the lock of the directory; it is released when the file is dropped.
     ///
     /// # Errors
     /// If another process trains here.
     pub fn lock(&self) -> Result<File> {
-        let path = self.root.join("lock");
+        self.lock_of("lock", "another process is training in this directory")
+    }
+    /// Takes the lock of the overlay, without which a change could undo that of another process.
+    ///
+    /// # Errors
+    /// If another process changes the overlay.
+    pub fn lock_overlay(&self) -> Result<File> {
+        self.lock_of("overlay.lock", "another process is adding or removing labels in this directory")
+    }
+    fn lock_of(&self, name: &str, busy: &str) -> Result<File> {
+        let path = self.root.join(name);
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|e| Error::io(&path, e))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => {
-                Err(Error::new(Kind::Refused, "another process is training in this directory").at(&self.root))
-            }
+            Err(TryLockError::WouldBlock) => Err(Error::new(Kind::Refused, busy).at(&self.root)),
             Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
         }
     }
@@ -131,6 +146,24 @@ impl RunDir {
         let Some(last) = self.final_line() else { return vec![] };
         let all = last["metrics"].as_object().into_iter().flatten();
         all.filter_map(|(name, value)| Some((*Metric::list(name).ok()?.first()?, value.as_f64()?))).collect()
+    }
+    /// P@1 on the labels of the run from which this one went on, before its first step, if that was measured.
+    pub fn old_labels_before(&self) -> Option<f64> {
+        let text = fs::read_to_string(self.log()).ok()?;
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.filter(|line| line.get("final").is_none()).find_map(|line| line["old_labels"]["P@1"].as_f64())
+    }
+    /// What was measured on those labels at the end, if the run is finished.
+    pub fn final_old_labels(&self) -> Option<OldLabels> {
+        let last = self.final_line()?;
+        let (number, fraction) =
+            (|key: &str| last["old_labels"][key].as_u64(), |key: &str| last["old_labels"][key].as_f64());
+        Some(OldLabels {
+            labels: number("labels")? as usize,
+            queries: number("queries")? as usize,
+            before: fraction("before")?,
+            after: fraction("after")?,
+        })
     }
     /// Takes away what a failed beginning has left here; the directory itself stays if it holds anything else.
     pub(crate) fn discard(&self) {

@@ -11,6 +11,7 @@ use crate::network::Network;
 use crate::observer::{Event, Observer};
 use crate::recipes::Parts;
 use crate::step::StepReport;
+use crate::warm_start::WarmStart;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
 use data::{DataSet, Holdout, Split};
@@ -41,6 +42,8 @@ pub struct Trainer {
     pub(crate) text_ids: TextIds,
     /// The classifier, where one is learned.
     pub(crate) head: Option<Head>,
+    /// What it takes from the run from which it goes on.
+    pub(crate) warm: Option<WarmStart>,
     pub(crate) exec: Exec,
     pub(crate) progress: Progress,
     /// Training queries that are trained on, ascending.
@@ -103,6 +106,7 @@ impl Trainer {
             engine: engine.clone(),
             text_ids,
             head,
+            warm: None,
             exec: if t.chunk == 0 { Exec::Whole } else { Exec::Chunked(t.chunk) },
             schedule,
             data,
@@ -160,6 +164,10 @@ impl Trainer {
     pub(crate) fn encoder_rate(&self) -> f64 {
         self.rate() / self.config.train.lr * self.config.head.encoder_lr
     }
+    /// What it takes from the run from which it goes on, where it goes on from one.
+    pub fn warm_start(&self) -> Option<&WarmStart> {
+        self.warm.as_ref()
+    }
     /// The label weights as they are, where a classifier is learned.
     pub fn classifier(&self) -> Option<Classifier> {
         self.head.as_ref().map(|head| head.classifier(&self.engine))
@@ -212,7 +220,8 @@ impl Trainer {
         if let Some(head) = &mut self.head {
             if head.wants_start() {
                 let embeddings = (bank, &self.train_rows[..]);
-                head.start(&self.engine, &self.network, &self.data, embeddings, observer)?;
+                let warm = self.warm.as_ref();
+                head.start(&self.engine, &self.network, &self.data, embeddings, warm, observer)?;
             }
             head.begin_epoch(&self.engine, epoch, &self.data, &self.text_ids, bank);
         }
@@ -279,7 +288,7 @@ impl Trainer {
         let batch_fits = from.progress.batch < batches_per_epoch(&self.config, self.train_rows.len());
         if !(batch_fits && bank_fits && head_fits) {
             return Err(Error::input("the configuration of the run was changed since its checkpoint")
-                .help("put config.toml back as it was, or begin a new run with --model RUN"));
+                .help("put config.toml back as it was, or begin a new run with --init RUN"));
         }
         restore_params(&mut self.network.model, from.params)?;
         self.optimizer.restore(&self.network.model.params, from.optimizer)?;

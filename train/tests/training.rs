@@ -458,7 +458,7 @@ fn only_queries_with_a_label_of_the_kind_count_when_labels_are_restricted() {
     for (labels, count) in
         [(LabelSet::Unseen, with(false)), (LabelSet::Seen, with(true)), (LabelSet::All, queries)]
     {
-        let (mean, found) = measure(labels).expect("measured");
+        let (mean, found) = measure(labels.clone()).expect("measured");
         assert_eq!((found.hits.len(), found.rankings.len()), (count, count), "{labels:?}");
         assert!((mean - found.metrics[0].1).abs() < 1e-12, "{labels:?}");
     }

@@ -45,10 +45,9 @@ pub(super) fn answer(run: &Path, engine: &Engine, context: &Context) -> Done {
 
 fn labels(predictor: &Predictor, title: &str, given: &[u32]) -> Done<String> {
     let found = predictor.predict(&[title], SHOWN)?;
-    let names = predictor.data().labels();
     let one = |p: &train::predict::Prediction| {
         let star = if given.contains(&p.label) { "*" } else { "" };
-        format!("{}{star} ({:.2})", names.title(p.label as usize), p.score)
+        format!("{}{star} ({:.2})", predictor.label(p.label).1, p.score)
     };
     Ok(found[0].iter().map(one).collect::<Vec<_>>().join(" · "))
 }

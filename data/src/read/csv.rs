@@ -121,7 +121,7 @@ fn read_row(
 }
 
 /// Labels with their text: JSON lines, or a table with `id` and `text`.
-fn read_labels(path: &Path, build: &mut Build) -> Result<()> {
+pub(crate) fn read_labels(path: &Path, build: &mut Build) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if name.contains(".json") {
         return repository::read_labels(path, build);

@@ -18,5 +18,5 @@ mod weights;
 mod write;
 
 pub use card::Card;
-pub use read::{Import, read};
+pub use read::{Import, read, tokenizer_folder};
 pub use write::{Export, write};

@@ -62,6 +62,12 @@ pub fn read(dir: &Path) -> Result<Import> {
     Ok(Import { model, tokenizer_folder: modules.folder, unused })
 }
 
+/// Where a model directory has its tokenizer: a static embedding keeps it in a folder of its own. A directory whose
+/// modules cannot be followed may still have one.
+pub fn tokenizer_folder(dir: &Path) -> PathBuf {
+    modules::read(dir).map_or_else(|_| dir.to_owned(), |modules| modules.folder)
+}
+
 fn weights_file(folder: &Path) -> Result<PathBuf> {
     let path = folder.join("model.safetensors");
     if !path.exists() && folder.join("pytorch_model.bin").exists() {

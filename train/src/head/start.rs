@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! w_l ← ẑ_l = z_l/‖z_l‖                          z_l the embedding of the label's text
+//! w_l ← w_l of another run                        where this one goes on from it     (`warm_start`)
 //! w_l ← (Σ_{t: l ∈ Y_t} x̂_t)/‖…‖                 for labels without a text: the mean direction of their titles
 //! ```
 //! A label with neither keeps zeros: nothing is known of it.
@@ -12,6 +13,7 @@ use crate::classifier::Classifier;
 use crate::embed::{Part, embed};
 use crate::network::Network;
 use crate::observer::Observer;
+use crate::warm_start::WarmStart;
 use data::DataSet;
 use engine::{Engine, Packed, Result, Tensor};
 use samplers::{Bank, Matrix};
@@ -24,8 +26,8 @@ impl Head {
     pub(crate) fn wants_start(&self) -> bool {
         !self.started
     }
-    /// Gives every label its first weights. The bank holds the embeddings of the training queries, `rows` those that
-    /// are trained on, ascending.
+    /// Gives every label its first weights: those that it had in the run from which this one goes on, or new ones. The
+    /// bank holds the embeddings of the training queries, `rows` those that are trained on, ascending.
     ///
     /// # Errors
     /// As [`embed`].
@@ -35,14 +37,22 @@ impl Head {
         network: &Network,
         data: &DataSet,
         (bank, rows): (&Bank, &[u32]),
+        warm: Option<&WarmStart>,
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let (labels, width) = (data.labels(), network.width());
+        let known = warm.map_or(&[][..], WarmStart::weighted);
+        for (warm, pairs) in warm.iter().flat_map(|warm| known.chunks(ROWS).map(move |pairs| (warm, pairs))) {
+            let (block, theirs): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
+            let weights = Tensor::from_vec([block.len(), width], warm.rows(theirs.into_iter()));
+            self.table.scatter(engine, 0, &block, &weights);
+        }
+        let is_new = |label: &u32| known.binary_search_by_key(label, |pair| pair.0).is_err();
+        let new: Vec<u32> = (0..labels.len() as u32).filter(is_new).collect();
         engine.trim();
-        for first in (0..labels.len()).step_by(ROWS) {
-            let block: Vec<u32> = (first as u32..(first + ROWS).min(labels.len()) as u32).collect();
-            let push = |i: usize, packed: &mut Packed| labels.push_to(first + i, packed);
-            let mut part = Part { observer: &mut *observer, before: first, total: labels.len() };
+        for (i, block) in new.chunks(ROWS).enumerate() {
+            let push = |i: usize, packed: &mut Packed| labels.push_to(block[i] as usize, packed);
+            let mut part = Part { observer: &mut *observer, before: i * ROWS, total: new.len() };
             let mut weights = embed(engine, network, block.len(), push, "labels to start from", &mut part)?;
             for (&label, weight) in block.iter().zip(weights.chunks_mut(width)) {
                 if labels.title(label as usize).trim().is_empty() {
@@ -53,7 +63,7 @@ impl Head {
                 }
                 normalise(weight);
             }
-            self.table.scatter(engine, 0, &block, &Tensor::from_vec([block.len(), width], weights));
+            self.table.scatter(engine, 0, block, &Tensor::from_vec([block.len(), width], weights));
         }
         engine.trim();
         self.started = true;
@@ -84,8 +94,8 @@ fn add_direction(sum: &mut [f32], x: &[f32]) {
     sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x * per);
 }
 
-/// Zeros stay.
-fn normalise(x: &mut [f32]) {
+/// x ← x/‖x‖. Zeros stay.
+pub(crate) fn normalise(x: &mut [f32]) {
     let length = length(x);
     if length > 0.0 {
         x.iter_mut().for_each(|x| *x /= length);

@@ -6,6 +6,7 @@ use train::config::Settings;
 use train::{Event, Observer, Trainer};
 
 /// Prepares a table of titles and labels with a vocabulary of its own; `change` may say how it is read.
+#[allow(dead_code, reason = "one test prepares two tables")]
 pub(crate) fn prepared(
     dir: &Path,
     csv: &str,

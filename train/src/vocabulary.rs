@@ -1,10 +1,10 @@
 //! Whether a model and a data set speak of the same tokens. Where they do not, every number would be wrong
 //! and none would look so.
 
+use crate::network::Network;
 use data::{DataSet, Split, Tokenizer};
 use engine::{Error, Result};
 use std::path::Path;
-use train::{Network, RunDir};
 
 /// Texts of the data set on which the two tokenizers are compared.
 const PROBES: usize = 64;
@@ -14,7 +14,7 @@ const PROBES: usize = 64;
 ///
 /// # Errors
 /// Says how they differ and what to do.
-pub(crate) fn demand_same(network: &Network, model: &Path, data: &DataSet) -> Result<()> {
+pub fn demand_same(network: &Network, model: &Path, data: &DataSet) -> Result<()> {
     match difference(&network.tokenizer()?, &data.tokenizer()?, data)? {
         None => Ok(()),
         Some(how) => {
@@ -22,17 +22,18 @@ pub(crate) fn demand_same(network: &Network, model: &Path, data: &DataSet) -> Re
                 .at(data.path())
                 .note(how)
                 .help(format!(
-                    "prepare it with the model's tokenizer: lode prepare … --tokenizer {}",
-                    folder(model)
+                    "prepare it again with the tokenizer of the model: {}",
+                    command(network, model, data)
                 )))
         }
     }
 }
 
-/// Where the tokenizer of a model or run lies.
-fn folder(model: &Path) -> String {
-    let inner = if RunDir::is_run(model) { model.join("model") } else { model.to_owned() };
-    inner.display().to_string()
+/// The command that prepares the data set for the model. What its columns are called is not known here.
+fn command(network: &Network, model: &Path, data: &DataSet) -> String {
+    let max_len = data.max_len().min(network.encoder.tokens_max());
+    let (source, model, out) = (data.source(), model.display(), data.path().display());
+    format!("lode prepare {source} … --tokenizer {model} --max-len {max_len} --out {out}")
 }
 
 fn difference(model: &Tokenizer, ours: &Tokenizer, data: &DataSet) -> Result<Option<String>> {
