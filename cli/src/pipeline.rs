@@ -26,7 +26,8 @@ pub(crate) fn begin(
 ) -> Done {
     let engine = context.engine();
     for (name, settings) in STAGES.iter().zip(stages) {
-        let plan = MemoryPlan::new(&run::assemble(&engine, settings)?);
+        let mut trainer = run::assemble(&engine, settings)?;
+        let plan = MemoryPlan::within(&mut trainer, session::limit(limit), &session::place(out));
         if out.is_none() {
             context.print(&format!("{name}: {plan}"))?;
         }
@@ -44,7 +45,7 @@ pub(crate) fn go(pipeline: &Pipeline, limit: Option<usize>, context: &Context) -
     let stages = pipeline.stages();
     for (i, name) in stages.iter().enumerate() {
         let mut observer = Terminal::new(context);
-        if let Some((mut trainer, dir)) = pipeline.stage(&engine, i, &mut observer)? {
+        if let Some((mut trainer, dir)) = pipeline.stage(&engine, i, session::limit(limit), &mut observer)? {
             context.say(&format!("stage {} of {}: {name}", i + 1, stages.len()));
             session::check_memory(&MemoryPlan::new(&trainer), limit, context)?;
             session::walk(&mut trainer, &dir, pipeline.root(), &mut observer, context)?;

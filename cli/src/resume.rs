@@ -31,7 +31,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     }
     DataSet::open(&load::data_of(&args.run)?, Verify::Full)?;
     let mut observer = Terminal::new(context);
-    let (mut trainer, dir) = run::resume(&context.engine(), &args.run, &mut observer)?;
-    session::check_memory(&MemoryPlan::new(&trainer), limit, context)?;
+    let (mut trainer, dir) = run::open(&context.engine(), &args.run)?;
+    let plan = MemoryPlan::within(&mut trainer, session::limit(limit), dir.root());
+    session::check_memory(&plan, limit, context)?;
+    run::take_up(&mut trainer, &dir, &mut observer)?;
     session::train(&mut trainer, &dir, &mut observer, context)
 }

@@ -8,9 +8,22 @@ use crate::quantity::{count, span};
 use crate::render::{metrics, note, percent, rounded, table};
 use engine::{Error, Kind, Result};
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use train::plan::{MemoryPlan, bytes};
 use train::{OldLabels, Outcome, RunDir, Trainer, run};
+
+/// What a run may take before its label tables are mapped: as the user says, else what the machine has to give.
+pub(crate) fn limit(wished: Option<usize>) -> Option<usize> {
+    wished.or_else(|| memory::machine().map(|(_, available)| available as usize))
+}
+
+/// Where label tables are mapped that memory does not hold: on the disk of the run, whose directory may be yet to come.
+pub(crate) fn place(out: Option<&Path>) -> PathBuf {
+    let out =
+        out.map_or_else(PathBuf::new, |out| std::path::absolute(out).unwrap_or_else(|_| out.to_owned()));
+    let there = out.ancestors().find(|folder| folder.is_dir());
+    there.map_or_else(|| PathBuf::from("."), Path::to_owned)
+}
 
 /// Refuses a run beyond the limit; without a limit, warns where the machine has less to give.
 pub(crate) fn check_memory(plan: &MemoryPlan, limit: Option<usize>, context: &Context) -> Result<()> {

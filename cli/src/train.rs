@@ -16,8 +16,7 @@ use train::plan::MemoryPlan;
 use train::presets::PRESETS;
 use train::{Settings, Trainer, recipes, run};
 
-/// Flags of `train`. What a flag does not say comes from `--set`, then `--config`, then `--preset`, then the
-/// defaults.
+/// Flags of `train`. What a flag does not say comes from `--set`, then `--config`, then the defaults.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The data set that `lode prepare` wrote
@@ -45,7 +44,8 @@ pub(crate) struct Args {
     /// --set encoder.A.B=C or classifier.A.B=C for one
     #[arg(long, value_name = "NAME", conflicts_with_all = ["head", "loss", "composer", "profile", "print_config"])]
     pipeline: Option<String>,
-    /// Keep label weights and their optimizer's state in mapped files of this directory
+    /// Keep label weights and their optimizer's state in mapped files of this directory [default: only where memory
+    /// does not hold them, and beside the run]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
     /// Passes over the training queries
@@ -66,7 +66,8 @@ pub(crate) struct Args {
     /// The seed of all randomness
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
-    /// Refuse to start if the plan needs more, for example 16G
+    /// The most memory, for example 16G: label weights beyond it are mapped, a plan that needs more is refused
+    /// [default: what the machine has to give]
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<Bytes>,
     /// Time between checkpoints, for example 30s or 5m
@@ -126,11 +127,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         false => context.engine(),
     };
     let mut trainer = run::assemble(&engine, &settings)?;
-    let plan = MemoryPlan::new(&trainer);
+    let (limit, place) = (args.max_memory.map(|b| b.0), session::place(args.out.as_deref()));
+    let plan = MemoryPlan::within(&mut trainer, session::limit(limit), &place);
     if args.dry_run {
         print_plan(&plan, context)?;
     }
-    session::check_memory(&plan, args.max_memory.map(|b| b.0), context)?;
+    session::check_memory(&plan, limit, context)?;
     let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else { return Ok(()) };
     let dir = run::found(&trainer, &settings, out)?;
     let mut observer = Terminal::new(context);
@@ -183,6 +185,7 @@ fn print_plan(plan: &MemoryPlan, context: &Context) -> Done {
         "texts_per_step": plan.texts,
         "parts_bytes": parts,
         "total_bytes": plan.total(),
+        "mapped_bytes": plan.mapped.as_ref().map_or(0, |(bytes, _)| *bytes),
     }))
 }
 

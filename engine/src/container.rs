@@ -144,6 +144,7 @@ pub struct Container {
     path: PathBuf,
     map: Arc<Mmap>,
     sections: Vec<Section>,
+    fingerprint: u64,
 }
 
 impl Container {
@@ -156,7 +157,8 @@ impl Container {
         let map = map_file(path)?;
         let (table_at, count) = check_header(path, &map, kind)?;
         let sections = check_table(path, &map, table_at, count)?;
-        let container = Container { path: path.to_owned(), map: Arc::new(map), sections };
+        let fingerprint = u64_at(&map, 48);
+        let container = Container { path: path.to_owned(), map: Arc::new(map), sections, fingerprint };
         if verify == Verify::Full {
             container.sections.iter().try_for_each(|s| container.check(&s.name))?;
         }
@@ -177,6 +179,10 @@ impl Container {
     /// The sections, in the order of the file.
     pub fn sections(&self) -> &[Section] {
         &self.sections
+    }
+    /// The checksum of the section table, and so of every section's checksum: what tells this file from another.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
     /// True when the file has a section `name`.
     pub fn has(&self, name: &str) -> bool {

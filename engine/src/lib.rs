@@ -30,5 +30,5 @@ pub use quantised::{Precision, Support, Weight};
 pub use random::Stream;
 pub use real::{Element, Real};
 pub use shape::{Shape, ShapeError};
-pub use table::{Numbers, Scratch, Table, TablePrecision};
+pub use table::{Numbers, Run, Scratch, Table, TablePrecision};
 pub use tensor::{DType, Storage, Tensor};

@@ -11,15 +11,21 @@
 //! a training that is nearly all of them; rounding by chance keeps them in the mean (ELMO, ICML 2025). The chance is
 //! Philox with the key of the table's stream at the step of the update and the counter (row, column/8): no state, and
 //! the same bits in whatever order and by however many threads the rows are written.
+//!
+//! A table knows which of its rows were written since it was last told to forget: a checkpoint needs no others. A step
+//! of a sampled loss writes some thousand rows anywhere, so a coarser block would soon be changed everywhere.
 
+mod changes;
 mod space;
 
+pub use changes::Run;
 pub use space::Scratch;
 
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::random::{Stream, philox};
 use crate::tensor::Tensor;
+use changes::Changes;
 use half::bf16;
 use space::Space;
 use std::fmt;
@@ -61,6 +67,7 @@ pub struct Table {
     store: Store,
     rows: usize,
     width: usize,
+    changes: Changes,
 }
 
 enum Store {
@@ -71,7 +78,7 @@ enum Store {
 impl Table {
     /// A table of f32 zeros on the heap.
     pub fn zeros(rows: usize, width: usize) -> Table {
-        Table { store: Store::F32(Space::heap(rows * width)), rows, width }
+        Table { store: Store::F32(Space::heap(rows * width)), rows, width, changes: Changes::none(rows) }
     }
     /// A table of f32 zeros: on the heap up to `scratch.heap_limit` bytes, else mapped over a file of its directory.
     /// The file is written whole, so that a full disk is an error here and no fault later.
@@ -95,7 +102,7 @@ impl Table {
             TablePrecision::F32 => Store::F32(Space::new(rows * width, scratch)?),
             TablePrecision::Bf16(stream) => Store::Bf16(Space::new(rows * width, scratch)?, stream),
         };
-        Ok(Table { store, rows, width })
+        Ok(Table { store, rows, width, changes: Changes::none(rows) })
     }
     /// The number of rows.
     pub fn rows(&self) -> usize {
@@ -134,14 +141,35 @@ impl Table {
             Store::Bf16(space, _) => Numbers::Bf16(space.data()),
         }
     }
-    /// Sets all numbers to those of a checkpoint; false, and nothing changed, if they are of another table.
+    /// The rows that were written since [`Table::forget_changes`].
+    pub fn changed(&self) -> impl Iterator<Item = Run> {
+        self.changes.runs()
+    }
+    /// The bytes of the rows in [`Table::changed`].
+    pub fn bytes_changed(&self) -> usize {
+        self.changes.count() * self.width * self.precision().size()
+    }
+    /// Says that a checkpoint holds all rows as they are.
+    pub fn forget_changes(&mut self) {
+        self.changes.forget();
+    }
+    /// Sets the rows of some runs to those of a checkpoint, one after another in `numbers`; false, and nothing changed,
+    /// if they are of another table.
     #[must_use]
-    pub fn restore(&mut self, numbers: Numbers<'_>) -> bool {
-        match (&mut self.store, numbers) {
-            (Store::F32(space), Numbers::F32(from)) => copied(space.data_mut(), from),
-            (Store::Bf16(space, _), Numbers::Bf16(from)) => copied(space.data_mut(), from),
-            _ => false,
+    pub fn restore(&mut self, runs: &[Run], numbers: Numbers<'_>) -> bool {
+        let ordered = runs.is_sorted_by(|a, b| a[1] <= b[0]) && runs.iter().all(|[from, to]| from <= to);
+        if !ordered || runs.last().is_some_and(|run| run[1] as usize > self.rows) {
+            return false;
         }
+        let fits = match (&mut self.store, numbers) {
+            (Store::F32(space), Numbers::F32(from)) => copied(space.data_mut(), self.width, runs, from),
+            (Store::Bf16(space, _), Numbers::Bf16(from)) => copied(space.data_mut(), self.width, runs, from),
+            _ => false,
+        };
+        if fits {
+            runs.iter().flat_map(|[from, to]| *from..*to).for_each(|row| self.changes.add(row as usize));
+        }
+        fits
     }
     /// All numbers of a table of f32.
     ///
@@ -160,6 +188,7 @@ impl Table {
     /// If it is one of bf16.
     #[track_caller]
     pub fn data_mut(&mut self) -> &mut [f32] {
+        self.changes.add_all();
         match &mut self.store {
             Store::F32(space) => space.data_mut(),
             Store::Bf16(..) => panic!("the numbers of a table of bf16 are no f32"),
@@ -201,8 +230,13 @@ impl Table {
         });
         Tensor::from_buf([rows.len(), width], y)
     }
+    /// One row as f32.
+    ///
+    /// # Panics
+    /// If there is no such row, or `to` has another width.
     #[inline(always)]
-    fn read(&self, row: usize, to: &mut [f32]) {
+    pub fn read(&self, row: usize, to: &mut [f32]) {
+        assert_eq!(to.len(), self.width, "read: a row of another width");
         match &self.store {
             Store::F32(space) => to.copy_from_slice(&space.data()[row * self.width..][..self.width]),
             Store::Bf16(space, _) => {
@@ -219,6 +253,7 @@ impl Table {
     pub fn scatter(&mut self, engine: &Engine, step: u64, rows: &[u32], values: &Tensor) {
         let (width, data) = (self.width, values.data::<f32>());
         assert_eq!(values.shape().dims(), [rows.len(), width], "scatter: values for other rows");
+        self.mark(rows);
         match &mut self.store {
             Store::F32(space) => {
                 engine.chunks(&mut split(space.data_mut(), width, rows), ROWS, |i, to| {
@@ -244,8 +279,8 @@ impl Table {
     /// If the rows do not ascend or leave the table.
     #[track_caller]
     pub fn change(&mut self, engine: &Engine, step: u64, rows: &[u32], change: impl FnOnce(Vec<&mut [f32]>)) {
-        if let Store::F32(space) = &mut self.store {
-            return change(split(space.data_mut(), self.width, rows));
+        if self.precision() == TablePrecision::F32 {
+            return change(self.rows_mut(rows));
         }
         let mut values = self.gather(engine, rows);
         change(values.data_mut::<f32>().chunks_mut(self.width.max(1)).collect());
@@ -257,25 +292,37 @@ impl Table {
     /// If the rows do not ascend or leave the table, or it is one of bf16.
     #[track_caller]
     pub fn rows_mut(&mut self, rows: &[u32]) -> Vec<&mut [f32]> {
-        let width = self.width;
-        split(self.data_mut(), width, rows)
+        self.mark(rows);
+        match &mut self.store {
+            Store::F32(space) => split(space.data_mut(), self.width, rows),
+            Store::Bf16(..) => panic!("the numbers of a table of bf16 are no f32"),
+        }
+    }
+    #[track_caller]
+    fn mark(&mut self, rows: &[u32]) {
+        let last = rows.last().is_none_or(|&row| (row as usize) < self.rows);
+        assert!(last, "row {:?} of a table of {} rows", rows.last(), self.rows);
+        rows.iter().for_each(|&row| self.changes.add(row as usize));
     }
 }
 
-/// Copies if the lengths are equal, and says whether they were.
-fn copied<T: Copy>(to: &mut [T], from: &[T]) -> bool {
-    let fits = to.len() == from.len();
-    if fits {
-        to.copy_from_slice(from);
+/// Copies `from` into the rows of `runs`, which lie in the table, if it is as long as they are, and says whether it was.
+fn copied<T: Copy>(to: &mut [T], width: usize, runs: &[Run], mut from: &[T]) -> bool {
+    let rows: usize = runs.iter().map(|[from, to]| (to - from) as usize).sum();
+    if rows * width != from.len() {
+        return false;
     }
-    fits
+    for [first, end] in runs.iter().map(|run| run.map(|row| row as usize * width)) {
+        let (now, left) = from.split_at(end - first);
+        to[first..end].copy_from_slice(now);
+        from = left;
+    }
+    true
 }
 
 #[track_caller]
 fn split<'a, T>(data: &'a mut [T], width: usize, rows: &[u32]) -> Vec<&'a mut [T]> {
     assert!(rows.is_sorted_by(|a, b| a < b), "rows of a table are written in ascending order, each once");
-    let last = rows.last().is_none_or(|&r| (r as usize + 1) * width <= data.len());
-    assert!(last, "row {:?} of a table of {} rows", rows.last(), data.len() / width.max(1));
     let (mut rest, mut at) = (data, 0);
     let take = |&row: &u32| {
         let (_, from) = std::mem::take(&mut rest).split_at_mut((row as usize - at) * width);
@@ -309,125 +356,4 @@ impl fmt::Debug for Table {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Kind;
-
-    const CHANCE: TablePrecision = TablePrecision::Bf16(Stream { seed: 5, step: 0, tag: 9 });
-
-    fn check(mut table: Table, mapped: bool) {
-        let engine = Engine::new(2);
-        assert_eq!((table.is_mapped(), table.bytes()), (mapped, 200 * 3 * table.precision().size()));
-        assert!(table.slice(&engine, 0..200).to_f64().iter().all(|&x| x == 0.0));
-        let rows: Vec<u32> = (0..100).map(|i| 2 * i + 1).collect();
-        // Whole numbers up to 256: bf16 has them exactly, and exact numbers are not rounded.
-        let values = Tensor::from_vec([100, 3], (0..300).map(|i| (i % 256) as f32).collect());
-        table.scatter(&engine, 1, &rows, &values);
-        assert_eq!(table.gather(&engine, &rows).to_f64(), values.to_f64());
-        let back = table.gather(&engine, &[199, 0, 1, 199]);
-        let last = [41.0, 42.0, 43.0];
-        assert_eq!(back.to_f64(), [last, [0.0; 3], [0.0, 1.0, 2.0], last].concat());
-        table.change(&engine, 2, &[1, 3], |rows| rows.into_iter().for_each(|row| row[0] += 8.0));
-        assert_eq!(table.slice(&engine, 1..4).to_f64(), [8.0, 1.0, 2.0, 0.0, 0.0, 0.0, 11.0, 4.0, 5.0]);
-        let mut other = Table::zeros_as(table.precision(), 200, 3, &heap()).unwrap();
-        assert!(other.restore(table.numbers()) && other.numbers() == table.numbers());
-        assert!(!Table::zeros(1, 3).restore(table.numbers()));
-    }
-
-    fn heap() -> Scratch {
-        Scratch { directory: ".".into(), heap_limit: usize::MAX }
-    }
-
-    #[test]
-    fn rows_come_back_from_the_heap_and_from_a_mapping() {
-        let directory = tempfile::tempdir().unwrap();
-        let scratch = |heap_limit| Scratch { directory: directory.path().to_owned(), heap_limit };
-        check(Table::zeros_in(200, 3, &scratch(2400)).unwrap(), false);
-        check(Table::zeros_in(200, 3, &scratch(2399)).unwrap(), true);
-        check(Table::zeros_as(CHANCE, 200, 3, &scratch(1200)).unwrap(), false);
-        check(Table::zeros_as(CHANCE, 200, 3, &scratch(1199)).unwrap(), true);
-        check(Table::zeros(200, 3), false);
-    }
-
-    #[test]
-    fn a_mapped_table_leaves_no_name_behind_and_is_not_disturbed_by_others() {
-        let directory = tempfile::tempdir().unwrap();
-        let scratch = Scratch { directory: directory.path().to_owned(), heap_limit: 0 };
-        let mut a = Table::zeros_in(600_000, 1, &scratch).unwrap();
-        let b = Table::zeros_in(600_000, 1, &scratch).unwrap();
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-        a.data_mut().fill(1.0);
-        assert!(a.data().iter().all(|&x| x == 1.0) && b.data().iter().all(|&x| x == 0.0));
-    }
-
-    #[test]
-    fn a_missing_directory_is_named() {
-        let scratch = Scratch { directory: "no/such/place".into(), heap_limit: 0 };
-        let error = Table::zeros_in(2, 2, &scratch).unwrap_err();
-        assert_eq!(error.kind(), Kind::Input);
-        assert!(error.to_string().starts_with("no/such/place: "), "{error}");
-    }
-
-    #[test]
-    #[should_panic(expected = "each once")]
-    fn a_row_is_not_written_twice() {
-        Table::zeros(4, 1).rows_mut(&[1, 1]);
-    }
-
-    #[test]
-    fn rounding_by_chance_is_right_in_the_mean_and_goes_to_a_neighbour() {
-        // bf16 has eight binary digits: the neighbours of 1 + 2⁻⁹ are 1 and 1 + 2⁻⁷. The value lies a quarter up.
-        let (engine, n) = (Engine::new(2), 40_000usize);
-        for (x, low, step) in
-            [(1.0 + 0.001_953_125f32, 1.0f64, 0.007_812_5), (-1.0 - 0.001_953_125f32, -1.0, -0.007_812_5)]
-        {
-            let mut table = Table::zeros_as(CHANCE, n, 5, &heap()).unwrap();
-            let rows: Vec<u32> = (0..n as u32).collect();
-            table.scatter(&engine, 3, &rows, &Tensor::from_vec([n, 5], vec![x; 5 * n]));
-            let got = table.slice(&engine, 0..n).to_f64();
-            assert!(got.iter().all(|&y| y == low || y == low + step), "a neighbour each time");
-            let up = got.iter().filter(|&&y| y != low).count() as f64 / got.len() as f64;
-            // 200,000 draws: the standard deviation is 0.001.
-            assert!((up - 0.25).abs() < 0.005, "{up} went up");
-        }
-    }
-
-    #[test]
-    fn steps_smaller_than_the_grid_are_kept_in_the_mean() {
-        let (engine, n) = (Engine::new(1), 2000usize);
-        let mut table = Table::zeros_as(CHANCE, n, 1, &heap()).unwrap();
-        let rows: Vec<u32> = (0..n as u32).collect();
-        table.scatter(&engine, 0, &rows, &Tensor::from_vec([n, 1], vec![1.0f32; n]));
-        for step in 1..=100 {
-            table.change(&engine, step, &rows, |rows| rows.into_iter().for_each(|row| row[0] += 1e-4));
-        }
-        let mean = table.slice(&engine, 0..n).to_f64().iter().sum::<f64>() / n as f64;
-        // To the nearest, all of them would have stayed 1.
-        // Five standard deviations.
-        assert!((mean - 1.01).abs() < 1e-3, "{mean}");
-    }
-
-    #[test]
-    fn the_chance_of_a_row_does_not_depend_on_its_company_or_the_threads() {
-        let x: Vec<f32> = (0..300 * 11).map(|i| Stream::new(1, 1).uniform(i) as f32).collect();
-        let write = |threads, all: &[u32]| {
-            let mut table = Table::zeros_as(CHANCE, 300, 11, &heap()).unwrap();
-            let values = all.iter().flat_map(|&r| x[r as usize * 11..][..11].to_vec()).collect();
-            table.scatter(&Engine::new(threads), 7, all, &Tensor::from_vec([all.len(), 11], values));
-            table.gather(&Engine::new(1), &[17, 299]).to_f64()
-        };
-        let all: Vec<u32> = (0..300).collect();
-        assert_eq!(write(1, &all), write(3, &all));
-        assert_eq!(write(1, &all), write(1, &[17, 299]));
-    }
-
-    #[test]
-    fn what_is_not_finite_stays_so() {
-        let engine = Engine::new(1);
-        let mut table = Table::zeros_as(CHANCE, 1, 3, &heap()).unwrap();
-        let values = vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
-        table.scatter(&engine, 1, &[0], &Tensor::from_vec([1, 3], values));
-        let got = table.gather(&engine, &[0]).to_f64();
-        assert!(got[0].is_nan() && got[1..] == [f64::INFINITY, f64::NEG_INFINITY], "{got:?}");
-    }
-}
+mod tests;

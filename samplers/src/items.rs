@@ -1,4 +1,4 @@
-//! What is searched: rows of f32, rows of bytes, or bytes first and f32 for the best.
+//! What is searched: rows of f32, rows of bytes, bytes first and f32 for the best, or the rows of a table.
 //!
 //! Bytes alone are a quarter of the memory. With the f32 rows beside them, which may lie in a mapped file of which only
 //! candidates are touched, the answer is that of f32 unless one of the k best is behind the 4 k best by bytes.
@@ -10,6 +10,7 @@ use crate::Matrix;
 use crate::int8::{Int8Rows, rescored, search_int8};
 use crate::matrix::dot;
 use crate::search::{Hits, Limits, search};
+use crate::table_rows::TableRows;
 
 /// Candidates that bytes find for each hit that f32 chooses from them.
 const CANDIDATES: usize = 4;
@@ -23,6 +24,8 @@ pub enum Items<'a> {
     Int8(&'a Int8Rows),
     /// Rows of bytes, and the same rows in f32, by which the best are put in order.
     Rescored(&'a Int8Rows, Matrix<'a>),
+    /// Rows of a table.
+    Table(TableRows<'a>),
 }
 
 impl<'a> From<Matrix<'a>> for Items<'a> {
@@ -45,6 +48,7 @@ impl<'a> Items<'a> {
                 let candidates = search_int8(engine, queries, bytes, CANDIDATES * k, limits);
                 rescored(engine, queries, rows, &candidates, k)
             }
+            Items::Table(rows) => rows.search(engine, queries, k, limits),
         }
     }
     /// The inner products of a query with some items.
@@ -58,6 +62,7 @@ impl<'a> Items<'a> {
                 ids.iter().map(|&id| dot(query, rows.row(id as usize))).collect()
             }
             Items::Int8(rows) => rows.scores(engine, query, ids),
+            Items::Table(rows) => ids.iter().map(|&id| dot(query, &rows.row(id as usize))).collect(),
         }
     }
     /// Row `i`; of bytes, about.
@@ -65,6 +70,7 @@ impl<'a> Items<'a> {
         match self {
             Items::F32(rows) | Items::Rescored(_, rows) => rows.row(i).into(),
             Items::Int8(rows) => rows.row(i).into(),
+            Items::Table(rows) => rows.row(i).into(),
         }
     }
     /// Numbers in a row.
@@ -72,6 +78,7 @@ impl<'a> Items<'a> {
         match self {
             Items::F32(rows) | Items::Rescored(_, rows) => rows.width,
             Items::Int8(rows) => rows.width(),
+            Items::Table(rows) => rows.table.width(),
         }
     }
 }

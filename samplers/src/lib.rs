@@ -89,6 +89,7 @@ mod ranking;
 pub mod search;
 pub mod shaper;
 pub mod snapshot;
+pub mod table_rows;
 mod tags;
 pub mod tfidf;
 
@@ -105,3 +106,4 @@ pub use search::{Hits, Limits, search};
 pub use shaper::Shaper;
 pub use shaper::k_hardest::KHardest;
 pub use snapshot::{Need, Snapshot};
+pub use table_rows::TableRows;

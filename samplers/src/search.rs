@@ -55,6 +55,22 @@ pub struct Hits {
 }
 
 impl Hits {
+    /// No hit for so many queries.
+    pub(crate) fn none(queries: usize, k: usize) -> Hits {
+        Hits { ids: vec![NO_HIT; queries * k], scores: vec![f32::NEG_INFINITY; queries * k], k }
+    }
+    /// The best of these and of those that were found among other items.
+    pub(crate) fn add(&mut self, engine: &Engine, more: &Hits) {
+        let k = self.k;
+        engine.chunks2((&mut self.ids, k), (&mut self.scores, k), |i, ids, scores| {
+            let words = |(ids, scores): (&[u32], &[f32])| -> Vec<u64> {
+                ids.iter().zip(scores).map(|(&id, &score)| best(score, id)).collect()
+            };
+            let here = ids.iter().position(|&id| id == NO_HIT).unwrap_or(k);
+            let all = [words((&ids[..here], &scores[..here])), words(more.row(i))];
+            put_best(all.concat(), k, ids, scores);
+        });
+    }
     /// Ids and scores of query `i`, without the fill.
     pub fn row(&self, i: usize) -> (&[u32], &[f32]) {
         let ids = &self.ids[i * self.k..(i + 1) * self.k];
@@ -70,16 +86,31 @@ impl Hits {
 /// If the widths differ.
 #[track_caller]
 pub fn search(engine: &Engine, queries: Matrix<'_>, items: Matrix<'_>, k: usize, limits: Limits<'_>) -> Hits {
+    search_part(engine, queries, (items, 0), k, limits)
+}
+
+/// [`search`] among some of all items, the first of which has the id `first`; `limits.only` names no others.
+///
+/// # Panics
+/// If the widths differ.
+#[track_caller]
+pub(crate) fn search_part(
+    engine: &Engine,
+    queries: Matrix<'_>,
+    (items, first): (Matrix<'_>, usize),
+    k: usize,
+    limits: Limits<'_>,
+) -> Hits {
     assert_eq!(queries.width, items.width, "search: queries and items differ in width");
     let n = queries.rows();
-    let mut hits = Hits { ids: vec![NO_HIT; n * k], scores: vec![f32::NEG_INFINITY; n * k], k };
+    let mut hits = Hits::none(n, k);
     let searched = limits.only.map_or(items.rows(), <[u32]>::len);
     if n * k * searched == 0 {
         return hits;
     }
     let blocks = n.div_ceil(QUERIES);
     let span = searched.div_ceil((TASKS / blocks).clamp(1, SPANS)).next_multiple_of(ITEMS);
-    let work = Work { engine, queries, items, k, limits, rows: QUERIES.min(n), few: n <= FEW };
+    let work = Work { engine, queries, items, first, k, limits, rows: QUERIES.min(n), few: n <= FEW };
     let spans = searched.div_ceil(span);
     let found = engine.map_with(blocks * spans, work.scratch(), |task, scratch| {
         let (block, first) = (task % blocks * QUERIES, task / blocks * span);
@@ -88,13 +119,17 @@ pub fn search(engine: &Engine, queries: Matrix<'_>, items: Matrix<'_>, k: usize,
     });
     engine.chunks2((&mut hits.ids, k), (&mut hits.scores, k), |i, ids, scores| {
         let of_span = |s: usize| &found[s * blocks + i / QUERIES][i % QUERIES];
-        let mut words: Vec<u64> = (0..spans).flat_map(of_span).copied().collect();
-        keep_largest(&mut words, k);
-        for ((id, score), word) in ids.iter_mut().zip(scores).zip(words) {
-            (*id, *score) = unpack_best(word);
-        }
+        put_best((0..spans).flat_map(of_span).copied().collect(), k, ids, scores);
     });
     hits
+}
+
+/// Unpacks the `k` largest words.
+fn put_best(mut words: Vec<u64>, k: usize, ids: &mut [u32], scores: &mut [f32]) {
+    keep_largest(&mut words, k);
+    for ((id, score), word) in ids.iter_mut().zip(scores).zip(words) {
+        (*id, *score) = unpack_best(word);
+    }
 }
 
 /// A search as its tasks see it.
@@ -102,6 +137,8 @@ struct Work<'a> {
     engine: &'a Engine,
     queries: Matrix<'a>,
     items: Matrix<'a>,
+    /// The id of the first item.
+    first: usize,
     k: usize,
     limits: Limits<'a>,
     /// Queries of a task at most.
@@ -126,7 +163,7 @@ impl Work<'_> {
         let mut pools = Pools::new(rows, self.k);
         let (scores, scratch) = scratch.split_at_mut(ITEMS * self.rows);
         for tile in tiles {
-            let tile = Tile::of(self.items, self.limits.only, tile);
+            let tile = Tile::of((self.items, self.first), self.limits.only, tile);
             let scores = &mut scores[..tile.len * rows];
             self.score(&tile, queries, scores, scratch);
             for (row, query) in block.clone().enumerate() {
@@ -166,21 +203,22 @@ impl Work<'_> {
 /// Some consecutive items, in place, or gathered when only a part of them is searched.
 struct Tile<'a> {
     rows: std::borrow::Cow<'a, [f32]>,
+    /// The id of the first item, where they are consecutive.
     start: usize,
     len: usize,
     ids: Option<&'a [u32]>,
 }
 
 impl<'a> Tile<'a> {
-    fn of(items: Matrix<'a>, only: Option<&'a [u32]>, span: Range<usize>) -> Tile<'a> {
-        let (start, len) = (span.start, span.len());
+    fn of((items, first): (Matrix<'a>, usize), only: Option<&'a [u32]>, span: Range<usize>) -> Tile<'a> {
+        let (start, len) = (first + span.start, span.len());
         let Some(only) = only else {
-            let rows = items.data[start * items.width..span.end * items.width].into();
+            let rows = items.data[span.start * items.width..span.end * items.width].into();
             return Tile { rows, start, len, ids: None };
         };
         let ids = &only[span];
         let mut rows = Vec::with_capacity(len * items.width);
-        ids.iter().for_each(|&id| rows.extend_from_slice(items.row(id as usize)));
+        ids.iter().for_each(|&id| rows.extend_from_slice(items.row(id as usize - first)));
         Tile { rows: rows.into(), start, len, ids: Some(ids) }
     }
     fn id(&self, column: usize) -> u32 {

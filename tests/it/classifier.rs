@@ -1,7 +1,10 @@
 //! A classifier over the labels, from the command line: trained, measured beside its fellows, asked, refused.
 
+use crate::catalogue;
 use crate::products;
 use crate::run::World;
+use serde_json::Value;
+use train::Checkpoint;
 
 const TRAIN: [&str; 19] = [
     "train",
@@ -65,12 +68,39 @@ fn flags_of_a_classifier_are_about_one_however_it_was_asked_for() {
 }
 
 #[test]
-fn a_classifier_beyond_the_memory_is_refused_with_the_flag_that_helps() {
+fn label_weights_beyond_the_limit_are_mapped_and_learn_the_same() {
     let world = World::new();
-    world.write("products.csv", products::csv(400));
-    world.lode(&products::PREPARE).ok();
-    let refused = world.lode(&[&TRAIN[..], &["--out", "run", "--max-memory", "1M"]].concat());
-    refused.fails(5, &["label weights", "label optimizer", "--scratch DIR"]);
-    assert!(!world.path("run").exists());
-    world.lode(&[&TRAIN[..], &["--out", "run", "--scratch", "."]].concat()).ok();
+    catalogue::prepare(&world, 20_000);
+    let train = "train shop.data --model bag --set model.width=32 --head classifier --loss supcon --batch 32 --steps 20 -q --out";
+    let train: Vec<&str> = train.split(' ').collect();
+    let plan = |more: &[&str]| world.lode(&[&train, more, &["--dry-run", "--json"]].concat()).ok().json();
+    let bytes = |plan: &Value, key: &str| plan[key].as_u64().unwrap();
+    let heap = plan(&["heap"]);
+    // W and two moments.
+    let tables = 3 * 4 * 20_000 * 32;
+    assert_eq!(bytes(&heap, "mapped_bytes"), 0);
+    let limit = (bytes(&heap, "total_bytes") - 1).to_string();
+    let under = |run: &'static str| [run, "--max-memory", &limit];
+    let mapped = plan(&under("mapped"));
+    assert_eq!(
+        (bytes(&mapped, "mapped_bytes"), bytes(&mapped, "total_bytes")),
+        (tables, bytes(&heap, "total_bytes") - tables)
+    );
+    let shown = world.lode(&[&train, &under("mapped")[..], &["--dry-run"]].concat()).ok().stdout;
+    assert!(shown.lines().last().unwrap().contains("mapped") && shown.contains("in files of "), "{shown}");
+    assert!(!world.path("mapped").exists());
+
+    let less = (bytes(&mapped, "total_bytes") - 1).to_string();
+    let refused = world.lode(&[&train, &["refused", "--max-memory", &less][..]].concat());
+    refused.fails(5, &["nothing was started", "label weights", "mapped files"]);
+    assert!(!world.path("refused").exists());
+
+    world.lode(&[&train, &["heap"][..]].concat()).ok();
+    world.lode(&[&train, &under("mapped")[..]].concat()).ok();
+    let learned = |run: &str| {
+        let (newest, ..) = Checkpoint::newest(&world.path(&format!("{run}/checkpoints"))).unwrap();
+        let tables = newest.head.unwrap().tables.into_iter();
+        tables.map(|(_, table)| table.to_f32()).collect::<Vec<_>>()
+    };
+    assert!(learned("heap") == learned("mapped"), "other bits");
 }

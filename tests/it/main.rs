@@ -1,11 +1,12 @@
 //! Integration tests: the built binary, as a user runs it.
 //!
-//! `run.rs` has a folder to run it in, `products.rs` a small shop to learn from. Each other file is one
-//! behaviour.
+//! `run.rs` has a folder to run it in, `products.rs` a small shop to learn from, `catalogue.rs` one of many labels. Each
+//! other file is one behaviour.
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
 mod bad_models;
+mod catalogue;
 mod classifier;
 mod export;
 mod index;

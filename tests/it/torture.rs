@@ -4,13 +4,14 @@
 //! batches, clusterings, checkpoints and the end alike. Every process of a run may have another number of threads.
 //! `SLOW=1` asks for two hundred runs.
 
+use crate::catalogue;
 use crate::products;
 use crate::run::World;
 use engine::Stream;
 use serde_json::Value;
 use std::process::Stdio;
 use std::time::Duration;
-use train::Checkpoint;
+use train::{Checkpoint, checkpoint};
 
 const TRAIN: [&str; 24] = [
     "train",
@@ -62,6 +63,37 @@ const CLASSIFY: [&str; 26] = [
     "6",
     "--save-every",
     "0.05s",
+    "--set",
+    "save.log_every=1",
+    "-q",
+    "--out",
+];
+/// A classifier over so many labels that a checkpoint needs a small part of them.
+const CATALOGUE: [&str; 28] = [
+    "train",
+    "shop.data",
+    "--model",
+    "bag",
+    "--set",
+    "model.width=32",
+    "--batch",
+    "8",
+    "--head",
+    "classifier",
+    "--loss",
+    "supcon",
+    "--set",
+    "head.uniform=8",
+    "--set",
+    "head.mined=1",
+    "--set",
+    "head.precision=bf16",
+    "--epochs",
+    "6",
+    "--save-every",
+    "0.01s",
+    "--keep",
+    "1",
     "--set",
     "save.log_every=1",
     "-q",
@@ -156,20 +188,36 @@ fn bits_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn a_run_killed_at_any_moment_ends_with_the_bits_of_an_undisturbed_one() {
-    check_kills(&TRAIN, if std::env::var_os("SLOW").is_some() { 200 } else { 12 });
+    let trials = if std::env::var_os("SLOW").is_some() { 200 } else { 12 };
+    check_kills(&world(), (&TRAIN, &TRAIN), trials);
 }
 
 #[test]
 fn a_classifier_killed_at_any_moment_ends_with_the_bits_of_an_undisturbed_one() {
-    check_kills(&CLASSIFY, if std::env::var_os("SLOW").is_some() { 100 } else { 6 });
+    let trials = if std::env::var_os("SLOW").is_some() { 100 } else { 6 };
+    check_kills(&world(), (&CLASSIFY, &CLASSIFY), trials);
 }
 
+/// The undisturbed run has its tables on the heap, the others in scratch files; one checkpoint is kept, and what it adds
+/// to.
+#[test]
+fn a_mapped_classifier_killed_between_the_files_of_a_chain_ends_with_the_bits_of_an_undisturbed_one() {
+    let world = World::new();
+    catalogue::prepare(&world, 20_000);
+    let trials = if std::env::var_os("SLOW").is_some() { 100 } else { 8 };
+    let (train, out) = CATALOGUE.split_at(CATALOGUE.len() - 1);
+    let mapped = [train, &["--scratch", "."], out].concat();
+    let longest = check_kills(&world, (&CATALOGUE, &mapped), trials);
+    assert!(longest > 2, "{longest} files in a chain");
+}
+
+/// Kills runs of `train`, which must learn what an undisturbed run of `whole` does. The most checkpoints that a killed
+/// one left.
 #[track_caller]
-fn check_kills(train: &[&str], trials: u64) {
-    let world = world();
-    let whole = undisturbed(&world, train, "whole", "2");
-    let total = check_log(&world, "whole");
-    let (mut kills, mut late) = (0, 0);
+fn check_kills(world: &World, (whole, train): (&[&str], &[&str]), trials: u64) -> usize {
+    let whole = undisturbed(world, whole, "whole", "2");
+    let total = check_log(world, "whole");
+    let (mut kills, mut late, mut files) = (0, 0, 0);
     for trial in 0..trials {
         let random = Stream::new(5, trial);
         let run = format!("run{trial}");
@@ -179,7 +227,7 @@ fn check_kills(train: &[&str], trials: u64) {
         // Until the first step there may be no run to resume: half of the trials are killed very early.
         let first = if trial % 2 == 0 { 1 + random.below(0, 3) } else { 1 + random.below(0, total) };
         let mut goal = first as usize;
-        let mut alive = !killed(&world, &run, &start, goal, pause(0));
+        let mut alive = !killed(world, &run, &start, goal, pause(0));
         kills += usize::from(!alive);
         for i in 1..=3 {
             if alive {
@@ -187,10 +235,11 @@ fn check_kills(train: &[&str], trials: u64) {
             }
             goal = (goal + random.below(i, total / 2) as usize).min(total as usize + 1);
             let again = ["resume", &run, "-q", "--threads", threads(i)];
-            alive = !killed(&world, &run, &again, goal, pause(i));
+            alive = !killed(world, &run, &again, goal, pause(i));
             kills += usize::from(!alive);
-            late += usize::from(!alive && lines(&world, &run).len() > total as usize);
+            late += usize::from(!alive && lines(world, &run).len() > total as usize);
         }
+        files = files.max(checkpoint::list(&world.path(&format!("{run}/checkpoints"))).len());
         // What a killed process could leave: a model between its old and its new name, half a checkpoint under its
         // temporary name.
         let litter = format!("{run}/checkpoints/.step-{total:012}.lode.tmp-1-0");
@@ -200,13 +249,16 @@ fn check_kills(train: &[&str], trials: u64) {
             std::fs::rename(at("model"), at(".model.previous")).unwrap();
         }
         world.lode(&["resume", &run, "-q", "--threads", threads(9)]).ok();
-        assert!(learned(&world, &run) == whole, "trial {trial}: other bits");
-        assert_eq!(check_log(&world, &run), total, "trial {trial}");
-        check_checkpoints(&world, &run);
+        assert!(learned(world, &run) == whole, "trial {trial}: other bits");
+        assert_eq!(check_log(world, &run), total, "trial {trial}");
+        check_checkpoints(world, &run);
         std::fs::remove_dir_all(world.path(&run)).unwrap();
     }
-    println!("{trials} runs of {total} steps, killed {kills} times, {late} of them after the last step");
+    println!(
+        "{trials} runs of {total} steps, killed {kills} times, {late} of them after the last step, up to {files} checkpoints"
+    );
     assert!(kills as u64 >= trials, "{kills} kills");
+    files
 }
 
 /// Both stages, begun by one command and ended by another.

@@ -20,6 +20,9 @@ use samplers::miner::{Miner, Pairs, draw_positives};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+/// Texts whose numbers are found at once, about: what is known of them takes 64 bytes each.
+const TEXTS_AT_ONCE: usize = 1 << 18;
+
 /// Equal texts have equal numbers: one number for each training query and each label; and what is known of each query.
 ///
 /// Where label texts are data (Jain et al., "Renée", MLSys 2023) L queries stand behind the N of the data set: query
@@ -50,21 +53,32 @@ struct Lists {
 }
 
 impl TextIds {
-    /// Numbers the distinct texts (as token ids) of a data set, in order of appearance. `label_texts` makes the text of
-    /// every label a query, too.
+    /// Numbers the distinct texts (as token ids) of a data set. `label_texts` makes the text of every label a query, too.
     pub fn of(data: &DataSet, label_texts: bool) -> TextIds {
-        let mut known: HashMap<u128, u32> = HashMap::new();
-        let mut number = |texts: data::Texts<'_>| -> Vec<u32> {
-            let mut bytes = Vec::new();
-            let mut one = |i| {
-                bytes.clear();
-                texts.tokens(i).for_each(|t| bytes.extend(t.to_le_bytes()));
-                let next = known.len() as u32;
-                *known.entry(checksum_wide(&bytes)).or_insert(next)
-            };
-            (0..texts.len()).map(&mut one).collect()
+        let (queries, labels) = (data.queries(Split::Train), data.labels());
+        let total = queries.len() + labels.len();
+        let mut bytes = Vec::new();
+        let mut hash = |i: usize| {
+            let (texts, i) = if i < queries.len() { (queries, i) } else { (labels, i - queries.len()) };
+            bytes.clear();
+            texts.tokens(i).for_each(|t| bytes.extend(t.to_le_bytes()));
+            checksum_wide(&bytes)
         };
-        let (mut queries, labels) = (number(data.queries(Split::Train)), number(data.labels()));
+        // A table of all texts would be larger than all else that a run with mapped label weights holds.
+        let passes = total.div_ceil(TEXTS_AT_ONCE).clamp(1, 256);
+        let pass: Vec<u8> = (0..total).map(|i| (hash(i) % passes as u128) as u8).collect();
+        let (mut numbers, mut next) = (vec![0; total], 0);
+        for now in 0..passes {
+            let mut known: HashMap<u128, u32> = HashMap::new();
+            for i in (0..total).filter(|&i| usize::from(pass[i]) == now) {
+                numbers[i] = *known.entry(hash(i)).or_insert_with(|| {
+                    next += 1;
+                    next - 1
+                });
+            }
+        }
+        let labels = numbers.split_off(queries.len());
+        let mut queries = numbers;
         let longer = label_texts.then(|| {
             queries.extend(&labels);
             Longer::of(data)

@@ -5,22 +5,29 @@
 //!   manifest      counters, fingerprints, and the name and shape of every tensor (bincode behind a limit)
 //!   t0, t1, …     parameters, then the optimizer's state, in the order of the manifest
 //!   bank, bank.made_at, clusters.order, clusters.ends
-//!   h0, h1, …     of a classifier: its weights, then the tables of its optimizer; lists, its shortlists
+//!   h0, h1, …     of a classifier: its weights, then the tables of its optimizer: all rows, or those that changed since
+//!                 the checkpoint before (`tables.rs`); h0.rows, … which ones; lists, its shortlists
 //! ```
 //! The container writes under a temporary name, syncs, renames and syncs the directory: a checkpoint is whole or it is
 //! not there. There is no generator state to save, since every random number is a function of (seed, step, purpose).
 
+mod folder;
+mod tables;
+
+pub use folder::{list, path_of, remove_unfinished};
+pub use tables::{Chained, HeadState, Link};
+
 use crate::head::WEIGHTS;
 use bincode::{Decode, Encode};
-use engine::container::{Container, Verify, View, Writer};
-use engine::{DType, Error, Kind, Numbers, Result, Shape, Tensor};
+use engine::container::{Container, Verify, Writer};
+use engine::{DType, Error, Kind, Result, Shape, Table, Tensor};
 use samplers::composer::State;
-use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
+use tables::HeadEntry;
 
 const KIND: &str = "checkpoint";
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// No manifest of ours comes near this; a hostile one must not make us allocate more.
 const MANIFEST_LIMIT: usize = 16 << 20;
 
@@ -35,8 +42,8 @@ pub struct Progress {
     pub batch: u64,
 }
 
-/// What a checkpoint holds, in memory. Tables of a classifier are borrowed from it, or mapped from a file.
-pub struct Checkpoint<'a> {
+/// What a checkpoint holds. Tables of a classifier are borrowed from it, to be written, or lie in mapped files.
+pub struct Checkpoint<'a, T> {
     /// Where the run stood.
     pub progress: Progress,
     /// [`data::DataSet::fingerprint`] of what it was trained on.
@@ -52,47 +59,16 @@ pub struct Checkpoint<'a> {
     /// The clusters in force.
     pub composer: State,
     /// The classifier, where there is one.
-    pub head: Option<HeadState<'a>>,
+    pub head: Option<HeadState<'a, T>>,
 }
 
-/// A classifier in a checkpoint.
-pub struct HeadState<'a> {
-    /// Steps of its optimizer.
-    pub steps: u32,
-    /// Weights and the optimizer's tables, by name.
-    pub tables: Vec<(String, Kept<'a>)>,
-    /// The epoch for which shortlists were made.
-    pub lists_epoch: Option<u32>,
-    /// The shortlists of all training queries.
-    pub lists: Cow<'a, [u32]>,
-}
-
-/// The numbers of a table, where they are.
-pub enum Kept<'a> {
-    /// In memory.
-    Held(Numbers<'a>),
-    /// In a mapped checkpoint.
-    F32(View<f32>),
-    /// In a mapped checkpoint.
-    Bf16(View<u16>),
-}
-
-impl Kept<'_> {
-    /// All numbers.
-    pub fn numbers(&self) -> Numbers<'_> {
-        match self {
-            Kept::Held(numbers) => *numbers,
-            Kept::F32(view) => Numbers::F32(view),
-            Kept::Bf16(view) => Numbers::Bf16(view),
-        }
-    }
-    /// All numbers as f32.
-    pub fn to_f32(&self) -> Vec<f32> {
-        match self.numbers() {
-            Numbers::F32(values) => values.to_vec(),
-            Numbers::Bf16(bits) => bits.iter().map(|&b| f32::from_bits(u32::from(b) << 16)).collect(),
-        }
-    }
+/// A checkpoint that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Its file.
+    pub path: PathBuf,
+    /// The files in which the tables of a classifier now are, this one among them.
+    pub chain: Vec<Link>,
 }
 
 /// What a checkpoint holds for whoever only uses the model.
@@ -103,15 +79,14 @@ pub struct Trained {
     pub data: u64,
     /// Parameters by name.
     pub params: Vec<(String, Tensor)>,
-    /// Which table of the classifier holds its weights, and whether in bf16; none without a classifier.
-    weights: Option<(usize, bool)>,
+    /// None without a classifier.
+    head: Option<HeadEntry>,
     file: Container,
 }
 
-/// As in the file.
+/// As in the file, behind the number of the format.
 #[derive(Encode, Decode)]
 struct Manifest {
-    format: u32,
     step: u64,
     epoch: u32,
     batch: u64,
@@ -122,14 +97,6 @@ struct Manifest {
     clusters_epoch: u32,
     clusters_made_at: u64,
     head: Option<HeadEntry>,
-}
-
-/// As in the file: a classifier's counters, and the name of every table and whether it holds bf16.
-#[derive(Encode, Decode)]
-struct HeadEntry {
-    steps: u32,
-    lists_epoch: Option<u32>,
-    tables: Vec<(String, bool)>,
 }
 
 /// As in the file: a tensor's name and dimensions, and whether it holds integers.
@@ -144,81 +111,22 @@ fn limit() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<MANIFEST_LIMIT>()
 }
 
-/// The file of a step.
-pub fn path_of(folder: &Path, step: u64) -> PathBuf {
-    folder.join(format!("step-{step:012}.lode"))
-}
-
-/// The checkpoints of a folder, newest first.
-pub fn list(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|p| {
-            let name = p.file_name().and_then(|n| n.to_str()).unwrap_or("");
-            name.starts_with("step-") && name.ends_with(".lode")
-        })
-        .collect();
-    found.sort_unstable();
-    found.reverse();
-    found
-}
-
-/// Removes what processes that were killed while they wrote left behind: files under temporary names, which
-/// [`list`] never shows.
-///
-/// # Errors
-/// If the system refuses.
-pub fn remove_unfinished(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|n| n.starts_with(".step-") && n.contains(".lode.tmp-")) {
-            fs::remove_file(entry.path()).map_err(|e| Error::io(&entry.path(), e))?;
-        }
-    }
-    Ok(())
-}
-
-impl HeadState<'_> {
-    fn entry(&self) -> HeadEntry {
-        let table =
-            |(name, kept): &(String, Kept<'_>)| (name.clone(), matches!(kept.numbers(), Numbers::Bf16(_)));
-        let tables = self.tables.iter().map(table).collect();
-        HeadEntry { steps: self.steps, lists_epoch: self.lists_epoch, tables }
-    }
-    fn write(&self, writer: &mut Writer) -> Result<()> {
-        for (i, (_, kept)) in self.tables.iter().enumerate() {
-            match kept.numbers() {
-                Numbers::F32(values) => writer.section(&table_section(i), values)?,
-                Numbers::Bf16(values) => writer.section(&table_section(i), values)?,
-            }
-        }
-        writer.section("lists", &self.lists)
-    }
-    fn read(entry: HeadEntry, file: &Container) -> Result<HeadState<'static>> {
-        let table = |(i, (name, bf16)): (usize, (String, bool))| Ok((name, table(file, i, bf16)?));
-        let tables = entry.tables.into_iter().enumerate().map(table).collect::<Result<_>>()?;
-        let lists = file.slice::<u32>("lists")?.to_vec().into();
-        Ok(HeadState { steps: entry.steps, tables, lists_epoch: entry.lists_epoch, lists })
-    }
-}
-
-impl Checkpoint<'_> {
-    /// Writes the checkpoint of its step into `folder`, then removes all but the newest `keep`. Those of later steps go
-    /// too: they are damaged, or the run would not have gone back before them.
+impl Checkpoint<'_, &Table> {
+    /// Writes the checkpoint of its step into `folder`, then removes all but the newest `keep` and the files that these
+    /// add to. Those of later steps go too: they are damaged, or the run would not have gone back before them.
     ///
     /// # Errors
     /// If the system cannot write; older checkpoints are untouched then.
-    pub fn write(&self, folder: &Path, keep: usize) -> Result<PathBuf> {
+    pub fn write(&self, folder: &Path, keep: usize) -> Result<Saved> {
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let entry = |(name, tensor): &(String, Tensor)| Entry {
             name: name.clone(),
             dims: tensor.shape().dims().iter().map(|&d| d as u64).collect(),
             integers: tensor.dtype() == DType::U32,
         };
+        let step = self.progress.step;
+        let before = self.head.as_ref().map_or(&[][..], |head| head.adds_to(folder, step));
         let manifest = Manifest {
-            format: FORMAT,
             step: self.progress.step,
             epoch: self.progress.epoch,
             batch: self.progress.batch,
@@ -228,10 +136,10 @@ impl Checkpoint<'_> {
             optimizer: self.optimizer.iter().map(entry).collect(),
             clusters_epoch: self.composer.epoch,
             clusters_made_at: self.composer.made_at_step,
-            head: self.head.as_ref().map(HeadState::entry),
+            head: self.head.as_ref().map(|head| head.entry(before)),
         };
-        let path = path_of(folder, self.progress.step);
-        let manifest = bincode::encode_to_vec(manifest, limit())
+        let path = path_of(folder, step);
+        let manifest = bincode::encode_to_vec((FORMAT, manifest), limit())
             .map_err(|e| Error::new(Kind::Other, format!("the manifest of a checkpoint: {e}")).at(&path))?;
         let mut writer = Writer::create(&path, KIND)?;
         writer.section("manifest", &manifest)?;
@@ -246,21 +154,22 @@ impl Checkpoint<'_> {
         writer.section("bank.made_at", &self.bank.1)?;
         writer.section("clusters.order", &self.composer.order)?;
         writer.section("clusters.ends", &self.composer.ends)?;
-        self.head.as_ref().map_or(Ok(()), |head| head.write(&mut writer))?;
+        self.head.as_ref().map_or(Ok(()), |head| head.write(&mut writer, before.is_empty()))?;
         writer.commit()?;
-        let (until_now, later): (Vec<PathBuf>, Vec<PathBuf>) =
-            list(folder).into_iter().partition(|p| *p <= path);
-        for old in until_now.into_iter().skip(keep.max(1)).chain(later) {
-            fs::remove_file(&old).map_err(|e| Error::io(&old, e))?;
-        }
-        Ok(path)
+        let fingerprint = Container::open(&path, KIND, Verify::Header)?.fingerprint();
+        // What cannot be read needs nothing: it is lost already.
+        let needs = |path: &Path| added_to(path).unwrap_or_default();
+        folder::prune(folder, &path, keep, needs)?;
+        Ok(Saved { path, chain: [before, &[Link { step, fingerprint }]].concat() })
     }
+}
 
-    /// Reads a checkpoint; every checksum is verified.
+impl Checkpoint<'static, Chained> {
+    /// Reads a checkpoint; every checksum is verified, and that of every table in the files that it adds to.
     ///
     /// # Errors
-    /// If the file is damaged, or not one of ours.
-    pub fn read(path: &Path) -> Result<Checkpoint<'static>> {
+    /// If a file is damaged, or not one of ours.
+    pub fn read(path: &Path) -> Result<Self> {
         let file = Container::open(path, KIND, Verify::Full)?;
         let m = manifest(&file)?;
         let params = tensors(&file, &m.params, 0)?;
@@ -277,7 +186,7 @@ impl Checkpoint<'_> {
                 epoch: m.clusters_epoch,
                 made_at_step: m.clusters_made_at,
             },
-            head: m.head.map(|entry| HeadState::read(entry, &file)).transpose()?,
+            head: m.head.map(|entry| entry.read(&file, m.step)).transpose()?,
         })
     }
 
@@ -285,7 +194,7 @@ impl Checkpoint<'_> {
     ///
     /// # Errors
     /// If there is none: names the damaged ones.
-    pub fn newest(folder: &Path) -> Result<(Checkpoint<'static>, PathBuf, Vec<Error>)> {
+    pub fn newest(folder: &Path) -> Result<(Self, PathBuf, Vec<Error>)> {
         newest(folder, Checkpoint::read)
     }
 }
@@ -301,20 +210,20 @@ impl Trained {
         file.check("manifest")?;
         let m = manifest(&file)?;
         (0..m.params.len()).try_for_each(|i| file.check(&section(i)))?;
-        let tables = m.head.iter().flat_map(|head| &head.tables).enumerate();
-        let weights = tables.filter(|(_, (name, _))| name == WEIGHTS).map(|(i, (_, bf16))| (i, *bf16)).next();
         let params = tensors(&file, &m.params, 0)?;
-        Ok(Trained { progress: m.progress(), data: m.data, params, weights, file })
+        Ok(Trained { progress: m.progress(), data: m.data, params, head: m.head, file })
     }
 
-    /// The label weights, row after row; none if no classifier was learned. Their checksum is verified here.
+    /// The label weights; none if no classifier was learned. Their checksums are verified here.
     ///
     /// # Errors
     /// If they are damaged: an older checkpoint would have those of another encoder.
-    pub fn weights(&self) -> Result<Option<Kept<'static>>> {
-        let Some((i, bf16)) = self.weights else { return Ok(None) };
-        self.file.check(&table_section(i))?;
-        table(&self.file, i, bf16).map(Some)
+    pub fn weights(&self) -> Result<Option<Chained>> {
+        let Some(head) = &self.head else { return Ok(None) };
+        let Some(i) = head.find(WEIGHTS) else { return Ok(None) };
+        self.file.check(&tables::runs_section(i))?;
+        self.file.check(&tables::section(i))?;
+        head.table(i, &head.open(&self.file)?, &self.file).map(Some)
     }
 
     /// The file.
@@ -352,31 +261,27 @@ impl Manifest {
 
 fn manifest(file: &Container) -> Result<Manifest> {
     let bad = |why: String| Error::damaged(file.path(), "manifest", why);
-    let (m, _): (Manifest, usize) =
-        bincode::decode_from_slice(file.bytes("manifest")?, limit()).map_err(|e| bad(e.to_string()))?;
-    match m.format {
-        FORMAT => Ok(m),
-        other => Err(bad(format!("format {other}, this program reads {FORMAT}"))),
+    let bytes = file.bytes("manifest")?;
+    // The number stands before everything that it decides.
+    let (format, at): (u32, usize) =
+        bincode::decode_from_slice(bytes, limit()).map_err(|e| bad(e.to_string()))?;
+    if format != FORMAT {
+        return Err(bad(format!("format {format}, this program reads {FORMAT}")));
     }
+    bincode::decode_from_slice(&bytes[at..], limit()).map(|(m, _)| m).map_err(|e| bad(e.to_string()))
+}
+
+/// The files that a checkpoint adds to.
+fn added_to(path: &Path) -> Result<Vec<PathBuf>> {
+    let file = Container::open(path, KIND, Verify::Header)?;
+    file.check("manifest")?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    Ok(manifest(&file)?.head.map_or(vec![], |head| head.paths(folder)))
 }
 
 /// The section of tensor `i`.
 fn section(i: usize) -> String {
     format!("t{i}")
-}
-
-/// The section of a classifier's table `i`.
-fn table_section(i: usize) -> String {
-    format!("h{i}")
-}
-
-/// A classifier's table `i`, where it lies.
-fn table(file: &Container, i: usize, bf16: bool) -> Result<Kept<'static>> {
-    let section = table_section(i);
-    Ok(match bf16 {
-        true => Kept::Bf16(file.view(&section)?),
-        false => Kept::F32(file.view(&section)?),
-    })
 }
 
 /// The tensors of `entries`, which begin at section `first`.
@@ -401,100 +306,4 @@ fn tensors(file: &Container, entries: &[Entry], first: usize) -> Result<Vec<(Str
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample(step: u64) -> Checkpoint<'static> {
-        Checkpoint {
-            progress: Progress { step, epoch: 2, batch: 5 },
-            data: 77,
-            kernel_class: "avx2".into(),
-            params: vec![("w".into(), Tensor::from_vec([2, 2], vec![1.0f32, 2.0, 3.0, step as f32]))],
-            optimizer: vec![("n".into(), Tensor::from_vec([1], vec![9u32]))],
-            bank: (vec![0.5; 6], vec![1, 0, 3]),
-            composer: State { order: vec![2, 0, 1], ends: vec![1, 3], epoch: 1, made_at_step: 4 },
-            head: Some(HeadState {
-                steps: 7,
-                tables: vec![
-                    ("w".into(), Kept::Held(Numbers::Bf16(&[0x3f80, 0xbf80]))),
-                    ("v".into(), Kept::Held(Numbers::F32(&[0.25]))),
-                ],
-                lists_epoch: Some(1),
-                lists: vec![5, 6].into(),
-            }),
-        }
-    }
-
-    #[test]
-    fn a_checkpoint_comes_back_whole() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = sample(8).write(dir.path(), 2).expect("written");
-        let back = Checkpoint::read(&path).expect("read");
-        let want = sample(8);
-        assert_eq!((back.progress, back.data, back.kernel_class), (want.progress, 77, "avx2".into()));
-        assert_eq!((back.bank, back.composer), (want.bank, want.composer));
-        assert_eq!((back.params[0].1.to_f64(), back.params[0].0.as_str()), (vec![1.0, 2.0, 3.0, 8.0], "w"));
-        assert_eq!(back.optimizer[0].1.data::<u32>(), [9]);
-        let (head, want) = (back.head.expect("a head"), want.head.expect("a head"));
-        assert_eq!((head.steps, head.lists_epoch, &*head.lists), (7, Some(1), &[5, 6][..]));
-        for (got, want) in head.tables.iter().zip(&want.tables) {
-            assert_eq!((&got.0, got.1.numbers()), (&want.0, want.1.numbers()));
-        }
-    }
-
-    #[test]
-    fn the_newest_whole_one_is_found_and_old_ones_go() {
-        let dir = tempfile::tempdir().expect("a directory");
-        for step in [1, 2, 3] {
-            sample(step).write(dir.path(), 2).expect("written");
-        }
-        assert_eq!(list(dir.path()).len(), 2);
-        let newest = path_of(dir.path(), 3);
-        let mut bytes = fs::read(&newest).expect("read");
-        let weight = 2.0f32.to_le_bytes();
-        let at = bytes.windows(4).position(|w| w == weight).expect("the parameter lies in the file");
-        bytes[at + 1] ^= 1;
-        fs::write(&newest, bytes).expect("written");
-        let (found, path, passed) = Checkpoint::newest(dir.path()).expect("an older one is whole");
-        assert_eq!((found.progress.step, path, passed.len()), (2, path_of(dir.path(), 2), 1));
-        fs::remove_file(path_of(dir.path(), 2)).expect("removed");
-        let error = Checkpoint::newest(dir.path()).err().expect("none is whole");
-        assert_eq!(error.kind(), Kind::Damaged);
-    }
-
-    #[test]
-    fn using_a_model_reads_its_parameters_and_nothing_of_the_optimizer() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = sample(8).write(dir.path(), 1).expect("written");
-        let whole = fs::read(&path).expect("read");
-        // The sections, in their order: manifest, t0 (the parameter), t1 (the optimizer's), bank, …
-        let starts: Vec<usize> = (1..whole.len() / 64).map(|i| 64 * i).collect();
-        let holding = |bytes: &[u8]| {
-            let find = |at: &&usize| whole[**at..].starts_with(bytes);
-            *starts.iter().find(find).expect("it lies in the file")
-        };
-        let (parameter, optimizer) = (holding(&1.0f32.to_le_bytes()), holding(&9u32.to_le_bytes()));
-        let damage = |at: usize| {
-            let mut bytes = whole.clone();
-            bytes[at] ^= 1;
-            fs::write(&path, bytes).expect("written");
-        };
-        damage(optimizer);
-        assert_eq!(Checkpoint::read(&path).err().expect("damaged").kind(), Kind::Damaged);
-        let trained = Trained::newest(dir.path()).expect("its parameters are whole");
-        assert_eq!(trained.progress, sample(8).progress);
-        assert_eq!(trained.params[0].1.to_f64(), [1.0, 2.0, 3.0, 8.0]);
-        for at in [parameter, 64] {
-            damage(at);
-            assert_eq!(Trained::newest(dir.path()).err().expect("damaged").kind(), Kind::Damaged);
-        }
-    }
-
-    #[test]
-    fn a_damaged_newer_one_takes_no_place_from_those_that_are_whole() {
-        let dir = tempfile::tempdir().expect("a directory");
-        fs::write(path_of(dir.path(), 100), b"torn").expect("written");
-        sample(90).write(dir.path(), 1).expect("written");
-        assert_eq!(list(dir.path()), [path_of(dir.path(), 90)]);
-    }
-}
+mod tests;

@@ -4,7 +4,8 @@
 //! score(x, l) = x·w_l        where the loss compared cosines, w_l has length 1
 //! ```
 
-use engine::{Engine, Table};
+use engine::Engine;
+use samplers::TableRows;
 
 /// Rows of a table that are widened at once.
 const ROWS: usize = 4096;
@@ -18,14 +19,14 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// From a table of weights; `cosine` normalises them.
-    pub fn of_table(engine: &Engine, table: &Table, cosine: bool) -> Classifier {
-        let (mut rows, width) = (Vec::with_capacity(table.rows() * table.width()), table.width());
+    /// A copy of weights that are being learned.
+    pub fn of_table(engine: &Engine, weights: TableRows<'_>) -> Classifier {
+        let (table, width) = (weights.table, weights.table.width());
+        let mut rows = Vec::with_capacity(table.rows() * width);
         for first in (0..table.rows()).step_by(ROWS) {
-            let block = table.slice(engine, first..(first + ROWS).min(table.rows()));
-            rows.extend_from_slice(block.data());
+            rows.extend_from_slice(weights.part(engine, first..(first + ROWS).min(table.rows())).data());
         }
-        Classifier::of_rows(rows, width, cosine)
+        Classifier { rows, width }
     }
     /// From weights row after row; `cosine` normalises them.
     pub fn of_rows(mut rows: Vec<f32>, width: usize, cosine: bool) -> Classifier {

@@ -20,16 +20,16 @@ use engine::{Engine, Error, Packed, Precision, Result};
 use samplers::fusion::{self, Candidate, Panel};
 use samplers::knn::{Titles, search_with_votes};
 use samplers::search::Limits;
-use samplers::{Csr, Int8Rows, Items, Matrix};
+use samplers::{Csr, Int8Rows, Items, Matrix, TableRows};
 use std::path::{Path, PathBuf};
 
 const KIND: &str = "index";
 
 /// Embeddings of all labels, and of the training titles where they vote; and label weights where they were learned.
-pub struct Index {
-    labels: Rows,
-    titles: Option<Rows>,
-    classifier: Option<Rows>,
+pub struct Index<'a> {
+    labels: Rows<'a>,
+    titles: Option<Rows<'a>>,
+    classifier: Option<Rows<'a>>,
     width: usize,
 }
 
@@ -45,33 +45,36 @@ pub enum Search {
     Rescored,
 }
 
-/// f32 on the heap or mapped; or bytes, with or without them.
-enum Rows {
+/// f32 on the heap or mapped; or bytes, with or without them; or weights where they are learned.
+enum Rows<'a> {
     Heap(Vec<f32>),
     Mapped(View<f32>),
     Int8(Int8Rows),
-    Rescored(Int8Rows, Box<Rows>),
+    Rescored(Int8Rows, Box<Rows<'a>>),
+    Table(TableRows<'a>),
 }
 
-impl Rows {
+impl<'a> Rows<'a> {
     /// # Panics
-    /// If there are only bytes.
+    /// If there are only bytes, or a table.
     fn matrix(&self, width: usize) -> Matrix<'_> {
         match self {
             Rows::Heap(values) => Matrix::new(values, width),
             Rows::Mapped(view) => Matrix::new(view, width),
             Rows::Rescored(_, rows) => rows.matrix(width),
             Rows::Int8(_) => unreachable!("an index is written before its rows are rounded"),
+            Rows::Table(_) => unreachable!("what is being learned is neither written nor rounded"),
         }
     }
     fn items(&self, width: usize) -> Items<'_> {
         match self {
             Rows::Int8(bytes) => Items::Int8(bytes),
             Rows::Rescored(bytes, rows) => Items::Rescored(bytes, rows.matrix(width)),
+            Rows::Table(rows) => Items::Table(*rows),
             rows => Items::F32(rows.matrix(width)),
         }
     }
-    fn rounded(self, engine: &Engine, width: usize, search: Search) -> Rows {
+    fn rounded(self, engine: &Engine, width: usize, search: Search) -> Rows<'a> {
         let bytes = || Int8Rows::new(engine, self.matrix(width));
         match search {
             Search::F32 => self,
@@ -94,7 +97,7 @@ pub struct Ranking<'a> {
     pub only: Option<&'a [u32]>,
 }
 
-impl Index {
+impl<'r> Index<'r> {
     /// Embeds the labels of a data set, and its training titles if they are to vote.
     ///
     /// # Errors
@@ -105,7 +108,7 @@ impl Index {
         data: &DataSet,
         with_titles: bool,
         observer: &mut dyn Observer,
-    ) -> Result<Index> {
+    ) -> Result<Index<'r>> {
         let mut rows = |texts: data::Texts<'_>, what: &str| {
             let push = |i: usize, packed: &mut Packed| texts.push_to(i, packed);
             embed(engine, network, texts.len(), push, what, observer).map(Rows::Heap)
@@ -117,10 +120,9 @@ impl Index {
         };
         Ok(Index { labels, titles, classifier: None, width: network.width() })
     }
-    /// Learned label weights where label embeddings are otherwise: they alone rank.
-    pub fn of_classifier(classifier: Classifier) -> Index {
-        let Classifier { rows, width } = classifier;
-        Index { labels: Rows::Heap(rows), titles: None, classifier: None, width }
+    /// Label weights that are being learned where label embeddings are otherwise: they alone rank.
+    pub(crate) fn of_weights(weights: TableRows<'r>) -> Index<'r> {
+        Index { labels: Rows::Table(weights), titles: None, classifier: None, width: weights.table.width() }
     }
     /// The index of a file if it is there and belongs to this model and data; otherwise a new one, written there. That
     /// the file cannot be written is no error: the index is then in memory alone.
@@ -134,7 +136,7 @@ impl Index {
         data: &DataSet,
         with_titles: bool,
         observer: &mut dyn Observer,
-    ) -> Result<Index> {
+    ) -> Result<Index<'r>> {
         let fingerprints = [network.fingerprint(), data.fingerprint()];
         if let Ok(index) = Index::open(path, fingerprints, network.width(), with_titles) {
             return Ok(index);
@@ -154,7 +156,7 @@ impl Index {
         Index::open(path, [network.fingerprint(), data.fingerprint()], network.width(), false).is_ok()
     }
     /// Verified are the fingerprints and the embeddings that will be read: not the titles' where none shall vote.
-    fn open(path: &Path, fingerprints: [u64; 2], width: usize, with_titles: bool) -> Result<Index> {
+    fn open(path: &Path, fingerprints: [u64; 2], width: usize, with_titles: bool) -> Result<Index<'r>> {
         let file = Container::open(path, KIND, Verify::Header)?;
         file.check("fingerprints")?;
         let fits = file.slice::<u64>("fingerprints")? == fingerprints && (!with_titles || file.has("titles"));
@@ -179,8 +181,8 @@ impl Index {
     /// # Panics
     /// If it is rounded already.
     #[must_use]
-    pub fn rounded(self, engine: &Engine, search: Search) -> Index {
-        let rows = |rows: Rows| rows.rounded(engine, self.width, search);
+    pub fn rounded(self, engine: &Engine, search: Search) -> Index<'r> {
+        let rows = |rows: Rows<'r>| rows.rounded(engine, self.width, search);
         let (titles, classifier) = (self.titles.map(rows), self.classifier.map(rows));
         Index { labels: rows(self.labels), titles, classifier, width: self.width }
     }
@@ -188,7 +190,7 @@ impl Index {
     ///
     /// # Errors
     /// If their width is not that of the embeddings.
-    pub fn with_classifier(self, classifier: Option<Classifier>) -> Result<Index> {
+    pub fn with_classifier(self, classifier: Option<Classifier>) -> Result<Index<'r>> {
         if let Some(found) = classifier.as_ref().filter(|found| found.width != self.width) {
             let (learned, here) = (found.width, self.width);
             let what = format!("the classifier has weights of {learned} numbers, the encoder gives {here}");

@@ -25,6 +25,7 @@
 
 use crate::config::Settings;
 use crate::observer::Observer;
+use crate::plan::MemoryPlan;
 use crate::recipes;
 use crate::run;
 use crate::run_dir::RunDir;
@@ -135,7 +136,7 @@ impl Pipeline {
         }
         Ok(settings)
     }
-    /// Begins a stage, or takes it up; none if it is over.
+    /// Begins a stage, or takes it up, under a limit of memory ([`MemoryPlan::within`]); none if it is over.
     ///
     /// # Errors
     /// As [`run::begin`] and [`run::resume`].
@@ -143,6 +144,7 @@ impl Pipeline {
         &self,
         engine: &Engine,
         stage: usize,
+        limit: Option<usize>,
         observer: &mut dyn Observer,
     ) -> Result<Option<(Trainer, RunDir)>> {
         let dir = self.run(stage);
@@ -150,11 +152,16 @@ impl Pipeline {
         if !RunDir::is_run(dir.root()) {
             // What a process left that was killed while it made the directory.
             dir.discard();
-            return run::begin(engine, &self.settings(stage)?, dir.root()).map(Some);
+            let (mut trainer, dir) = run::begin(engine, &self.settings(stage)?, dir.root())?;
+            MemoryPlan::within(&mut trainer, limit, dir.root());
+            return Ok(Some((trainer, dir)));
         }
-        match dir.final_line() {
-            Some(_) => Ok(None),
-            None => run::resume(engine, dir.root(), observer).map(Some),
+        if dir.final_line().is_some() {
+            return Ok(None);
         }
+        let (mut trainer, dir) = run::open(engine, dir.root())?;
+        MemoryPlan::within(&mut trainer, limit, dir.root());
+        run::take_up(&mut trainer, &dir, observer)?;
+        Ok(Some((trainer, dir)))
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! parameters 4·P   gradients 4·P'   AdamW 8·P   activations of the largest batch (or chunk)   working buffers
-//! loss 16·(n + m)², n pairs, m labels; over all L labels 16·n·L + 8·L·d   memory bank 4·N·d, twice while it is saved
-//! text numbers 4·(N + L)   clusters: the rows that every thread copies side by side   program
-//! with a classifier: label weights and optimizer 4·L·d and up   shortlists 4·N·S   head step   label index 4·L·d
+//! loss 16·(n + m)², n pairs, m labels; over all L labels 16·n·L + 8·L·d   memory bank 4·N·d, and once more while it is
+//!   saved   text numbers 4·(N + L)   clusters: the rows that every thread copies side by side   program
+//! with a classifier: label weights and optimizer 4·L·d and up   shortlists 4·N·S   head step
+//!   label search 4·16,384·d, in a validation with frequencies of labels 20·L, as far as it exceeds a step
 //! ```
-//! While the encoder rests, nothing of it but its parameters is held. Tables in scratch files are not counted.
+//! While the encoder rests, nothing of it but its parameters is held. Where label weights and their optimizer's state
+//! would go beyond the limit, they are mapped over files that have no name: their pages belong to the system, which
+//! keeps them in memory as far as there is room, and are not counted.
 //!
 //! P' counts those rows of the token table that a batch touches; where the gradients of several batches or chunks are
 //! added, two are there at once. Where texts are embedded without a tape, idle buffers are given back before and after
@@ -17,15 +20,19 @@
 use crate::batch::{Batch, place};
 use crate::embed::CHUNK_TOKENS;
 use crate::exec::Exec;
+use crate::head::Head;
 use crate::trainer::Trainer;
 use autograd::optim::Optimizer;
 use engine::{Error, Kind, Packed, Result, Stream};
 use samplers::Matrix;
 use samplers::composer::tree::copied_bytes;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// Batches that are composed to find a large one.
 const TRIALS: u64 = 24;
+/// Bytes a label of what a validation knows of it: how often it occurs, its propensity, and what sorts them.
+const FREQUENCY: usize = 20;
 /// Bytes of the program itself: tables, tokenizer, stacks, what the allocator holds back.
 const PROGRAM: usize = 4 << 20;
 /// Bytes of a worker: its stack and the packed panels of its matrix products.
@@ -44,6 +51,8 @@ pub struct MemoryPlan {
     pub texts: usize,
     /// Updates in the run.
     pub steps: u64,
+    /// Bytes of label tables in files, and the directory of these; none where they lie on the heap.
+    pub mapped: Option<(usize, PathBuf)>,
     /// What brings a plan under its limit.
     pub help: &'static str,
 }
@@ -52,10 +61,22 @@ pub struct MemoryPlan {
 const HELP_ENCODER: &str = "--chunk 64 encodes 64 texts at a time with the same gradient; \
      --recompute and a smaller --batch help too";
 /// What helps where label weights do.
-const HELP_HEAD: &str = "--scratch DIR keeps label weights and their state in mapped files, \
-     --set head.optimizer=adagrad and head.precision=bf16 make them smaller; a smaller --batch helps too";
+const HELP_HEAD: &str =
+    "a smaller --batch, --set head.uniform or head.mined helps: label weights lie in mapped files";
 
 impl MemoryPlan {
+    /// The plan of a run that has not begun, under a limit: beyond it, label tables will be mapped over files of
+    /// `directory`.
+    pub fn within(trainer: &mut Trainer, limit: Option<usize>, directory: &Path) -> MemoryPlan {
+        let plan = MemoryPlan::new(trainer);
+        match &mut trainer.head {
+            Some(head) if plan.mapped.is_none() && limit.is_some_and(|limit| plan.total() > limit) => {
+                head.map_in(directory);
+                MemoryPlan::new(trainer)
+            }
+            _ => plan,
+        }
+    }
     /// The plan of a run.
     pub fn new(trainer: &Trainer) -> MemoryPlan {
         let batch = largest_batch(trainer);
@@ -68,7 +89,7 @@ impl MemoryPlan {
         };
         let table = params.value(network.model.architecture.token_table(params));
         let slack = |bytes: usize| (bytes as f64 * CLUSTER_SLACK) as usize;
-        let clusters = trainer.bank.as_ref().map_or(0, |bank| {
+        let clusters = trainer.bank.as_ref().filter(|_| trainer.parts.wants_bank()).map_or(0, |bank| {
             let Matrix { data, width } = bank.matrix();
             copied_bytes(engine, data.len() / width, width)
         });
@@ -103,16 +124,18 @@ impl MemoryPlan {
         let mut help = HELP_ENCODER;
         if let Some(head) = &trainer.head {
             let (queries, batch) = (trainer.text_ids.queries.len(), trainer.config.train.batch);
-            let head = head.bytes(queries, batch.min(trainer.train_rows.len()));
-            let index = ("label index", 4 * trainer.data.labels().len() * network.width());
-            let of_head: usize = head.iter().chain([&index]).map(|(_, bytes)| bytes).sum();
-            if of_head > activations + working {
+            let validates = !trainer.validation_rows.is_empty();
+            let frequencies = if validates { FREQUENCY * trainer.data.labels().len() } else { 0 };
+            let head = head.bytes(queries, batch.min(trainer.train_rows.len()), frequencies);
+            if head.iter().map(|(_, bytes)| bytes).sum::<usize>() > activations + working {
                 help = HELP_HEAD;
             }
-            parts.extend(head.into_iter().chain([index]));
+            parts.extend(head);
         }
+        let mapped = trainer.head.as_ref().and_then(Head::mapped);
+        let mapped = mapped.map(|(bytes, directory)| (bytes, directory.to_owned()));
         let (tokens, texts) = (texts.tokens.len(), texts.len());
-        MemoryPlan { parts, tokens, texts, steps: trainer.total_steps(), help }
+        MemoryPlan { parts, tokens, texts, steps: trainer.total_steps(), mapped, help }
     }
     /// All bytes.
     pub fn total(&self) -> usize {
@@ -146,7 +169,18 @@ impl fmt::Display for MemoryPlan {
         for (name, part) in &self.parts {
             writeln!(f, "  {name:<16} {:>10}", bytes(*part))?;
         }
-        write!(f, "  {:<16} {:>10}", "memory at peak", bytes(self.total()))
+        write!(f, "  {:<16} {:>10}", "memory at peak", bytes(self.total()))?;
+        match &self.mapped {
+            Some((mapped, directory)) => {
+                let (of, directory) = (bytes(*mapped), directory.display());
+                write!(
+                    f,
+                    "\n  {:<16} {of:>10}   label weights and optimizer, in files of {directory}",
+                    "mapped"
+                )
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -213,6 +247,7 @@ mod tests {
             tokens: 1,
             texts: 1,
             steps: 1,
+            mapped: None,
             help: HELP_ENCODER,
         };
         assert!(plan.demand(12_000_000).is_ok());

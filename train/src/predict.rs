@@ -31,7 +31,7 @@ pub struct Predictor {
     network: Network,
     tokenizer: Tokenizer,
     data: DataSet,
-    index: Index,
+    index: Index<'static>,
     scoring: Scoring,
     /// Labels that were added to the run, and those that were removed.
     overlay: Option<Overlay>,

@@ -3,6 +3,7 @@
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::Settings;
 use crate::evaluate::{self, Evaluation, LabelSet, Options, Queries};
+use crate::head::Head;
 use crate::index::Index;
 use crate::load;
 use crate::observer::{Event, Observer};
@@ -78,22 +79,39 @@ pub fn found(trainer: &Trainer, settings: &Settings, out: &Path) -> Result<RunDi
 /// # Errors
 /// If there is no run, no whole checkpoint, or its data set has gone or changed.
 pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Result<(Trainer, RunDir)> {
+    let (mut trainer, dir) = open(engine, run)?;
+    take_up(&mut trainer, &dir, observer)?;
+    Ok((trainer, dir))
+}
+
+/// The first half of [`resume`]: the run as it began.
+///
+/// # Errors
+/// If there is no run, or its data set has gone or changed.
+pub fn open(engine: &Engine, run: &Path) -> Result<(Trainer, RunDir)> {
     let (dir, settings) = load::run_settings(run)?;
     let config = settings.config()?;
     let data = DataSet::open(&config.data.path, Verify::Header)?;
     let network = load::network(&dir.model())?;
-    let mut trainer = Trainer::new(engine, data, network, config)?;
+    Ok((Trainer::new(engine, data, network, config)?, dir))
+}
+
+/// The second half of [`resume`]: its newest whole checkpoint.
+///
+/// # Errors
+/// If there are checkpoints and none is whole, or it is of another data set or configuration.
+pub fn take_up(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> Result<()> {
     let warm = WarmStart::of(&trainer.config, &trainer.data, trainer.network.width());
     if checkpoint::list(&dir.checkpoints()).is_empty() {
         observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
         trainer.warm = warm?;
-        return Ok((trainer, dir));
+        return Ok(());
     }
     let (checkpoint, path, passed) = Checkpoint::newest(&dir.checkpoints())?;
     for damaged in passed {
         observer.event(&Event::Warning(&format!("passed over: {damaged}")));
     }
-    let (made_on, here) = (checkpoint.kernel_class.clone(), engine.kernel_class().name());
+    let (made_on, here) = (checkpoint.kernel_class.clone(), trainer.engine.kernel_class().name());
     if made_on != here {
         let text =
             format!("{}: made with {made_on} kernels, this is {here}: bits will differ", path.display());
@@ -102,7 +120,7 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
     trainer.restore(checkpoint)?;
     // Later, nothing but the report at the end depends on the run from which this one went on.
     trainer.warm = if trainer.progress.step == 0 { warm? } else { warm.unwrap_or_default() };
-    Ok((trainer, dir))
+    Ok(())
 }
 
 /// Trains until the last step or until the observer wants to stop. A checkpoint is written at intervals and at the end.
@@ -206,20 +224,21 @@ impl Loop<'_> {
             "seconds": observer.seconds() - self.since,
         }))
     }
-    fn save_if_due(&mut self, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
+    fn save_if_due(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
         let every = trainer.config.save.every_seconds;
-        if every > 0.0 && observer.seconds() - self.saved_at >= every {
+        // The last step is saved when all is over.
+        let is_last = trainer.progress().step == trainer.total_steps();
+        if every > 0.0 && !is_last && observer.seconds() - self.saved_at >= every {
             return self.save(trainer, observer);
         }
         Ok(())
     }
-    fn save(&mut self, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
+    fn save(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
         let since = observer.seconds();
-        let checkpoint = trainer.checkpoint();
-        checkpoint.write(&self.dir.checkpoints(), trainer.config.save.keep)?;
+        trainer.save(&self.dir.checkpoints())?;
         self.saved_at = observer.seconds();
         let seconds = self.saved_at - since;
-        observer.event(&Event::Saved { step: checkpoint.progress.step, seconds });
+        observer.event(&Event::Saved { step: trainer.progress().step, seconds });
         Ok(())
     }
     fn finish(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {
@@ -314,8 +333,8 @@ fn measure(
     // Buffers of a step and of an embedding are of different sizes: each gives back what it held.
     engine.trim();
     let found = engine.span("validation", Way::Beside, || {
-        let index = match trainer.classifier() {
-            Some(classifier) => Index::of_classifier(classifier),
+        let index = match trainer.head.as_ref().and_then(Head::weights) {
+            Some(weights) => Index::of_weights(weights),
             None => Index::build(engine, network, data, false, observer)?,
         };
         evaluate::evaluate_with(engine, network, &index, data, queries, &options, observer)

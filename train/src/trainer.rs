@@ -1,7 +1,7 @@
 //! The trainer: all that a step reads and writes, and how it is made, saved and taken up again.
 
 use crate::batch::{Source, TextIds, place};
-use crate::checkpoint::{Checkpoint, Progress};
+use crate::checkpoint::{Chained, Checkpoint, Progress};
 use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::embed::embed;
@@ -16,10 +16,11 @@ use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
 use data::{DataSet, Holdout, Split};
 use engine::profile::Way;
-use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
+use engine::{Engine, Error, Kind, Packed, Result, Stream, Table, Tensor};
 use samplers::Snapshot;
 use samplers::bank::Bank;
 use samplers::composer::Plan;
+use std::path::Path;
 
 /// What a run draws random numbers for.
 mod tags {
@@ -92,7 +93,7 @@ impl Trainer {
         let text_ids = TextIds::of(&data, config.train.label_texts);
         let queries = text_ids.queries.len();
         let head = match config.head.is_on() {
-            true => Some(Head::new(&config, &data, &text_ids, network.width())?),
+            true => Some(Head::new(&config, &data, &text_ids, network.width())),
             false => None,
         };
         let bank = (parts.wants_bank() || head.is_some()).then(|| Bank::new(queries, network.width()));
@@ -168,9 +169,10 @@ impl Trainer {
     pub fn warm_start(&self) -> Option<&WarmStart> {
         self.warm.as_ref()
     }
-    /// The label weights as they are, where a classifier is learned.
+    /// A copy of the label weights as they are, where a classifier is learned.
     pub fn classifier(&self) -> Option<Classifier> {
-        self.head.as_ref().map(|head| head.classifier(&self.engine))
+        let weights = self.head.as_ref()?.weights()?;
+        Some(Classifier::of_table(&self.engine, weights))
     }
     /// The batches of the next step. Begins an epoch where one is due: refreshes what the composer wants, and plans.
     ///
@@ -257,8 +259,17 @@ impl Trainer {
         Ok(())
     }
 
+    /// Writes a checkpoint into `folder`, and keeps as many as the configuration says.
+    ///
+    /// # Errors
+    /// If the system cannot write; older checkpoints are untouched then.
+    pub fn save(&mut self, folder: &Path) -> Result<()> {
+        let saved = self.checkpoint().write(folder, self.config.save.keep)?;
+        self.head.iter_mut().for_each(|head| head.saved(saved.chain.clone()));
+        Ok(())
+    }
     /// All that decides the bits of the next step.
-    pub fn checkpoint(&self) -> Checkpoint<'_> {
+    fn checkpoint(&self) -> Checkpoint<'_, &Table> {
         let params = &self.network.model.params;
         let value = |id| (params.name(id).to_owned(), params.value(id).clone());
         let bank = self.bank.as_ref().map(|b| (b.matrix().data.to_vec(), b.written_at().to_vec()));
@@ -270,14 +281,14 @@ impl Trainer {
             optimizer: self.optimizer.state(params),
             bank: bank.unwrap_or_default(),
             composer: self.parts.composer.state(),
-            head: self.head.as_ref().filter(|h| !h.wants_start()).map(Head::state),
+            head: self.head.as_ref().and_then(Head::state),
         }
     }
     /// Goes back to a checkpoint.
     ///
     /// # Errors
     /// If it belongs to another data set, another model or another configuration.
-    pub fn restore(&mut self, from: Checkpoint<'_>) -> Result<()> {
+    pub fn restore(&mut self, from: Checkpoint<'_, Chained>) -> Result<()> {
         if from.data != self.data.fingerprint() {
             return Err(Error::input("the data set is not the one that this run was trained on")
                 .help("prepare it again from the same source with the same options"));

@@ -11,12 +11,12 @@
 //! neither run has learned; on the validation queries where there are no others. Truth and ranking are restricted to
 //! labels that both have, so that before and after answer one question.
 
-use crate::checkpoint::{self, Kept, Trained};
+use crate::checkpoint::{self, Chained, Trained};
 use crate::config::Config;
 use crate::load;
 use crate::run_dir::RunDir;
 use data::{DataSet, Verify};
-use engine::{Error, Numbers, Result};
+use engine::{Error, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -29,8 +29,8 @@ pub struct WarmStart {
     shared: Vec<(u32, u32)>,
     /// How many labels the other run knows.
     known: usize,
-    /// The label weights of the other run, and their width.
-    weights: Option<(Kept<'static>, usize)>,
+    /// The label weights of the other run.
+    weights: Option<Chained>,
 }
 
 /// How well the labels are found that a run knew from which this one went on.
@@ -106,20 +106,22 @@ impl WarmStart {
     pub(crate) fn weighted(&self) -> &[(u32, u32)] {
         if self.has_weights() { &self.shared } else { &[] }
     }
-    /// The weights of some rows of the run, one after another.
-    ///
-    /// # Panics
-    /// If the run has none.
-    pub(crate) fn rows(&self, rows: impl Iterator<Item = u32>) -> Vec<f32> {
-        let (weights, width) = self.weights.as_ref().expect("the run has label weights");
-        let spans = rows.map(|row| row as usize * width..(row as usize + 1) * width);
-        match weights.numbers() {
-            Numbers::F32(all) => spans.flat_map(|span| all[span].iter().copied()).collect(),
-            Numbers::Bf16(all) => {
-                let wide = |&bits: &u16| f32::from_bits(u32::from(bits) << 16);
-                spans.flat_map(|span| all[span].iter().map(wide)).collect()
+    /// Labels whose weights go on, at most so many at a time, and the weights, row after row. A label comes again where
+    /// the other run wrote it again; the last ones are right.
+    pub(crate) fn weights(&self, most: usize) -> impl Iterator<Item = (Vec<u32>, Vec<f32>)> {
+        let mut by_row: Vec<(u32, u32)> = self.shared.iter().map(|&(label, row)| (row, label)).collect();
+        by_row.sort_unstable();
+        self.weights.iter().flat_map(move |weights| weights.pieces(most)).map(move |(first, rows)| {
+            let width = self.weights.as_ref().map_or(1, |weights| weights.shape()[1]).max(1);
+            let (mut labels, mut kept) = (vec![], vec![]);
+            for (row, values) in (first..).zip(rows.chunks(width)) {
+                if let Ok(i) = by_row.binary_search_by_key(&row, |pair| pair.0) {
+                    labels.push(by_row[i].1);
+                    kept.extend_from_slice(values);
+                }
             }
-        }
+            (labels, kept)
+        })
     }
 }
 
@@ -128,17 +130,13 @@ const WHOSE: &str =
 const MODEL_ALONE: &str = "bring it back; or begin from the encoder alone, which RUN/model holds";
 
 /// The label weights of a checkpoint, whose labels are those of `its`.
-fn weights(trained: &Trained, its: &DataSet, width: usize) -> Result<Option<(Kept<'static>, usize)>> {
+fn weights(trained: &Trained, its: &DataSet, width: usize) -> Result<Option<Chained>> {
     let Some(weights) = trained.weights()? else { return Ok(None) };
-    let numbers = match weights.numbers() {
-        Numbers::F32(all) => all.len(),
-        Numbers::Bf16(all) => all.len(),
-    };
-    if trained.data != its.fingerprint() || numbers != its.labels().len() * width {
+    if trained.data != its.fingerprint() || weights.shape() != [its.labels().len(), width] {
         let what = "the data set is not the one that the run was trained on";
         return Err(Error::input(what).at(its.path()).note(WHOSE).help(MODEL_ALONE));
     }
-    Ok(Some((weights, width)))
+    Ok(Some(weights))
 }
 
 /// The labels of `data`, ascending, that `its` has too, and their rows there.

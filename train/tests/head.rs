@@ -5,6 +5,7 @@ mod world;
 
 use data::metrics::Metric;
 use data::{DataSet, PrepareOptions, Source, Split, TokenizerChoice, Verify};
+use engine::container::Container;
 use engine::{Engine, Stream};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -248,30 +249,50 @@ fn what_the_encoder_was_trained_on_is_not_held_out() {
     assert_eq!(run("other", &[&source, "train.seed=2"]), both);
 }
 
+/// Bytes of the weights and of the optimizer's state, as they lie in a checkpoint that holds them whole.
+fn counted(checkpoint: &Path) -> [usize; 2] {
+    let file = Container::open(checkpoint, "checkpoint", Verify::Full).expect("opens");
+    let of = |i: usize| {
+        file.sections().iter().filter(move |s| s.name == format!("h{i}")).map(|s| s.bytes as usize)
+    };
+    [of(0).sum(), (1..3).flat_map(of).sum()]
+}
+
 #[test]
-fn the_plan_counts_the_head_and_a_mapping_takes_it_out() {
+fn the_plan_counts_what_the_head_will_have_and_maps_what_is_beyond_the_limit() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = world(dir.path(), 130);
+    let tables = ["label weights", "label optimizer"];
+    let of = |plan: &MemoryPlan, name: &str| plan.parts.iter().find(|p| p.0 == name).expect("a part").1;
+    let both = |plan: &MemoryPlan| tables.map(|name| of(plan, name));
+    for (way, changes) in WAYS.iter().enumerate() {
+        let assembled = || run::assemble(&Engine::new(1), &settings(&data, changes)).expect("assembles");
+        let heap = MemoryPlan::new(&assembled());
+        let run = format!("run-{way}");
+        trained(&data, &dir, &run, 1, changes);
+        let newest = train::checkpoint::list(&dir.path().join(run).join("checkpoints"));
+        assert_eq!(both(&heap), counted(&newest[0]), "{changes:?}");
+        let counted: usize = both(&heap).iter().sum();
+
+        let within = |limit| MemoryPlan::within(&mut assembled(), Some(limit), dir.path());
+        assert_eq!(within(heap.total()), heap, "it fits");
+        let mapped = within(heap.total() - 1);
+        assert_eq!((both(&mapped), mapped.total()), ([0, 0], heap.total() - counted));
+        assert_eq!(mapped.mapped, Some((counted, dir.path().to_owned())));
+        assert!(mapped.to_string().contains("mapped") && mapped.demand(mapped.total()).is_ok());
+        assert_eq!(mapped.demand(mapped.total() - 1).expect_err("too large").kind(), engine::Kind::Refused);
+        let told = format!("head.scratch={}", dir.path().join("elsewhere").display());
+        let told = run::assemble(&Engine::new(1), &settings(&data, &[*changes, &[&*told]].concat()));
+        let place =
+            MemoryPlan::within(&mut told.expect("assembles"), Some(1), dir.path()).mapped.expect("mapped").1;
+        assert_eq!(place, dir.path().join("elsewhere"), "where the user says");
+    }
     let plan = |changes: &[&str]| {
         let trainer = run::assemble(&Engine::new(1), &settings(&data, changes)).expect("assembles");
-        let labels = trainer.data().labels().len();
-        (MemoryPlan::new(&trainer), labels * 32)
+        MemoryPlan::new(&trainer)
     };
-    let part = |plan: &MemoryPlan, name: &str| plan.parts.iter().find(|p| p.0 == name).expect("a part").1;
-    let (heap, weights) = plan(&[]);
-    assert_eq!((part(&heap, "label weights"), part(&heap, "label optimizer")), (4 * weights, 8 * weights));
-    assert_eq!((part(&heap, "AdamW"), part(&heap, "activations")), (0, 0), "the encoder rests");
-    let (small, _) = plan(&["head.precision=bf16", "head.optimizer=sgd"]);
-    assert_eq!((part(&small, "label weights"), part(&small, "label optimizer")), (2 * weights, 0));
-    let (mapped, _) = plan(&[&format!("head.scratch={}", dir.path().display())]);
-    assert_eq!((part(&mapped, "label weights"), part(&mapped, "label optimizer")), (0, 0));
-    let error = heap.demand(1000).expect_err("too large");
-    assert_eq!(error.kind(), engine::Kind::Refused);
-    assert!(
-        error.to_string().contains("label weights") && error.to_string().contains("--scratch DIR"),
-        "{error}"
-    );
-    assert!(part(&plan(&["head.encoder_lr=1e-3"]).0, "AdamW") > 0);
+    assert_eq!((of(&plan(&[]), "AdamW"), of(&plan(&[]), "activations")), (0, 0), "the encoder rests");
+    assert!(of(&plan(&["head.encoder_lr=1e-3"]), "AdamW") > 0);
 }
 
 #[test]

@@ -49,8 +49,10 @@ impl TableOptimizer for AdagradRows {
     fn tables(&self) -> Vec<(&'static str, &Table)> {
         vec![("adagrad_rows.accumulator", &self.accumulators)]
     }
-    fn restore(&mut self, steps: u32) -> Vec<(&'static str, &mut Table)> {
+    fn set_steps(&mut self, steps: u32) {
         self.steps = steps;
+    }
+    fn tables_mut(&mut self) -> Vec<(&'static str, &mut Table)> {
         vec![("adagrad_rows.accumulator", &mut self.accumulators)]
     }
 }

@@ -65,8 +65,10 @@ impl TableOptimizer for LazyAdamW {
     fn tables(&self) -> Vec<(&'static str, &Table)> {
         vec![("lazy_adamw.m", &self.m), ("lazy_adamw.v", &self.v)]
     }
-    fn restore(&mut self, steps: u32) -> Vec<(&'static str, &mut Table)> {
+    fn set_steps(&mut self, steps: u32) {
         self.steps = steps;
+    }
+    fn tables_mut(&mut self) -> Vec<(&'static str, &mut Table)> {
         vec![("lazy_adamw.m", &mut self.m), ("lazy_adamw.v", &mut self.v)]
     }
 }

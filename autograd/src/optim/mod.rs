@@ -68,8 +68,10 @@ pub trait TableOptimizer: Send {
     fn steps(&self) -> u32;
     /// The tables of the state, by name: with [`TableOptimizer::steps`] all that the next steps depend on.
     fn tables(&self) -> Vec<(&'static str, &Table)>;
-    /// Sets the number of steps and gives the tables of the state, to be filled from a checkpoint.
-    fn restore(&mut self, steps: u32) -> Vec<(&'static str, &mut Table)>;
+    /// Goes on after so many steps.
+    fn set_steps(&mut self, steps: u32);
+    /// The tables of the state, to be filled from a checkpoint or told that they are in one.
+    fn tables_mut(&mut self) -> Vec<(&'static str, &mut Table)>;
     /// The bytes of the state, on the heap and on the disk.
     fn bytes(&self) -> usize {
         self.tables().iter().map(|(_, table)| table.bytes()).sum()

@@ -39,8 +39,10 @@ impl TableOptimizer for SgdRows {
     fn tables(&self) -> Vec<(&'static str, &Table)> {
         vec![]
     }
-    fn restore(&mut self, steps: u32) -> Vec<(&'static str, &mut Table)> {
+    fn set_steps(&mut self, steps: u32) {
         self.steps = steps;
+    }
+    fn tables_mut(&mut self) -> Vec<(&'static str, &mut Table)> {
         vec![]
     }
 }

@@ -24,7 +24,8 @@ pub struct Evaluator {
     rows: Vec<Vec<f64>>,
     recorded: bool,
     queries: usize,
-    /// For each label the best rank (from 0) at which it was found, [`MISSED`] or [`NEVER_RELEVANT`].
+    /// For each label the best rank (from 0) at which it was found, [`MISSED`] or [`NEVER_RELEVANT`]; where coverage is
+    /// measured.
     best_rank: Vec<u32>,
 }
 
@@ -34,7 +35,8 @@ const NEVER_RELEVANT: u32 = u32::MAX;
 impl Evaluator {
     /// An evaluator that has seen no query. `propensities` has an entry for every label.
     pub fn new(metrics: &[Metric], propensities: Propensities) -> Evaluator {
-        let best_rank = vec![NEVER_RELEVANT; propensities.labels()];
+        let covers = metrics.iter().any(|metric| metric.measure == Measure::Coverage);
+        let best_rank = vec![NEVER_RELEVANT; if covers { propensities.labels() } else { 0 }];
         Evaluator {
             metrics: metrics.to_vec(),
             sums: vec![Term::default(); metrics.len()],
@@ -85,13 +87,15 @@ impl Evaluator {
                 self.rows[i].push(term.gain);
             }
         }
-        for &label in relevant {
-            let best = &mut self.best_rank[label as usize];
-            *best = if *best == NEVER_RELEVANT { MISSED } else { *best };
-        }
-        for (rank, &label) in ranked.iter().enumerate().filter(|(rank, _)| query.hits[*rank]) {
-            let best = &mut self.best_rank[label as usize];
-            *best = (*best).min(rank as u32);
+        if !self.best_rank.is_empty() {
+            for &label in relevant {
+                let best = &mut self.best_rank[label as usize];
+                *best = if *best == NEVER_RELEVANT { MISSED } else { *best };
+            }
+            for (rank, &label) in ranked.iter().enumerate().filter(|(rank, _)| query.hits[*rank]) {
+                let best = &mut self.best_rank[label as usize];
+                *best = (*best).min(rank as u32);
+            }
         }
         self.queries += 1;
     }

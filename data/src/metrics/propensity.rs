@@ -6,10 +6,12 @@
 //! q_l = 1 + C (N_l + B)^(−A)      inverse propensity; ln N for a label seen once, whatever A and B
 //! ```
 
+use std::sync::Arc;
+
 /// The inverse propensity of every label, from its frequency in the unfiltered training set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Propensities {
-    inverse: Vec<f64>,
+    inverse: Arc<[f64]>,
     a: f64,
     b: f64,
 }

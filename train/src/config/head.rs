@@ -36,7 +36,8 @@ pub struct HeadConfig {
     pub encoder_lr: f64,
     /// Epochs at the start in which the encoder rests in any case.
     pub frozen_epochs: u32,
-    /// A directory in which label weights and their optimizer's state are mapped files; empty for the heap.
+    /// A directory in which label weights and their optimizer's state are mapped files; empty for the heap, where the
+    /// limit of memory allows it.
     pub scratch: String,
 }
 

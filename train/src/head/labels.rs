@@ -21,11 +21,11 @@ pub(crate) struct Marks {
 impl AllLabels {
     /// Finds labels of equal text.
     pub(crate) fn new(ids: &TextIds) -> AllLabels {
-        let mut twins: HashMap<u32, Vec<u32>> = HashMap::new();
-        for (label, &text) in ids.labels.iter().enumerate() {
-            twins.entry(text).or_default().push(label as u32);
-        }
-        twins.retain(|_, labels| labels.len() > 1);
+        let text = |label: u32| ids.labels[label as usize];
+        let mut labels: Vec<u32> = (0..ids.labels.len() as u32).collect();
+        labels.sort_unstable_by_key(|&label| (text(label), label));
+        let same = labels.chunk_by(|&a, &b| text(a) == text(b)).filter(|same| same.len() > 1);
+        let twins = same.map(|same| (text(same[0]), same.to_vec())).collect();
         AllLabels { twins }
     }
     /// A row's positives are its own labels. Left out are the labels of other queries with its text, what the data set

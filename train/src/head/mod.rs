@@ -14,20 +14,23 @@ mod labels;
 pub(crate) mod shortlist;
 mod start;
 mod step;
+mod tables;
 
 use crate::batch::TextIds;
-use crate::checkpoint::{HeadState, Kept};
-use crate::classifier::Classifier;
+use crate::checkpoint::{Chained, HeadState, Link};
 use crate::config::{Config, HeadConfig};
-use autograd::optim::{AdagradRows, LazyAdamW, SgdRows, TableOptimizer};
 use autograd::{Dropout, Grad, RowGrad, Tape};
 use candidates::Candidates;
 use data::{DataSet, Split};
-use engine::{Engine, Error, Kind, Places, Result, Scratch, Stream, Table, TablePrecision, Tensor};
+use engine::{Engine, Error, Kind, Places, Result, Stream, Table, Tensor};
 use labels::AllLabels;
 use models::heads::OneVsAll;
 use models::losses::set::{self, SetObjective, SetTerms};
+use samplers::TableRows;
+use samplers::table_rows::PART;
 use shortlist::Shortlist;
+use std::path::Path;
+use tables::{Layout, Tables};
 
 /// Up to so many labels `head.labels = auto` scores all of them: the products then cost less than a pool of candidates
 /// does with everything that belongs to it.
@@ -48,12 +51,13 @@ mod tags {
 
 /// The classifier in training.
 pub(crate) struct Head {
-    table: Table,
-    optimizer: Box<dyn TableOptimizer>,
+    /// None before the weights have their first values.
+    tables: Option<Tables>,
+    layout: Layout,
     learning: Learning,
     config: HeadConfig,
-    /// Whether the weights have their first values.
-    started: bool,
+    /// The checkpoints that hold the tables but for what they have changed since.
+    chain: Vec<Link>,
 }
 
 /// Which labels a step scores, and what it minimises.
@@ -84,28 +88,24 @@ pub(crate) struct Embedded<'a> {
 }
 
 impl Head {
-    /// A head without its first weights.
+    /// A head without its first weights, which takes no memory for them yet.
+    pub(crate) fn new(config: &Config, data: &DataSet, ids: &TextIds, width: usize) -> Head {
+        let layout = Layout::new(config, data.labels().len(), width);
+        let (config, learning) = (config.head.clone(), learning(&config.head, data, ids));
+        Head { tables: None, layout, learning, config, chain: vec![] }
+    }
+    /// The tables will lie in files of `directory`, unless the user has named another place for them.
     ///
-    /// # Errors
-    /// If a scratch file cannot be made.
-    pub(crate) fn new(config: &Config, data: &DataSet, ids: &TextIds, width: usize) -> Result<Head> {
-        let (head, labels) = (&config.head, data.labels().len());
-        let scratch = Scratch {
-            directory: head.scratch.clone().into(),
-            heap_limit: if head.scratch.is_empty() { usize::MAX } else { 0 },
-        };
-        let precision = match &*head.precision {
-            "bf16" => TablePrecision::Bf16(Stream::new(config.train.seed, tags::ROUNDING)),
-            _ => TablePrecision::F32,
-        };
-        let table = Table::zeros_as(precision, labels, width, &scratch)?;
-        let optimizer: Box<dyn TableOptimizer> = match &*head.optimizer {
-            "adagrad" => Box::new(AdagradRows::new(&table, 1e-10, &scratch)?),
-            "sgd" => Box::new(SgdRows::new()),
-            _ => Box::new(LazyAdamW::new(&table, &scratch)?),
-        };
-        let learning = learning(head, data, ids);
-        Ok(Head { table, optimizer, learning, config: head.clone(), started: false })
+    /// # Panics
+    /// If they exist.
+    pub(crate) fn map_in(&mut self, directory: &Path) {
+        assert!(self.tables.is_none(), "tables are placed before they are made");
+        self.layout.scratch.get_or_insert_with(|| directory.to_owned());
+    }
+    /// Bytes in files, and in which directory; none where the tables lie on the heap.
+    pub(crate) fn mapped(&self) -> Option<(usize, &Path)> {
+        let directory = self.layout.scratch.as_deref()?;
+        Some((self.layout.bytes().iter().sum(), directory))
     }
     /// Learns from a batch: moves weights at `rate`, unless a number is not finite.
     pub(crate) fn learn(&mut self, engine: &Engine, batch: &Embedded<'_>, rate: f32) -> Learned {
@@ -117,11 +117,12 @@ impl Head {
             key: batch.stream.with_tag(tags::DROPOUT).key(),
             places: Places { slots: (0..n).collect(), positions: vec![0; n as usize] }.into(),
         });
+        let Tables { weights: table, optimizer } =
+            self.tables.as_mut().expect("the weights have been started");
         match &mut self.learning {
             Learning::All { loss, labels } => {
                 let marks = labels.marks(batch.data, batch.ids, batch.rows);
-                let (table, optimizer) = (&mut self.table, &mut *self.optimizer);
-                match loss.step(engine, table, optimizer, &seen.value(), marks.truth(), rate) {
+                match loss.step(engine, table, &mut **optimizer, &seen.value(), marks.truth(), rate) {
                     Some((loss, seed)) => {
                         let dx = dense(engine, tape.backward(vec![(seen, seed)]).take(x));
                         Learned { loss, dx, masked: marks.left_out() as u64 }
@@ -131,7 +132,7 @@ impl Head {
             }
             Learning::Sampled { objective, shortlist } => {
                 let found = choose(&self.config, shortlist, batch);
-                let weights = tape.leaf(self.table.gather(engine, &found.labels));
+                let weights = tape.leaf(table.gather(engine, &found.labels));
                 let (queries, labels) = match self.config.is_cosine() {
                     true => (seen.normalise(), weights.normalise()),
                     false => (seen, weights),
@@ -144,67 +145,92 @@ impl Head {
                 let dx = dense(engine, grads.take(x));
                 if value.is_finite() && norm(&dx).is_finite() {
                     let values = dense(engine, grads.take(weights));
-                    let table = [self.table.rows(), self.table.width()].into();
-                    let grad = RowGrad { rows: found.labels, values, table };
-                    self.optimizer.step(engine, &mut self.table, &grad, rate);
+                    let shape = [table.rows(), table.width()].into();
+                    let grad = RowGrad { rows: found.labels, values, table: shape };
+                    optimizer.step(engine, table, &grad, rate);
                 }
                 Learned { loss: value, dx, masked }
             }
         }
     }
-    /// The weights as they are, to be searched.
-    pub(crate) fn classifier(&self, engine: &Engine) -> Classifier {
-        Classifier::of_table(engine, &self.table, self.config.is_cosine())
+    /// The weights as they are, to be searched; none before they have their first values.
+    pub(crate) fn weights(&self) -> Option<TableRows<'_>> {
+        let normalised = self.config.is_cosine();
+        self.tables.as_ref().map(|tables| TableRows { table: &tables.weights, normalised })
     }
-    /// Bytes of memory by part: weights, optimizer's state, shortlists, and what a step of `batch` queries over `pool`
-    /// candidates takes. What is mapped belongs to the system.
-    pub(crate) fn bytes(&self, queries: usize, batch: usize) -> [(&'static str, usize); 4] {
-        let (rows, width) = (self.table.rows(), self.table.width());
-        let state = self.optimizer.tables().iter().map(|(_, table)| table.bytes_heap()).sum();
+    /// Bytes of memory by part: weights, optimizer's state, shortlists, what a step of `batch` queries over `pool`
+    /// candidates takes, and what a search among all labels takes beyond that: with the `frequencies` of labels where a
+    /// validation knows them, and after the step has given back its buffers. What is mapped belongs to the system.
+    pub(crate) fn bytes(
+        &self,
+        queries: usize,
+        batch: usize,
+        frequencies: usize,
+    ) -> [(&'static str, usize); 5] {
+        let Layout { labels, width, .. } = self.layout;
+        let [weights, state] = if self.layout.scratch.is_some() { [0, 0] } else { self.layout.bytes() };
         let (lists, step) = match &self.learning {
             // Logits, and of a chunk its weights, their gradient, and a copy in f32 where bf16 is changed.
-            Learning::All { .. } => (0, 4 * CHUNK.min(rows) * (batch + 3 * width)),
+            Learning::All { .. } => (0, 4 * CHUNK.min(labels) * (batch + 3 * width)),
             Learning::Sampled { .. } => {
                 // Three positives a query; scores, their gradient, masks, weights and temporaries.
-                let pool = rows.min(batch * (self.config.mined + 3) + self.config.uniform);
+                let pool = labels.min(batch * (self.config.mined + 3) + self.config.uniform);
                 (4 * queries * self.config.shortlist, pool * (32 * batch + 16 * width))
             }
         };
         let step = step + 16 * batch * width;
-        let weights = self.table.bytes_heap();
-        [("label weights", weights), ("label optimizer", state), ("shortlists", lists), ("head step", step)]
+        let search = 4 * PART.min(labels) * width + frequencies;
+        [
+            ("label weights", weights),
+            ("label optimizer", state),
+            ("shortlists", lists),
+            ("head step", step),
+            ("label search", search.saturating_sub(step)),
+        ]
     }
-    /// Everything that the next step depends on.
-    pub(crate) fn state(&self) -> HeadState<'_> {
-        let state = self.optimizer.tables();
-        let all = [(WEIGHTS, &self.table)].into_iter().chain(state);
-        let tables = all.map(|(name, table)| (name.to_owned(), Kept::Held(table.numbers()))).collect();
-        let (epoch, lists) = match &self.learning {
+    /// Everything that the next step depends on; nothing before the weights have their first values.
+    pub(crate) fn state(&self) -> Option<HeadState<'_, &Table>> {
+        let Tables { weights, optimizer } = self.tables.as_ref()?;
+        let all = [(WEIGHTS, weights)].into_iter().chain(optimizer.tables());
+        let tables = all.map(|(name, table)| (name.to_owned(), table)).collect();
+        let (lists_epoch, lists) = match &self.learning {
             Learning::Sampled { shortlist, .. } => shortlist.state(),
             Learning::All { .. } => (None, &[][..]),
         };
-        HeadState { steps: self.optimizer.steps(), tables, lists_epoch: epoch, lists: lists.into() }
+        let (steps, chain) = (optimizer.steps(), self.chain.clone());
+        Some(HeadState { steps, tables, lists_epoch, lists: lists.into(), chain })
+    }
+    /// Hears where what [`Head::state`] gave is kept.
+    pub(crate) fn saved(&mut self, chain: Vec<Link>) {
+        if let Some(Tables { weights, optimizer }) = &mut self.tables {
+            let state = optimizer.tables_mut().into_iter().map(|(_, table)| table);
+            state.chain([weights]).for_each(Table::forget_changes);
+        }
+        self.chain = chain;
     }
     /// Goes back to what [`Head::state`] gave.
     ///
     /// # Errors
-    /// If it is of another head.
-    pub(crate) fn restore(&mut self, from: HeadState<'_>, queries: usize) -> Result<()> {
+    /// If it is of another head, or a scratch file cannot be made.
+    pub(crate) fn restore(&mut self, from: HeadState<'_, Chained>, queries: usize) -> Result<()> {
         let other =
             |what: &str| Error::new(Kind::Damaged, format!("`{what}` of the checkpoint does not fit"));
         let mut saved = from.tables.into_iter();
         let mut take = |name: &str, table: &mut Table| match saved.next() {
-            Some((found, kept)) if found == name && table.restore(kept.numbers()) => Ok(()),
+            Some((found, kept)) if found == name && kept.restore(table) => Ok(()),
             _ => Err(other(name)),
         };
-        take(WEIGHTS, &mut self.table)?;
-        self.optimizer.restore(from.steps).into_iter().try_for_each(|(name, table)| take(name, table))?;
+        let mut tables = self.layout.tables()?;
+        take(WEIGHTS, &mut tables.weights)?;
+        tables.optimizer.set_steps(from.steps);
+        tables.optimizer.tables_mut().into_iter().try_for_each(|(name, table)| take(name, table))?;
+        self.chain = from.chain;
         if let Learning::Sampled { shortlist, .. } = &mut self.learning
             && !shortlist.restore((from.lists_epoch, from.lists.into_owned()), queries)
         {
             return Err(other("lists"));
         }
-        self.started = true;
+        self.tables = Some(tables);
         Ok(())
     }
 }

@@ -6,8 +6,8 @@
 //! A refresh is an exact search, 2·N·L·d flops; between two refreshes a step only reads: 4·N·S bytes.
 
 use engine::{Engine, Stream};
-use samplers::search::{Limits, NO_HIT, search};
-use samplers::{Csr, Matrix};
+use samplers::search::{Limits, NO_HIT};
+use samplers::{Csr, Items, Matrix};
 
 /// The nearest foreign labels of every training query.
 #[derive(Clone, Debug, Default)]
@@ -34,11 +34,11 @@ impl Shortlist {
         &mut self,
         engine: &Engine,
         epoch: u32,
-        (queries, labels): (Matrix<'_>, Matrix<'_>),
+        (queries, labels): (Matrix<'_>, Items<'_>),
         known: Csr<'_>,
     ) {
         let limits = Limits { exclude: Some(known), only: None };
-        self.ids = search(engine, queries, labels, self.width, limits).ids;
+        self.ids = labels.search(engine, queries, self.width, limits).ids;
         self.epoch = Some(epoch);
     }
     /// `count` labels from the list of each of `rows`; a label may come twice.
@@ -77,7 +77,7 @@ mod tests {
         let known = Csr { starts: &[0, 1, 2], items: &[0, 2] };
         let mut list = Shortlist::new(2);
         assert!(list.is_due(0, 3) && list.draw(&[0], 4, Stream::new(1, 1)).is_empty());
-        list.refresh(&Engine::new(1), 0, (queries, labels), known);
+        list.refresh(&Engine::new(1), 0, (queries, labels.into()), known);
         assert_eq!(list.state(), (Some(0), &[1, 3, 3, 1][..]));
         assert!(!list.is_due(2, 3) && list.is_due(3, 3));
         let drawn = list.draw(&[0, 1], 20, Stream::new(1, 1));
@@ -92,7 +92,7 @@ mod tests {
         let (queries, labels) = ([1.0f32], [1.0f32, 2.0]);
         let known = Csr { starts: &[0, 1], items: &[0] };
         let mut list = Shortlist::new(3);
-        list.refresh(&Engine::new(1), 0, (Matrix::new(&queries, 1), Matrix::new(&labels, 1)), known);
+        list.refresh(&Engine::new(1), 0, (Matrix::new(&queries, 1), Matrix::new(&labels, 1).into()), known);
         let drawn = list.draw(&[0], 30, Stream::new(1, 1));
         assert!(!drawn.is_empty() && drawn.iter().all(|&l| l == 1));
     }

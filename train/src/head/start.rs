@@ -7,16 +7,15 @@
 //! ```
 //! A label with neither keeps zeros: nothing is known of it.
 
-use super::{Head, Learning};
+use super::{Head, Learning, Tables};
 use crate::batch::TextIds;
-use crate::classifier::Classifier;
 use crate::embed::{Part, embed};
 use crate::network::Network;
 use crate::observer::Observer;
 use crate::warm_start::WarmStart;
 use data::DataSet;
 use engine::{Engine, Packed, Result, Tensor};
-use samplers::{Bank, Matrix};
+use samplers::{Bank, Items, TableRows};
 
 /// Labels that are embedded and written at once: their texts are all that memory holds besides the table.
 const ROWS: usize = 4096;
@@ -24,13 +23,13 @@ const ROWS: usize = 4096;
 impl Head {
     /// Whether the weights still need their first values.
     pub(crate) fn wants_start(&self) -> bool {
-        !self.started
+        self.tables.is_none()
     }
     /// Gives every label its first weights: those that it had in the run from which this one goes on, or new ones. The
     /// bank holds the embeddings of the training queries, `rows` those that are trained on, ascending.
     ///
     /// # Errors
-    /// As [`embed`].
+    /// As [`embed`], or if a scratch file cannot be made.
     pub(crate) fn start(
         &mut self,
         engine: &Engine,
@@ -41,12 +40,11 @@ impl Head {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let (labels, width) = (data.labels(), network.width());
-        let known = warm.map_or(&[][..], WarmStart::weighted);
-        for (warm, pairs) in warm.iter().flat_map(|warm| known.chunks(ROWS).map(move |pairs| (warm, pairs))) {
-            let (block, theirs): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
-            let weights = Tensor::from_vec([block.len(), width], warm.rows(theirs.into_iter()));
-            self.table.scatter(engine, 0, &block, &weights);
+        let mut tables = self.layout.tables()?;
+        for (block, weights) in warm.iter().flat_map(|warm| warm.weights(ROWS)) {
+            tables.weights.scatter(engine, 0, &block, &Tensor::from_vec([block.len(), width], weights));
         }
+        let known = warm.map_or(&[][..], WarmStart::weighted);
         let is_new = |label: &u32| known.binary_search_by_key(label, |pair| pair.0).is_err();
         let new: Vec<u32> = (0..labels.len() as u32).filter(is_new).collect();
         engine.trim();
@@ -63,10 +61,10 @@ impl Head {
                 }
                 normalise(weight);
             }
-            self.table.scatter(engine, 0, block, &Tensor::from_vec([block.len(), width], weights));
+            tables.weights.scatter(engine, 0, block, &Tensor::from_vec([block.len(), width], weights));
         }
         engine.trim();
-        self.started = true;
+        self.tables = Some(tables);
         Ok(())
     }
     /// Looks for the nearest foreign labels of every training query, where that is due.
@@ -78,12 +76,14 @@ impl Head {
         ids: &TextIds,
         bank: &Bank,
     ) {
-        let every = self.config.refresh_epochs;
+        let (every, normalised) = (self.config.refresh_epochs, self.config.is_cosine());
+        let Some(Tables { weights: table, .. }) = &self.tables else { return };
         let Learning::Sampled { shortlist, .. } = &mut self.learning else { return };
         if self.config.mined > 0 && shortlist.is_due(epoch, every) {
-            let classifier = Classifier::of_table(engine, &self.table, self.config.is_cosine());
-            let labels = Matrix::new(&classifier.rows, self.table.width());
-            shortlist.refresh(engine, epoch, (bank.matrix(), labels), ids.known(data));
+            let labels = TableRows { table, normalised };
+            shortlist.refresh(engine, epoch, (bank.matrix(), Items::Table(labels)), ids.known(data));
+            // Its buffers fit no step.
+            engine.trim();
         }
     }
 }
@@ -95,7 +95,7 @@ fn add_direction(sum: &mut [f32], x: &[f32]) {
 }
 
 /// x ← x/‖x‖. Zeros stay.
-pub(crate) fn normalise(x: &mut [f32]) {
+fn normalise(x: &mut [f32]) {
     let length = length(x);
     if length > 0.0 {
         x.iter_mut().for_each(|x| *x /= length);

@@ -1,0 +1,305 @@
+//! A classifier in checkpoints: of tables that may be larger than memory only the rows that changed are written.
+//!
+//! ```text
+//! base    step 100   all rows
+//! file    step 200   rows written in 100..200            chain: 100
+//! file    step 300   rows written in 200..300            chain: 100, 200
+//! whole   step 400   all rows                            chain: –
+//!
+//! table at 300 = rows of 100 ← rows of 200 ← rows of 300
+//! ```
+//! Every file is a checkpoint of its own step, so nothing is moved or merged: a file is written, renamed, and never
+//! touched again. A checkpoint is whole, and begins a chain, once the files after the base would come to more bytes than
+//! the tables: reading costs at most twice the tables then, and so does the disk. The manifest names the files by step
+//! and fingerprint: one that was written anew by other kernels is no link of the chain.
+
+use super::KIND;
+use super::folder::path_of;
+use bincode::{Decode, Encode};
+use engine::container::{Container, Plain, Scalar, Verify, View, Writer};
+use engine::{Error, Numbers, Result, Run, Table, TablePrecision};
+use std::borrow::Cow;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Files in a chain at most: where tables are small beside the rest, or little changes for long.
+const LINKS: usize = 64;
+
+/// Rows that are widened at once.
+const ROWS: usize = 4096;
+
+/// A classifier in a checkpoint: its tables are borrowed from it, or lie in files.
+pub struct HeadState<'a, T> {
+    /// Steps of its optimizer.
+    pub steps: u32,
+    /// Weights and the optimizer's tables, by name.
+    pub tables: Vec<(String, T)>,
+    /// The epoch for which shortlists were made.
+    pub lists_epoch: Option<u32>,
+    /// The shortlists of all training queries.
+    pub lists: Cow<'a, [u32]>,
+    /// The files that hold the tables as they were when their changes were last forgotten, base first.
+    pub chain: Vec<Link>,
+}
+
+/// A file of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The step of its checkpoint.
+    pub step: u64,
+    /// [`Container::fingerprint`].
+    pub fingerprint: u64,
+}
+
+/// A table in the mapped files of a chain.
+pub struct Chained {
+    rows: usize,
+    width: usize,
+    /// What each file has of it, base first.
+    parts: Vec<Part>,
+}
+
+/// Some rows of a table: which ones, and their numbers one after another.
+struct Part {
+    runs: View<u32>,
+    numbers: Mapped,
+}
+
+enum Mapped {
+    F32(View<f32>),
+    Bf16(View<u16>),
+}
+
+impl Part {
+    fn runs(&self) -> &[Run] {
+        self.runs.as_chunks().0
+    }
+    fn numbers(&self) -> Numbers<'_> {
+        match &self.numbers {
+            Mapped::F32(view) => Numbers::F32(view),
+            Mapped::Bf16(view) => Numbers::Bf16(view),
+        }
+    }
+    fn to_f32(&self, span: Range<usize>) -> Vec<f32> {
+        match self.numbers() {
+            Numbers::F32(values) => values[span].to_vec(),
+            Numbers::Bf16(bits) => bits[span].iter().map(|&b| f32::from_bits(u32::from(b) << 16)).collect(),
+        }
+    }
+}
+
+impl Chained {
+    /// Sets `table` to this one, and has it forget its changes; false if it is another.
+    #[must_use]
+    pub fn restore(&self, table: &mut Table) -> bool {
+        let fits = (table.rows(), table.width()) == (self.rows, self.width)
+            && self.parts.iter().all(|part| table.restore(part.runs(), part.numbers()));
+        if fits {
+            table.forget_changes();
+        }
+        fits
+    }
+    /// Rows and width.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.rows, self.width]
+    }
+    /// All numbers as f32.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut all = vec![0.0; self.rows * self.width];
+        for (first, values) in self.pieces(ROWS) {
+            all[first as usize * self.width..][..values.len()].copy_from_slice(&values);
+        }
+        all
+    }
+    /// The first of at most so many rows that follow one another, and their numbers as f32; all rows, and those that
+    /// were written again come again: the last ones hold.
+    pub fn pieces(&self, most: usize) -> impl Iterator<Item = (u32, Vec<f32>)> {
+        let (most, width) = (most as u32, self.width);
+        self.parts.iter().flat_map(move |part| {
+            let mut rows_before = 0;
+            let cut = part.runs().iter().flat_map(move |&[first, end]| {
+                let at = rows_before;
+                rows_before += end - first;
+                (first..end)
+                    .step_by(most as usize)
+                    .map(move |row| (row, at + row - first, most.min(end - row)))
+            });
+            let bounds = move |at: u32, rows: u32| at as usize * width..(at + rows) as usize * width;
+            cut.map(move |(row, at, rows)| (row, part.to_f32(bounds(at, rows))))
+        })
+    }
+}
+
+/// As in the file: a classifier's counters, its tables, and the files before this one that have rows of them.
+#[derive(Encode, Decode)]
+pub(super) struct HeadEntry {
+    steps: u32,
+    lists_epoch: Option<u32>,
+    tables: Vec<TableEntry>,
+    /// Step and fingerprint.
+    chain: Vec<(u64, u64)>,
+}
+
+/// As in the file: a table's name and shape, and whether it holds bf16.
+#[derive(Encode, Decode)]
+struct TableEntry {
+    name: String,
+    rows: u64,
+    width: u64,
+    bf16: bool,
+}
+
+impl HeadState<'_, &Table> {
+    /// The files that a checkpoint of `step` adds to: none where it must be whole.
+    pub(super) fn adds_to(&self, folder: &Path, step: u64) -> &[Link] {
+        let size = |link: &Link| fs::metadata(path_of(folder, link.step)).map(|meta| meta.len()).ok();
+        // A file that has gone, by whatever hand, is no base.
+        let Some(sizes) = self.chain.iter().map(size).collect::<Option<Vec<u64>>>() else { return &[] };
+        let sum = |bytes: fn(&Table) -> usize| {
+            self.tables.iter().map(|(_, table)| bytes(table) as u64).sum::<u64>()
+        };
+        let after_base = sizes.iter().skip(1).sum::<u64>() + sum(Table::bytes_changed);
+        // A step that is saved twice must not need the file that it takes the place of.
+        let is_newer = self.chain.last().is_some_and(|last| last.step < step);
+        let adds = is_newer && sizes.len() < LINKS && after_base < sum(Table::bytes);
+        if adds { &self.chain } else { &[] }
+    }
+    pub(super) fn entry(&self, chain: &[Link]) -> HeadEntry {
+        let table = |(name, table): &(String, &Table)| TableEntry {
+            name: name.clone(),
+            rows: table.rows() as u64,
+            width: table.width() as u64,
+            bf16: table.precision() != TablePrecision::F32,
+        };
+        HeadEntry {
+            steps: self.steps,
+            lists_epoch: self.lists_epoch,
+            tables: self.tables.iter().map(table).collect(),
+            chain: chain.iter().map(|link| (link.step, link.fingerprint)).collect(),
+        }
+    }
+    /// Writes all rows, or those that changed.
+    pub(super) fn write(&self, writer: &mut Writer, whole: bool) -> Result<()> {
+        for (i, (_, table)) in self.tables.iter().enumerate() {
+            let runs = || -> Box<dyn Iterator<Item = Run>> {
+                let all = [0, table.rows() as u32];
+                if whole { Box::new([all].into_iter()) } else { Box::new(table.changed()) }
+            };
+            writer.begin(&runs_section(i), Scalar::U32)?;
+            runs().try_for_each(|run| writer.append(&run))?;
+            writer.end()?;
+            match table.numbers() {
+                Numbers::F32(values) => write_rows(writer, i, runs(), table.width(), values)?,
+                Numbers::Bf16(values) => write_rows(writer, i, runs(), table.width(), values)?,
+            }
+        }
+        writer.section("lists", &self.lists)
+    }
+}
+
+fn write_rows<T: Plain>(
+    writer: &mut Writer,
+    i: usize,
+    mut runs: impl Iterator<Item = Run>,
+    width: usize,
+    values: &[T],
+) -> Result<()> {
+    writer.begin(&section(i), T::SCALAR)?;
+    runs.try_for_each(|[from, to]| writer.append(&values[from as usize * width..to as usize * width]))?;
+    writer.end()
+}
+
+impl HeadEntry {
+    /// Which table has this name.
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
+        self.tables.iter().position(|table| table.name == name)
+    }
+    /// The files that a checkpoint in `folder` adds to.
+    pub(super) fn paths(&self, folder: &Path) -> Vec<PathBuf> {
+        self.chain.iter().map(|&(step, _)| path_of(folder, step)).collect()
+    }
+    /// The files that `file` adds to, opened.
+    pub(super) fn open(&self, file: &Container) -> Result<Vec<Container>> {
+        let paths = self.paths(file.path().parent().unwrap_or(Path::new(".")));
+        let open = |(path, &(_, fingerprint)): (&PathBuf, &(u64, u64))| {
+            let found = Container::open(path, KIND, Verify::Header)?;
+            match found.fingerprint() == fingerprint {
+                true => Ok(found),
+                false => {
+                    Err(Error::damaged(path, "table", "it is another file than the one of this name before"))
+                }
+            }
+        };
+        paths.iter().zip(&self.chain).map(|link| open(link).map_err(|e| needed(e, file))).collect()
+    }
+    /// Table `i` of `file`, which was verified, and of the files of its chain, which are verified here.
+    pub(super) fn table(&self, i: usize, chain: &[Container], file: &Container) -> Result<Chained> {
+        let entry = &self.tables[i];
+        let (rows, width) = (entry.rows as usize, entry.width as usize);
+        let before = chain.iter().map(|link| {
+            let whole = link.check(&runs_section(i)).and_then(|()| link.check(&section(i)));
+            whole.and_then(|()| entry.part(i, link)).map_err(|e| needed(e, file))
+        });
+        let parts = before.chain([entry.part(i, file)]).collect::<Result<Vec<Part>>>()?;
+        if parts[0].runs() != [[0, rows as u32]] {
+            let base = chain.first().unwrap_or(file).path();
+            return Err(Error::damaged(base, &runs_section(i), "the first file of a chain has not all rows"));
+        }
+        Ok(Chained { rows, width, parts })
+    }
+    /// What a checkpoint of `step` holds of a classifier.
+    pub(super) fn read(self, file: &Container, step: u64) -> Result<HeadState<'static, Chained>> {
+        let files = self.open(file)?;
+        let table = |i: usize| Ok((self.tables[i].name.clone(), self.table(i, &files, file)?));
+        let tables = (0..self.tables.len()).map(table).collect::<Result<_>>()?;
+        let lists = file.slice::<u32>("lists")?.to_vec().into();
+        let before = self.chain.iter().map(|&(step, fingerprint)| Link { step, fingerprint });
+        let chain = before.chain([Link { step, fingerprint: file.fingerprint() }]).collect();
+        Ok(HeadState { steps: self.steps, tables, lists_epoch: self.lists_epoch, lists, chain })
+    }
+}
+
+impl TableEntry {
+    /// What a file has of table `i`.
+    fn part(&self, i: usize, file: &Container) -> Result<Part> {
+        let runs: View<u32> = file.view(&runs_section(i))?;
+        let numbers = match self.bf16 {
+            true => Mapped::Bf16(file.view(&section(i))?),
+            false => Mapped::F32(file.view(&section(i))?),
+        };
+        let part = Part { runs, numbers };
+        let ascend = part.runs.len().is_multiple_of(2) && part.runs.is_sorted();
+        let inside = part.runs.last().is_none_or(|&end| u64::from(end) <= self.rows);
+        let rows: u64 = part.runs().iter().map(|[from, to]| u64::from(to.saturating_sub(*from))).sum();
+        let count = match part.numbers() {
+            Numbers::F32(values) => values.len(),
+            Numbers::Bf16(values) => values.len(),
+        };
+        match ascend && inside && rows.checked_mul(self.width) == Some(count as u64) {
+            true => Ok(part),
+            false => {
+                let why = format!(
+                    "`{}` has {} rows of {}, these are not among them",
+                    self.name, self.rows, self.width
+                );
+                Err(Error::damaged(file.path(), &runs_section(i), why))
+            }
+        }
+    }
+}
+
+/// Says which checkpoint a damaged file was read for.
+fn needed(error: Error, file: &Container) -> Error {
+    error.note(format!("{} needs it", file.path().display()))
+}
+
+/// The section of table `i`.
+pub(super) fn section(i: usize) -> String {
+    format!("h{i}")
+}
+
+/// The section of the rows that [`section`] has.
+pub(super) fn runs_section(i: usize) -> String {
+    format!("h{i}.rows")
+}
