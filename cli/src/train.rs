@@ -16,7 +16,7 @@ use train::plan::MemoryPlan;
 use train::presets::PRESETS;
 use train::{Settings, Trainer, recipes, run};
 
-/// Flags of `train`. What a flag does not say comes from `--set`, then `--config`, then the defaults.
+/// Flags of `train`. What a flag does not say comes from `--set`, then `--config`, then `--preset`, then the defaults.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The data set that `lode prepare` wrote

@@ -53,7 +53,8 @@ struct Lists {
 }
 
 impl TextIds {
-    /// Numbers the distinct texts (as token ids) of a data set. `label_texts` makes the text of every label a query, too.
+    /// Numbers the distinct texts (as token ids) of a data set. `label_texts` makes the text of every label a query,
+    /// too.
     pub fn of(data: &DataSet, label_texts: bool) -> TextIds {
         let (queries, labels) = (data.queries(Split::Train), data.labels());
         let total = queries.len() + labels.len();
