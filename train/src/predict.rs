@@ -1,6 +1,7 @@
 //! Answers texts with labels: the resident part of `lode predict`.
 
 use crate::index::{Index, Ranking, Search};
+use crate::likeness::Likeness;
 use crate::load;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
@@ -34,8 +35,8 @@ pub struct Predictor {
     scoring: Scoring,
     /// Labels that were added to the run, and those that were removed.
     overlay: Option<Overlay>,
-    /// The rows by which added labels are scored.
-    added: Vec<f32>,
+    /// The rows by which added labels are scored, and what is added to each of their scores.
+    added: (Vec<f32>, f32),
 }
 
 /// How to predict.
@@ -95,7 +96,16 @@ impl Predictor {
             true => overlay(model, engine, &network, &data, observer)?,
             false => None,
         };
-        let added = overlay.as_ref().map_or(vec![], |overlay| overlay.rows(scoring));
+        let added = match overlay.as_ref().filter(|overlay| !overlay.added().is_empty()) {
+            Some(overlay) => {
+                let likeness = match scoring {
+                    Scoring::Text(_) => Likeness::START,
+                    Scoring::Members(..) => Likeness::fit(models, &data, &held_out, observer)?,
+                };
+                overlay.rows(scoring, likeness)
+            }
+            None => (vec![], 0.0),
+        };
         Ok(Predictor { engine: engine.clone(), network, tokenizer, data, index, scoring, overlay, added })
     }
     /// The model that answers.
@@ -143,15 +153,16 @@ impl Predictor {
     }
     /// Puts added labels in their places. The k best of two sets are among the k best of each.
     fn put_added(&self, queries: Matrix<'_>, k: usize, found: &mut [Vec<(u32, f32)>]) {
-        if self.added.is_empty() {
+        let (rows, level) = &self.added;
+        if rows.is_empty() {
             return;
         }
         let first = self.data.labels().len() as u32;
-        let added = Matrix::new(&self.added, self.network.width());
+        let added = Matrix::new(rows, self.network.width());
         let hits = search(&self.engine, queries, added, k, Limits::default());
         for (i, row) in found.iter_mut().enumerate() {
             let (ids, scores) = hits.row(i);
-            row.extend(ids.iter().map(|id| first + id).zip(scores.iter().copied()));
+            row.extend(ids.iter().map(|id| first + id).zip(scores.iter().map(|score| score + level)));
             rank(row);
             row.truncate(k);
         }
