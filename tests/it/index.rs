@@ -199,7 +199,7 @@ fn added_labels_do_not_crowd_out_those_that_a_classifier_has_learned() {
     let words = ["oak", "wool", "brass", "silk", "chair", "lamp", "towel", "plate"];
     let near: String =
         words.iter().map(|word| format!("{{\"id\": \"N-{word}\", \"text\": \"{word} goods\"}}\n")).collect();
-    world.write("near.jsonl", near + NEW);
+    world.write("near.jsonl", near);
     world.lode(&["index", "calm", "--add", "near.jsonl", "-q"]).ok();
     for score in ["classifier", "fusion"] {
         for material in ["oak", "wool", "brass", "silk"] {
@@ -209,6 +209,5 @@ fn added_labels_do_not_crowd_out_those_that_a_classifier_has_learned() {
                 assert!(first.starts_with('L'), "{score}: {text}: {first}");
             }
         }
-        assert_eq!(answers(&world, "calm", "clock with an alarm", score, 1)[0].0, "N2", "{score}");
     }
 }
