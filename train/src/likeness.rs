@@ -1,13 +1,14 @@
 //! What a classifier would say of a label that it never learned, told from the label's text.
 //!
 //! ```text
-//! x·w_l ≈ level + slope cos(x, z_l)        least squares over held-out queries x and the labels l nearest to each by text
+//! x·w_l ≈ level + slope cos(x, z_l)     least squares over held-out queries x and the labels nearest to each by text
 //! ```
-//! A label that is added to a run has no weights. Those that training begins with (level 0, slope 1) are not on a par with
-//! learned ones, which were pushed down wherever they were wrong. On the demo's data, with 756 labels added to 6,795 whose
-//! share of the truth is 9 %, added labels came first for 48 % of test titles and P@1 fell from 27.1 to 22.4 %; on the line
-//! they come first for 8 %, and it rises to 28.0 %. Pairs are chosen by text alone, so the mean for a cosine is that of all
-//! labels of such a cosine, and not of those of which the classifier is fond.
+//! A label that is added to a run has no weights. Those that training begins with (level 0, slope 1) are not on a
+//! par with learned ones, which were pushed down wherever they were wrong. On the demo's data, with 756 labels
+//! added to 6,795 whose share of the truth is 9 %, added labels came first for 48 % of test titles and P@1 fell
+//! from 27.1 to 22.4 %; on the line they come first for 8 %, and it rises to 28.0 %. Pairs are chosen by text
+//! alone, so the mean for a cosine is that of all labels of such a cosine, and not of those of which the classifier
+//! is fond.
 
 use crate::embed::embed;
 use crate::index::Index;
