@@ -186,3 +186,28 @@ fn added_labels_are_embedded_by_the_model_that_answers() {
         true
     );
 }
+
+#[test]
+fn added_labels_do_not_crowd_out_those_that_a_classifier_has_learned() {
+    let world = world();
+    let bce = ["--head", "classifier", "--loss", "bce", "--set", "head.encoder_lr=0.01", "--lr", "0.02"];
+    let train =
+        ["train", "d", "--model", "bag", "--set", "model.width=32", "--batch", "32", "--epochs", "8", "-q"];
+    // Enough queries are held out to tell what the classifier says of a text.
+    let more = ["--set", "data.validation_per_mille=250", "--out", "calm"];
+    world.lode(&[&train[..], &bce, &more].concat()).ok();
+    let words = ["oak", "wool", "brass", "silk", "chair", "lamp", "towel", "plate"];
+    let near: String =
+        words.iter().map(|word| format!("{{\"id\": \"N-{word}\", \"text\": \"{word} goods\"}}\n")).collect();
+    world.write("near.jsonl", near);
+    world.lode(&["index", "calm", "--add", "near.jsonl", "-q"]).ok();
+    for score in ["classifier", "fusion"] {
+        for material in ["oak", "wool", "brass", "silk"] {
+            for kind in ["chair", "lamp", "towel", "plate"] {
+                let text = format!("blue {material} {kind}");
+                let first = &answers(&world, "calm", &text, score, 1)[0].0;
+                assert!(first.starts_with('L'), "{score}: {text}: {first}");
+            }
+        }
+    }
+}

@@ -13,6 +13,7 @@ pub mod evaluate;
 pub mod exec;
 mod head;
 pub mod index;
+pub mod likeness;
 pub mod load;
 pub mod mined;
 pub mod network;

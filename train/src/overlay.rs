@@ -3,8 +3,8 @@
 //! ```text
 //! answers      the k best of (trained labels − removed) ∪ added
 //! text         s(x, l) = x·z_l                   z_l the embedding of the label's text, as of any other label
-//! classifier   s(x, l) = x·ẑ_l                   ẑ_l = z_l/‖z_l‖, with which training begins (`head/start.rs`)
-//! fusion       s(x, l) = a x·ẑ_l + b x·z_l       no near title votes for it
+//! classifier   s(x, l) = p + q x·ẑ_l             ẑ_l = z_l/‖z_l‖, with which training begins (`head/start.rs`)
+//! fusion       s(x, l) = a (p + q x·ẑ_l) + b x·z_l       p and q in `likeness`; no near title votes for it
 //!
 //! RUN/overlay.lode
 //!   made_for                 u64    fingerprints of the data set, and of the model that made the vectors
@@ -13,9 +13,9 @@
 //!   removed                  u32    rows of the data set, ascending
 //! ```
 //! NGAME finds new labels by their text (its module 1), and leaves a label without training queries at the weights that
-//! it began with (its classifier): an added label is one of those. So the classifier's term counts for it, too. The
-//! published fusion has β·cos alone for a label that only the search of texts found; that would put every new label
-//! below the trained ones, whose scores have both terms.
+//! it began with (its classifier): an added label is one of those, on the scale of the others by p and q. So the
+//! classifier's term counts for it, too. The published fusion has β·cos alone for a label that only the search of texts
+//! found; that would put every new label below the trained ones, whose scores have both terms.
 //!
 //! The file is replaced by a rename, whole or not at all. Vectors of another model (the run was trained further, or
 //! predicts in fewer bits) are not read: the texts are embedded anew.

@@ -1,6 +1,7 @@
 //! Answers texts with labels: the resident part of `lode predict`.
 
 use crate::index::{Index, Ranking, Search};
+use crate::likeness::Likeness;
 use crate::load;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
@@ -35,8 +36,10 @@ pub struct Predictor {
     scoring: Scoring,
     /// Labels that were added to the run, and those that were removed.
     overlay: Option<Overlay>,
-    /// The rows by which added labels are scored.
+    /// The embeddings of the added labels' texts.
     added: Vec<f32>,
+    /// What a classifier would say of them.
+    likeness: Likeness,
 }
 
 /// How to predict.
@@ -97,7 +100,21 @@ impl Predictor {
             false => None,
         };
         let added = overlay.as_ref().map_or(vec![], Overlay::vectors);
-        Ok(Predictor { engine: engine.clone(), network, tokenizer, data, index, scoring, overlay, added })
+        let likeness = match scoring {
+            Scoring::Members(_) if !added.is_empty() => Likeness::fit(models, &data, &held_out, observer)?,
+            _ => Likeness::START,
+        };
+        Ok(Predictor {
+            engine: engine.clone(),
+            network,
+            tokenizer,
+            data,
+            index,
+            scoring,
+            overlay,
+            added,
+            likeness,
+        })
     }
     /// The model that answers.
     pub fn network(&self) -> &Network {
@@ -149,14 +166,11 @@ impl Predictor {
         }
         let first = self.data.labels().len() as u32;
         let added = Matrix::new(&self.added, self.network.width());
-        let length = |id: u32| added.row(id as usize).iter().map(|z| z * z).sum::<f32>().sqrt();
         let hits = search(&self.engine, queries, added, k.max(FORWARD), Limits::default());
         for (i, row) in found.iter_mut().enumerate() {
-            let (ids, products) = hits.row(i);
-            let score = |(&id, &product): (&u32, &f32)| {
-                (first + id, self.scoring.of_text_alone(product / length(id).max(f32::MIN_POSITIVE), product))
-            };
-            row.extend(ids.iter().zip(products).map(score));
+            let (ids, cosines) = hits.row(i);
+            let score = |&cosine: &f32| self.scoring.of_text_alone(self.likeness.of(cosine), cosine);
+            row.extend(ids.iter().map(|id| first + id).zip(cosines.iter().map(score)));
             rank(row);
             row.truncate(k);
         }

@@ -5,7 +5,7 @@
 //! members   a x·w_l + b cos(x, z_l) + c v_l + e p_l      for labels that a member put forward   (`samplers::fusion`)
 //! ```
 //! For a fusion a = 1, and b, c and e are chosen from a small grid by nDCG@5 on the validation queries, simpler sums
-//! first. A classifier is too sure of its own training queries, so what its fellows should weigh cannot be learned
+//! first; a tree has a weight only where that gains more than a standard error. A classifier is too sure of its own training queries, so what its fellows should weigh cannot be learned
 //! there (the published code of NGAME does). Held-out queries do not vote while this is done. The tree of p is fitted
 //! on the same queries: while the grid is searched each fifth of them is judged by a tree that grew on the others.
 
@@ -21,6 +21,7 @@ use samplers::Matrix;
 use samplers::fusion::{Candidate, Growth, Tree, Weights, candidates};
 use samplers::knn::Voting;
 use samplers::search::Limits;
+use std::ops::Range;
 
 /// What shall rank labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,11 +139,11 @@ impl Scoring {
 }
 
 impl Scoring {
-    /// The score of a label of which nothing is known but its text, z: no query was trained on that has it. Where label
-    /// weights rank it has the ones that every label starts from, z/‖z‖; nobody votes for it.
-    pub(crate) fn of_text_alone(&self, cosine: f32, text: f32) -> f32 {
+    /// The score of a label of which nothing is known but its text: no query was trained on that has it, so nobody votes
+    /// for it, and what a classifier would say is told from the text.
+    pub(crate) fn of_text_alone(&self, classifier: f32, text: f32) -> f32 {
         let Scoring::Members(members) = self else { return text };
-        let mut alone = Candidate { label: 0, classifier: cosine, text, votes: 0.0, share: 0.0 };
+        let mut alone = Candidate { label: 0, classifier, text, votes: 0.0, share: 0.0 };
         if let Some(judge) = &members.judge {
             alone.label = judge.propensities.len() as u32 - 1;
             judge.judge(&mut alone);
@@ -182,7 +183,8 @@ fn grid(nearest: usize) -> Vec<Weights> {
     TREE.iter().flat_map(|&share| sums.clone().map(move |sum| (share, sum))).map(with).collect()
 }
 
-/// The point of the grid with the best nDCG, and a tree if that has a weight there.
+/// The sum with the best nDCG; or one with a tree, if that is better by more than the standard error of the difference:
+/// a tree has many more constants than a sum.
 fn chosen(
     engine: &Engine,
     mut found: Vec<Vec<Candidate>>,
@@ -201,21 +203,40 @@ fn chosen(
     }
     let (grid, labels) = (grid(nearest), propensities.len());
     let qualities = engine.map(grid.len(), |i| ndcg(&found, positives, labels, grid[i]));
-    let best = (1..grid.len()).fold(0, |best, i| if qualities[i] > qualities[best] { i } else { best });
+    let best = |among: Range<usize>| {
+        among.reduce(|best, i| if mean(&qualities[i]) > mean(&qualities[best]) { i } else { best })
+    };
+    let sums = grid.partition_point(|weights| weights.share == 0.0);
+    let (sum, with_tree) = (best(0..sums).expect("a sum"), best(sums..grid.len()).expect("a tree"));
+    if !is_better(&qualities[with_tree], &qualities[sum]) {
+        return Members::of(grid[sum], nearest);
+    }
     // None of the parts is left out.
-    let judge = (grid[best].share > 0.0).then(|| judge_without(PARTS, &found));
-    Members { judge, ..Members::of(grid[best], nearest) }
+    let judge = Some(judge_without(PARTS, &found));
+    Members { judge, ..Members::of(grid[with_tree], nearest) }
 }
 
-/// nDCG, in which every one of so many labels counts alike.
-fn ndcg(found: &[Vec<Candidate>], positives: &[&[u32]], labels: usize, weights: Weights) -> f64 {
-    let alike = Propensities::new(&vec![0; labels], 0);
-    let mut sums = Evaluator::new(&[Metric::new(Measure::Ndcg, DEPTH)], alike);
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// Whether the mean difference is more than its standard error.
+fn is_better(a: &[f64], b: &[f64]) -> bool {
+    let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+    let (gain, n) = (mean(&differences), differences.len() as f64);
+    let squares: Vec<f64> = differences.iter().map(|d| (d - gain).powi(2)).collect();
+    gain > (mean(&squares) / (n - 1.0)).sqrt()
+}
+
+/// nDCG of each query, in which every one of so many labels counts alike.
+fn ndcg(found: &[Vec<Candidate>], positives: &[&[u32]], labels: usize, weights: Weights) -> Vec<f64> {
+    let (alike, metric) = (Propensities::new(&vec![0; labels], 0), Metric::new(Measure::Ndcg, DEPTH));
+    let mut sums = Evaluator::new(&[metric], alike).recorded();
     for (candidates, positives) in found.iter().zip(positives) {
         let ranked: Vec<u32> = weights.rank(candidates, DEPTH).into_iter().map(|(label, _)| label).collect();
         sums.add(&ranked, positives);
     }
-    sums.finish()[0].1
+    sums.rows(metric).expect("recorded").to_vec()
 }
 
 #[cfg(test)]
@@ -251,7 +272,7 @@ mod tests {
         let (found, positives) = world(300, 1);
         let members = chosen(&engine, found, &rows(&positives), propensities, 0);
         let (mut fresh, positives) = world(300, 2);
-        let of = |found: &[Vec<Candidate>], weights| ndcg(found, &rows(&positives), 40, weights);
+        let of = |found: &[Vec<Candidate>], weights| mean(&ndcg(found, &rows(&positives), 40, weights));
         let of_sums = grid(0).into_iter().filter(|w| w.share == 0.0).map(|w| of(&fresh, w));
         let best_sum = of_sums.fold(0.0, f64::max);
         members.judge(fresh.iter_mut().flatten());

@@ -106,21 +106,22 @@ impl WarmStart {
     pub(crate) fn weighted(&self) -> &[(u32, u32)] {
         if self.has_weights() { &self.shared } else { &[] }
     }
-    /// Labels whose weights go on, at most so many at a time, and the weights, row after row. A label comes again where
-    /// the other run wrote it again; the last ones are right.
+    /// Labels whose weights go on, ascending and at most so many at a time, and the weights, row after row. A label
+    /// comes again in a later piece where the other run wrote it again; the last ones are right.
     pub(crate) fn weights(&self, most: usize) -> impl Iterator<Item = (Vec<u32>, Vec<f32>)> {
         let mut by_row: Vec<(u32, u32)> = self.shared.iter().map(|&(label, row)| (row, label)).collect();
         by_row.sort_unstable();
-        self.weights.iter().flat_map(move |weights| weights.pieces(most)).map(move |(first, rows)| {
-            let width = self.weights.as_ref().map_or(1, |weights| weights.shape()[1]).max(1);
-            let (mut labels, mut kept) = (vec![], vec![]);
-            for (row, values) in (first..).zip(rows.chunks(width)) {
-                if let Ok(i) = by_row.binary_search_by_key(&row, |pair| pair.0) {
-                    labels.push(by_row[i].1);
-                    kept.extend_from_slice(values);
-                }
-            }
-            (labels, kept)
+        let pieces = self.weights.iter().flat_map(move |weights| {
+            let width = weights.shape()[1].max(1);
+            weights.pieces(most).map(move |(first, rows)| (first, rows, width))
+        });
+        pieces.map(move |(first, rows, width)| {
+            let end = first + (rows.len() / width) as u32;
+            let place = |row: u32| by_row.partition_point(|pair| pair.0 < row);
+            let mut found = by_row[place(first)..place(end)].to_vec();
+            found.sort_unstable_by_key(|&(_, label)| label);
+            let row = |&(row, _): &(u32, u32)| &rows[(row - first) as usize * width..][..width];
+            (found.iter().map(|pair| pair.1).collect(), found.iter().flat_map(row).copied().collect())
         })
     }
 }

@@ -199,7 +199,7 @@ fn what_the_run_before_knew_is_measured_before_and_after() {
             by_hand(&before.old.network, &rows(&before.old), before.old.data(), data, &names);
         let (is, _) = by_hand(&new.network, &rows(&new), data, data, &names);
         assert_eq!(found, OldLabels { labels: 25, queries, before: was, after: is }, "{head}");
-        assert!((0.2..1.0).contains(&was) && queries > 50, "{head}: {found:?}");
+        assert!(was > 0.2 && queries > 50, "{head}: {found:?}");
         assert_eq!(told.old_labels, [was]);
 
         // Stopped and taken up, it tells the same; so does a run that is over.
