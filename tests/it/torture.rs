@@ -153,15 +153,21 @@ fn killed(world: &World, run: &str, words: &[&str], lines_wanted: usize, pause: 
     !ended
 }
 
-/// Each step once and in order, then one final line.
+/// Each step once and in order, each measurement once and behind its step, then one final line.
 #[track_caller]
 fn check_log(world: &World, run: &str) -> u64 {
     let lines: Vec<Value> = lines(world, run).iter().map(|l| serde_json::from_str(l).unwrap()).collect();
-    let (last, steps) = lines.split_last().unwrap();
-    let numbers: Vec<u64> = steps.iter().map(|l| l["step"].as_u64().unwrap()).collect();
-    let total = last["step"].as_u64().unwrap();
-    assert_eq!(numbers, (1..=total).collect::<Vec<_>>());
-    assert!(last["final"] == true && steps.iter().all(|l| l.get("final").is_none()));
+    let (last, before) = lines.split_last().unwrap();
+    let number = |l: &Value| l["step"].as_u64().unwrap();
+    let (measured, steps): (Vec<&Value>, Vec<&Value>) =
+        before.iter().partition(|l| l.get("metrics").is_some());
+    let total = number(last);
+    assert_eq!(steps.iter().map(|l| number(l)).collect::<Vec<_>>(), (1..=total).collect::<Vec<_>>());
+    assert!(
+        before.is_sorted_by_key(number) && measured.is_sorted_by(|a, b| number(a) < number(b)),
+        "{measured:?}"
+    );
+    assert!(last["final"] == true && before.iter().all(|l| l.get("final").is_none()));
     total
 }
 

@@ -47,7 +47,7 @@ struct Longer {
 }
 
 /// Lists of ascending ids: where each starts, and the ids.
-struct Lists {
+pub(crate) struct Lists {
     starts: Vec<u64>,
     items: Vec<u32>,
 }
@@ -119,7 +119,16 @@ impl TextIds {
 }
 
 impl Lists {
-    fn csr(&self) -> Csr<'_> {
+    /// Row `i`: the labels that are filtered for query `rows[i]`; none if there is none in all.
+    pub(crate) fn filtered(data: &DataSet, split: Split, rows: &[u32]) -> Option<Lists> {
+        let (mut starts, mut items) = (vec![0], vec![]);
+        for &row in rows {
+            items.extend_from_slice(data.filtered(split, row as usize));
+            starts.push(items.len() as u64);
+        }
+        (!items.is_empty()).then_some(Lists { starts, items })
+    }
+    pub(crate) fn csr(&self) -> Csr<'_> {
         csr((&self.starts, &self.items))
     }
 }

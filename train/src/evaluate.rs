@@ -1,5 +1,6 @@
 //! Measures a model on the queries of a data set.
 
+use crate::batch::Lists;
 use crate::embed::{Part, embed};
 use crate::index::{Index, Ranking, Search};
 use crate::network::Network;
@@ -225,17 +226,12 @@ impl<'a> Truth<'a> {
         rows: &[u32],
         (options, scoring): (&Options, &Scoring),
     ) -> Vec<Found> {
-        let mut starts = vec![0u64];
-        let mut items = vec![];
-        for &row in rows {
-            items.extend_from_slice(self.data.filtered(self.split, row as usize));
-            starts.push(items.len() as u64);
-        }
+        let filtered = Lists::filtered(self.data, self.split, rows);
         // A training query must not vote for itself.
         let own: Vec<u64> = (0..=rows.len() as u64).collect();
         let ranking = Ranking {
             k: options.ranks(),
-            exclude: (!items.is_empty()).then_some(Csr { starts: &starts, items: &items }),
+            exclude: filtered.as_ref().map(Lists::csr),
             exclude_titles: (self.split == Split::Train).then_some(Csr { starts: &own, items: rows }),
             only: self.only.as_deref(),
         };

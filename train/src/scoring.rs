@@ -4,11 +4,13 @@
 //! text      cos(x, z_l), and the votes of near titles where they vote                          (`voting`)
 //! members   a x·w_l + b cos(x, z_l) + c v_l + e p_l      for labels that a member put forward   (`samplers::fusion`)
 //! ```
-//! For a fusion a = 1, and b, c and e are chosen from a small grid by nDCG@5 on the validation queries, simpler sums
-//! first; a tree has a weight only where that gains more than a standard error. A classifier is too sure of its own training queries, so what its fellows should weigh cannot be learned
-//! there (the published code of NGAME does). Held-out queries do not vote while this is done. The tree of p is fitted
-//! on the same queries: while the grid is searched each fifth of them is judged by a tree that grew on the others.
+//! For a fusion a = 1, and b, c and e are chosen from a small grid by nDCG@5 on the validation queries; a tree has a
+//! weight only where that gains more than a standard error. A classifier is too sure of its own training queries, so
+//! what its fellows should weigh cannot be learned there (the published code of NGAME does). Held-out queries do not
+//! vote while this is done. The tree of p is fitted on the same queries: while the grid is searched each fifth of them
+//! is judged by a tree that grew on the others.
 
+use crate::batch::Lists;
 use crate::embed::embed;
 use crate::index::Index;
 use crate::network::Network;
@@ -139,8 +141,8 @@ impl Scoring {
 }
 
 impl Scoring {
-    /// The score of a label of which nothing is known but its text: no query was trained on that has it, so nobody votes
-    /// for it, and what a classifier would say is told from the text.
+    /// The score of a label of which nothing is known but its text: no query was trained on that has it, so nobody
+    /// votes for it, and what a classifier would say is told from the text.
     pub(crate) fn of_text_alone(&self, classifier: f32, text: f32) -> f32 {
         let Scoring::Members(members) = self else { return text };
         let mut alone = Candidate { label: 0, classifier, text, votes: 0.0, share: 0.0 };
@@ -166,7 +168,9 @@ fn members(
     let all = 0..data.queries(Split::Train).len() as u32;
     let voters: Vec<u32> = all.filter(|row| held_out.binary_search(row).is_err()).collect();
     let panel = index.panel(data, nearest, None, Some(&voters));
-    let found = candidates(engine, queries, panel, DEPTH, Limits::default());
+    let filtered = Lists::filtered(data, Split::Train, held_out);
+    let limits = Limits { exclude: filtered.as_ref().map(Lists::csr), only: None };
+    let found = candidates(engine, queries, panel, DEPTH, limits);
     let positives: Vec<&[u32]> =
         held_out.iter().map(|&row| data.positives(Split::Train, row as usize)).collect();
     let frequency = [data.label_frequency(), vec![0]].concat();

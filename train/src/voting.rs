@@ -8,7 +8,7 @@
 //! the run, which were held out of training; neither they nor their near-duplicates vote while this is done. The first
 //! point of the grid is what an untrained model gets.
 
-use crate::batch::csr;
+use crate::batch::{Lists, csr};
 use crate::index::Index;
 use data::metrics::{Evaluator, Measure, Metric, Propensities};
 use data::{DataSet, Split};
@@ -44,12 +44,13 @@ pub fn fit(engine: &Engine, index: &Index, data: &DataSet, held_out: &[u32], nea
     let queries = Matrix::new(&rows, embeddings.width());
     let labels = csr(data.positive_rows(Split::Train));
     let titles = Titles { embeddings, labels, exclude: None, only: Some(&voters) };
+    let filtered = Lists::filtered(data, Split::Train, held_out);
+    let limits = Limits { exclude: filtered.as_ref().map(Lists::csr), only: None };
     let mut best = (f64::NEG_INFINITY, start);
     for power in POWERS {
         for weight in WEIGHTS {
             let voting = Voting { nearest, power, weight };
-            let hits =
-                search_with_votes(engine, queries, index.labels(), titles, voting, 5, Limits::default());
+            let hits = search_with_votes(engine, queries, index.labels(), titles, voting, 5, limits);
             let mut sums = Evaluator::new(
                 &[Metric::new(Measure::Ndcg, 5)],
                 Propensities::new(&data.label_frequency(), 1),
