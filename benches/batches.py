@@ -57,7 +57,7 @@ def run(args, way, seed):
                 metrics = line["metrics"]
                 points.append((before - measuring, tokens / 1e6, metrics["P@1"], metrics["R@10"]))
                 measuring += at - before
-            else:
+            elif "tokens_per_s" in line:
                 tokens += line["tokens_per_s"] * (line["seconds"] - stepped)
                 stepped = line["seconds"]
             before = at
@@ -72,7 +72,7 @@ def run(args, way, seed):
 def drawing(curves, titles):
     """Two axes beside each other; each curve is (name, colour, [(x of the first axis, x of the second, y)])."""
     wide, high, pad = 420, 300, 50
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * wide + 130} {high + 70}" '
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * wide + 200} {high + 70}" '
              'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>']
     ys = [y for _, _, points in curves for *_, y in points]
     low, top = min(ys), max(ys)
@@ -90,8 +90,8 @@ def drawing(curves, titles):
             line = " ".join(f"{x(p[axis]):.1f},{y(p[2]):.1f}" for p in points)
             parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
     for i, (name, colour, _) in enumerate(curves):
-        parts.append(f'<path d="M{2 * wide - 8} {30 + 18 * i}h18" stroke="{colour}" stroke-width="3"/>')
-        parts.append(f'<text x="{2 * wide + 16}" y="{34 + 18 * i}">{name}</text>')
+        parts.append(f'<path d="M{2 * wide + 40} {30 + 18 * i}h18" stroke="{colour}" stroke-width="3"/>')
+        parts.append(f'<text x="{2 * wide + 64}" y="{34 + 18 * i}">{name}</text>')
     parts.append(f'<text x="{pad}" y="14">P@1, %, of held-out queries</text></svg>')
     return "\n".join(parts)
 

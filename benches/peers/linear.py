@@ -11,6 +11,7 @@ import argparse
 import gzip
 import json
 import os
+import tempfile
 import time
 
 import numpy as np
@@ -39,10 +40,10 @@ def parabel(x, y, test, threads, depth):
     import omikuji
 
     # omikuji reads a file: header, then labels and features of a row, of which each must have one.
-    kept = np.flatnonzero(np.diff(x.indptr) > 0)
+    kept = np.flatnonzero((np.diff(x.indptr) > 0) & (np.diff(y.indptr) > 0))
     x, y = x[kept], y[kept]
-    path = "/tmp/linear.txt" if not os.environ.get("TMPDIR") else os.environ["TMPDIR"] + "/linear.txt"
-    with open(path, "w") as out:
+    handle, path = tempfile.mkstemp()
+    with os.fdopen(handle, "w") as out:
         out.write(f"{x.shape[0]} {x.shape[1]} {y.shape[1]}\n")
         for i in range(x.shape[0]):
             labels = ",".join(map(str, y.indices[y.indptr[i]:y.indptr[i + 1]]))

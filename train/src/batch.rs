@@ -81,7 +81,10 @@ impl TextIds {
         let labels = numbers.split_off(queries.len());
         let mut queries = numbers;
         let longer = label_texts.then(|| {
-            queries.extend(&labels);
+            // Labels without a text are not equal to each other: none of them is trained on.
+            let own = |label: usize| total as u32 + label as u32;
+            let named = |label: usize| !data.labels().title(label).trim().is_empty();
+            queries.extend((0..labels.len()).map(|l| if named(l) { labels[l] } else { own(l) }));
             Longer::of(data)
         });
         let mut ids = TextIds { queries, labels, together: None, longer };

@@ -157,9 +157,11 @@ impl Checkpoint<'_, &Table> {
         self.head.as_ref().map_or(Ok(()), |head| head.write(&mut writer, before.is_empty()))?;
         writer.commit()?;
         let fingerprint = Container::open(&path, KIND, Verify::Header)?.fingerprint();
-        // What cannot be read needs nothing: it is lost already.
-        let needs = |path: &Path| added_to(path).unwrap_or_default();
-        folder::prune(folder, &path, keep, needs)?;
+        folder::prune(folder, &path, keep, |path| match added_to(path) {
+            Ok(needed) => Some(needed),
+            // What is damaged needs nothing: it is lost already. What cannot be read just now may need anything.
+            Err(e) => (e.kind() == Kind::Damaged).then(Vec::new),
+        })?;
         Ok(Saved { path, chain: [before, &[Link { step, fingerprint }]].concat() })
     }
 }

@@ -187,6 +187,13 @@ pub fn evaluate_with(
     Ok(Evaluation { scoring, ..sums.finish(rankings) })
 }
 
+/// The labels that are right for a query: its positives, less what the data set filters for it.
+pub(crate) fn relevant(data: &DataSet, split: Split, query: u32) -> Vec<u32> {
+    let filtered = data.filtered(split, query as usize);
+    let positives = data.positives(split, query as usize).iter().copied();
+    positives.filter(|l| filtered.binary_search(l).is_err()).collect()
+}
+
 /// What is right and what may be ranked.
 struct Truth<'a> {
     data: &'a DataSet,
@@ -213,10 +220,9 @@ impl<'a> Truth<'a> {
         Ok(Truth { data, split, only })
     }
     fn relevant(&self, query: u32) -> Vec<u32> {
-        let all = self.data.positives(self.split, query as usize);
-        let here = |l: &&u32| self.only.as_ref().is_none_or(|only| only.binary_search(l).is_ok());
-        let filtered = self.data.filtered(self.split, query as usize);
-        all.iter().filter(here).filter(|l| filtered.binary_search(l).is_err()).copied().collect()
+        let mut all = relevant(self.data, self.split, query);
+        all.retain(|l| self.only.as_ref().is_none_or(|only| only.binary_search(l).is_ok()));
+        all
     }
     fn rank(
         &self,

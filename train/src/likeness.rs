@@ -82,7 +82,8 @@ fn line(points: &[(f32, f32)]) -> Likeness {
         xx += dx * dx;
         xy += dx * (f64::from(py) - y);
     }
-    let slope = if xx > 0.0 { xy / xx } else { 0.0 };
+    // A label is not less likely for a nearer text.
+    let slope = if xx > 0.0 { (xy / xx).max(0.0) } else { 0.0 };
     Likeness { level: (y - slope * x) as f32, slope: slope as f32 }
 }
 

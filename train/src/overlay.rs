@@ -3,8 +3,8 @@
 //! ```text
 //! answers      the k best of (trained labels − removed) ∪ added
 //! text         s(x, l) = x·z_l                   z_l the embedding of the label's text, as of any other label
-//! classifier   s(x, l) = p + q x·ẑ_l             ẑ_l = z_l/‖z_l‖, with which training begins (`head/start.rs`)
-//! fusion       s(x, l) = a (p + q x·ẑ_l) + b x·z_l       p and q in `likeness`; no near title votes for it
+//! classifier   s(x, l) = p + q x·z_l             p and q in `likeness`
+//! fusion       s(x, l) = a (p + q x·z_l) + b x·z_l, and what a tree makes of it; no near title votes for it
 //!
 //! RUN/overlay.lode
 //!   made_for                 u64    fingerprints of the data set, and of the model that made the vectors

@@ -105,6 +105,15 @@ pub fn take_up(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer)
     if checkpoint::list(&dir.checkpoints()).is_empty() {
         observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
         trainer.warm = warm?;
+        let source = Path::new(&trainer.config.model.source);
+        if trainer.warm.is_none()
+            && trainer.head.is_some()
+            && source.components().count() > 1
+            && !source.exists()
+        {
+            let text = format!("{} is gone: label weights start from texts, not from its", source.display());
+            observer.event(&Event::Warning(&text));
+        }
         return Ok(());
     }
     let (checkpoint, path, passed) = Checkpoint::newest(&dir.checkpoints())?;
@@ -119,7 +128,10 @@ pub fn take_up(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer)
     }
     trainer.restore(checkpoint)?;
     // Later, nothing but the report at the end depends on the run from which this one went on.
-    trainer.warm = if trainer.progress.step == 0 { warm? } else { warm.unwrap_or_default() };
+    trainer.warm = match trainer.head.as_ref().is_some_and(Head::wants_start) {
+        true => warm?,
+        false => warm.unwrap_or_default(),
+    };
     Ok(())
 }
 

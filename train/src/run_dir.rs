@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! RUN/config.toml       every value with its origin
-//! RUN/log.jsonl         one JSON object every few steps; the last one is final
+//! RUN/log.jsonl         one JSON object every few steps and for each measurement; the last one is final
 //! RUN/model/            the encoder as a sentence-transformers directory
 //! RUN/checkpoints/      the newest states, each whole or absent
 //! RUN/index*.lode       embeddings of labels and titles, made by the first `lode predict`

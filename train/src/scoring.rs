@@ -6,12 +6,13 @@
 //! ```
 //! For a fusion a = 1, and b, c and e are chosen from a small grid by nDCG@5 on the validation queries; a tree has a
 //! weight only where that gains more than a standard error. A classifier is too sure of its own training queries, so
-//! what its fellows should weigh cannot be learned there (the published code of NGAME does). Held-out queries do not
-//! vote while this is done. The tree of p is fitted on the same queries: while the grid is searched each fifth of them
+//! what its fellows should weigh cannot be learned there (the published code of NGAME does). The queries by which it
+//! is done do not vote. The tree of p is fitted on the same queries: while the grid is searched each fifth of them
 //! is judged by a tree that grew on the others.
 
 use crate::batch::Lists;
 use crate::embed::embed;
+use crate::evaluate::relevant;
 use crate::index::Index;
 use crate::network::Network;
 use crate::observer::Observer;
@@ -171,8 +172,8 @@ fn members(
     let filtered = Lists::filtered(data, Split::Train, held_out);
     let limits = Limits { exclude: filtered.as_ref().map(Lists::csr), only: None };
     let found = candidates(engine, queries, panel, DEPTH, limits);
-    let positives: Vec<&[u32]> =
-        held_out.iter().map(|&row| data.positives(Split::Train, row as usize)).collect();
+    let positives: Vec<Vec<u32>> = held_out.iter().map(|&row| relevant(data, Split::Train, row)).collect();
+    let positives: Vec<&[u32]> = positives.iter().map(Vec::as_slice).collect();
     let frequency = [data.label_frequency(), vec![0]].concat();
     let model = Propensities::new(&frequency, data.queries(Split::Train).len());
     let propensities = (0..model.labels() as u32).map(|label| model.inverse(label) as f32).collect();

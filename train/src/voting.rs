@@ -5,10 +5,11 @@
 //! ```
 //! Training moves titles with a label together, so the cosines of near titles grow and a plain sum of votes drowns the
 //! score of the label's own text. Both constants are chosen from a small grid by nDCG@5 on the validation queries of
-//! the run, which were held out of training; neither they nor their near-duplicates vote while this is done. The first
+//! the run, which were held out of training, and do not vote while this is done. The first
 //! point of the grid is what an untrained model gets.
 
 use crate::batch::{Lists, csr};
+use crate::evaluate::relevant;
 use crate::index::Index;
 use data::metrics::{Evaluator, Measure, Metric, Propensities};
 use data::{DataSet, Split};
@@ -56,7 +57,7 @@ pub fn fit(engine: &Engine, index: &Index, data: &DataSet, held_out: &[u32], nea
                 Propensities::new(&data.label_frequency(), 1),
             );
             for (i, &row) in held_out.iter().enumerate() {
-                sums.add(hits.row(i).0, data.positives(Split::Train, row as usize));
+                sums.add(hits.row(i).0, &relevant(data, Split::Train, row));
             }
             let found = sums.finish()[0].1;
             if found > best.0 {

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! encoder   θ ← θ of the run's newest checkpoint                             (`load::source`)
-//! w_l       ← w_l of the run, to the bit, where both data sets have label l  (labels are the same by their ids)
+//! w_l       ← w_l of the run, to the bit, where both data sets have label l  (the same id)
 //! w_l       ← ẑ_l for a new label, from its text                             (`head/start.rs`)
 //!
 //! forgetting   P@1 among the labels that both have, before the first step and after the last
 //! ```
+//! Where a layout has no ids, they are the numbers of rows: labels are then the same if their texts are, too.
 //! Optimizers begin anew: their moments are of other gradients. Forgetting is measured on test queries, from which
 //! neither run has learned; on the validation queries where there are no others. Truth and ranking are restricted to
 //! labels that both have, so that before and after answer one question.
@@ -91,7 +92,7 @@ impl WarmStart {
     }
     /// How many labels of the other run are not in this data set.
     pub fn gone(&self) -> usize {
-        self.known - self.shared.len()
+        self.known.saturating_sub(self.shared.len())
     }
     /// Whether label weights go on from those of the run.
     pub fn has_weights(&self) -> bool {
@@ -145,6 +146,12 @@ fn shared(data: &DataSet, its: &DataSet) -> Vec<(u32, u32)> {
     let (labels, others) = (data.labels(), its.labels());
     let rows: HashMap<&str, u32> =
         (0..others.len() as u32).map(|row| (others.uid(row as usize), row)).collect();
-    let known = |label: u32| Some((label, *rows.get(labels.uid(label as usize))?));
+    let known = |label: u32| {
+        let (uid, title) = (labels.uid(label as usize), labels.title(label as usize));
+        let row = *rows.get(uid)?;
+        // Where a layout has no ids, the number of a row is one; another row may have it in another data set.
+        let is_same = uid != label.to_string() || title == others.title(row as usize);
+        is_same.then_some((label, row))
+    };
     (0..labels.len() as u32).filter_map(known).collect()
 }

@@ -41,17 +41,19 @@ pub fn remove_unfinished(folder: &Path) -> Result<()> {
 }
 
 /// Removes all checkpoints but `newest`, those before it up to `keep` in all, and those that any of these `needs`.
-/// Who needs goes before what it needs, so that a process killed in between leaves only whole ones.
+/// Who needs goes before what it needs, so that a process killed in between leaves only whole ones. Where it cannot be
+/// told what one of them needs, nothing is removed this time.
 pub(super) fn prune(
     folder: &Path,
     newest: &Path,
     keep: usize,
-    needs: impl Fn(&Path) -> Vec<PathBuf>,
+    needs: impl Fn(&Path) -> Option<Vec<PathBuf>>,
 ) -> Result<()> {
     let (until_now, later): (Vec<PathBuf>, Vec<PathBuf>) =
         list(folder).into_iter().partition(|p| **p <= *newest);
     let (kept, older) = until_now.split_at(keep.max(1).min(until_now.len()));
-    let needed: Vec<PathBuf> = kept.iter().flat_map(|path| needs(path)).collect();
+    let needed: Option<Vec<Vec<PathBuf>>> = kept.iter().map(|path| needs(path)).collect();
+    let Some(needed) = needed.map(|all| all.concat()) else { return Ok(()) };
     for old in later.iter().chain(older).filter(|path| !needed.contains(path)) {
         fs::remove_file(old).map_err(|e| Error::io(old, e))?;
     }

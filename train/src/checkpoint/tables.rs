@@ -239,17 +239,21 @@ impl HeadEntry {
     /// Table `i` of `file`, which was verified, and of the files of its chain, which are verified here.
     pub(super) fn table(&self, i: usize, chain: &[Container], file: &Container) -> Result<Chained> {
         let entry = &self.tables[i];
-        let (rows, width) = (entry.rows as usize, entry.width as usize);
+        let Ok(rows) = u32::try_from(entry.rows) else {
+            let what = format!("{} rows, a table has at most {}", entry.rows, u32::MAX);
+            return Err(Error::damaged(file.path(), "manifest", what));
+        };
+        let width = entry.width as usize;
         let before = chain.iter().map(|link| {
             let whole = link.check(&runs_section(i)).and_then(|()| link.check(&section(i)));
             whole.and_then(|()| entry.part(i, link)).map_err(|e| needed(e, file))
         });
         let parts = before.chain([entry.part(i, file)]).collect::<Result<Vec<Part>>>()?;
-        if parts[0].runs() != [[0, rows as u32]] {
+        if parts[0].runs() != [[0, rows]] {
             let base = chain.first().unwrap_or(file).path();
             return Err(Error::damaged(base, &runs_section(i), "the first file of a chain has not all rows"));
         }
-        Ok(Chained { rows, width, parts })
+        Ok(Chained { rows: rows as usize, width, parts })
     }
     /// What a checkpoint of `step` holds of a classifier.
     pub(super) fn read(self, file: &Container, step: u64) -> Result<HeadState<'static, Chained>> {
