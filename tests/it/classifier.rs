@@ -113,10 +113,16 @@ fn a_classifier_in_a_chain_of_checkpoints_answers_as_one_in_a_single_file() {
     let train = "train shop.data --model bag --set model.width=32 --head classifier --loss supcon --batch 8 \
                  --epochs 4 --keep 1 -q --out";
     let train: Vec<&str> = train.split(' ').collect();
-    for (run, every) in [("chain", "0.01s"), ("single", "1h")] {
-        world.lode(&[&train, &[run, "--save-every", every][..]].concat()).ok();
-    }
     let files = |run: &str| checkpoint::list(&world.path(&format!("{run}/checkpoints"))).len();
+    world.lode(&[&train, &["single", "--save-every", "1h"][..]].concat()).ok();
+    // Now and then the last checkpoint happens to be a whole one, which stands alone.
+    for every in ["0.01s", "0.013s", "0.017s", "0.023s", "0.031s", "0.043s"] {
+        let _ = std::fs::remove_dir_all(world.path("chain"));
+        world.lode(&[&train, &["chain", "--save-every", every][..]].concat()).ok();
+        if files("chain") > 1 {
+            break;
+        }
+    }
     assert!(files("chain") > 1 && files("single") == 1, "{} files in the chain", files("chain"));
     let same = |words: &[&str]| {
         let told = ["chain", "single"].map(|run| {

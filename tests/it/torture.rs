@@ -250,8 +250,8 @@ fn check_kills(world: &World, (whole, train): (&[&str], &[&str]), trials: u64) -
         // temporary name.
         let litter = format!("{run}/checkpoints/.step-{total:012}.lode.tmp-1-0");
         world.write(&litter, &whole.model[..100]);
-        if trial % 3 == 0 {
-            let at = |name: &str| world.path(&format!("{run}/{name}"));
+        let at = |name: &str| world.path(&format!("{run}/{name}"));
+        if trial % 3 == 0 && !at(".model.previous").exists() {
             std::fs::rename(at("model"), at(".model.previous")).unwrap();
         }
         world.lode(&["resume", &run, "-q", "--threads", threads(9)]).ok();
