@@ -362,6 +362,27 @@ mod tests {
         assert_eq!((largest.rows.len(), largest.labels.len(), largest.texts.len()), (3, 3, 5));
     }
 
+    /// Of labels without a text there can be many: a list of all of them for each would grow with the square.
+    #[test]
+    fn labels_without_a_text_are_not_equal_queries() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
+        write("Y.txt", "red\nred\nblue\n");
+        for split in ["trn", "tst"] {
+            write(&format!("{split}_X.txt"), "a red shoe\na blue boot\n");
+            write(&format!("{split}_X_Y.txt"), "2 5\n0:1\n2:1 4:1\n");
+        }
+        let out = dir.path().join("t.lode");
+        let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
+        data::prepare(&data::Source::Xc(dir.path().into()), &options, &mut |_| {}).expect("prepared");
+        let data = DataSet::open(&out, Verify::Full).expect("opens");
+        let ids = TextIds::of(&data, true);
+        let known = ids.known(&data);
+        // Two queries, then the texts of five labels, of which two are equal and two are missing.
+        let rows: Vec<&[u32]> = (0..7).map(|row| known.row(row)).collect();
+        assert_eq!(rows, [&[0][..], &[2, 4], &[0, 1], &[0, 1], &[2], &[3], &[4]]);
+    }
+
     #[test]
     fn what_is_known_of_a_text_counts_for_all_queries_with_that_text() {
         let (_dir, data) = prepared("red shoe,shoes\nRed  shoe,red things\nblue boot,boots\n");

@@ -3,7 +3,7 @@
 //! ```text
 //! parameters 4·P   gradients 4·P'   AdamW 8·P   activations of the largest batch (or chunk)   working buffers
 //! loss 16·(n + m)², n pairs, m labels; over all L labels 16·n·L + 8·L·d   memory bank 4·N·d, and once more while it is
-//!   saved   text numbers 4·(N + L)   clusters: the rows that every thread copies side by side   program
+//!   saved   text numbers 4·(N + L) and up   clusters: the rows that every thread copies side by side   program
 //! with a classifier: label weights and optimizer 4·L·d and up   shortlists 4·N·S   head step
 //!   label search 4·16,384·d, in a validation with frequencies of labels 20·L, as far as it exceeds a step
 //! ```
@@ -132,6 +132,7 @@ impl MemoryPlan {
             }
             parts.extend(head);
         }
+        parts.extend(trainer.warm_start().map(|warm| ("labels before", warm.bytes())));
         let mapped = trainer.head.as_ref().and_then(Head::mapped);
         let mapped = mapped.map(|(bytes, directory)| (bytes, directory.to_owned()));
         let (tokens, texts) = (texts.tokens.len(), texts.len());

@@ -58,7 +58,7 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
     let data = DataSet::open(&config.data.path, Verify::Header)?;
     let network = load::source(&config, &data)?;
     let mut trainer = Trainer::new(engine, data, network, config)?;
-    trainer.warm = WarmStart::of(&trainer.config, &trainer.data, trainer.network.width())?;
+    trainer.warm = warm_start(&trainer)?;
     Ok(trainer)
 }
 
@@ -96,15 +96,23 @@ pub fn open(engine: &Engine, run: &Path) -> Result<(Trainer, RunDir)> {
     Ok((Trainer::new(engine, data, network, config)?, dir))
 }
 
+/// What a run takes from the one that it goes on from; its label weights while it has none of its own.
+fn warm_start(trainer: &Trainer) -> Result<Option<WarmStart>> {
+    WarmStart::of(&trainer.config, &trainer.data, trainer.network.width(), wants_start(trainer))
+}
+
+fn wants_start(trainer: &Trainer) -> bool {
+    trainer.head.as_ref().is_some_and(Head::wants_start)
+}
+
 /// The second half of [`resume`]: its newest whole checkpoint.
 ///
 /// # Errors
 /// If there are checkpoints and none is whole, or it is of another data set or configuration.
 pub fn take_up(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> Result<()> {
-    let warm = WarmStart::of(&trainer.config, &trainer.data, trainer.network.width());
     if checkpoint::list(&dir.checkpoints()).is_empty() {
         observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
-        trainer.warm = warm?;
+        trainer.warm = warm_start(trainer)?;
         let source = Path::new(&trainer.config.model.source);
         if trainer.warm.is_none()
             && trainer.head.is_some()
@@ -127,10 +135,13 @@ pub fn take_up(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer)
         observer.event(&Event::Warning(&text));
     }
     trainer.restore(checkpoint)?;
-    // Later, nothing but the report at the end depends on the run from which this one went on.
-    trainer.warm = match trainer.head.as_ref().is_some_and(Head::wants_start) {
-        true => warm?,
-        false => warm.unwrap_or_default(),
+    trainer.warm = match warm_start(trainer) {
+        // With weights of its own, nothing but the report at the end depends on the run from which this one went on.
+        Err(e) if !wants_start(trainer) => {
+            observer.event(&Event::Warning(&format!("old labels will not be measured: {e}")));
+            None
+        }
+        found => found?,
     };
     Ok(())
 }
@@ -178,6 +189,11 @@ struct Loop<'a> {
 impl Loop<'_> {
     fn go(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {
         let total = trainer.total_steps();
+        if wants_start(trainer) && trainer.warm_start().is_some_and(WarmStart::has_weights) {
+            // The other run may go, or be trained further: what was taken from it is kept from here on.
+            trainer.next_batches(observer)?;
+            self.save(trainer, observer)?;
+        }
         self.measure_before(trainer, observer)?;
         while trainer.progress().step < total {
             let report = trainer.next_step(observer)?;

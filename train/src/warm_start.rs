@@ -49,11 +49,16 @@ pub struct OldLabels {
 
 impl WarmStart {
     /// What a run with this configuration takes from its source; none if that is no run, or its data set has gone and
-    /// nothing depends on it. `width` is that of an embedding.
+    /// nothing depends on it. `width` is that of an embedding; label weights are read only if `wants_weights`.
     ///
     /// # Errors
     /// If the label weights of the source are wanted and cannot be told apart: its data set has gone or changed.
-    pub fn of(config: &Config, data: &DataSet, width: usize) -> Result<Option<WarmStart>> {
+    pub fn of(
+        config: &Config,
+        data: &DataSet,
+        width: usize,
+        wants_weights: bool,
+    ) -> Result<Option<WarmStart>> {
         let run = Path::new(&config.model.source);
         if !RunDir::is_run(run) {
             return Ok(None);
@@ -61,7 +66,7 @@ impl WarmStart {
         let before = load::run_settings(run)?.1.config()?;
         let checkpoints = RunDir::at(run).checkpoints();
         let has_weights = before.head.is_on() && !checkpoint::list(&checkpoints).is_empty();
-        let trained = match has_weights && config.head.is_on() {
+        let trained = match has_weights && wants_weights {
             true => Some(Trained::newest(&checkpoints)?),
             false => None,
         };
@@ -81,6 +86,10 @@ impl WarmStart {
             known: its.labels().len(),
             weights,
         }))
+    }
+    /// The bytes that it holds, and takes while weights are handed on: pairs by label and by row, and the new labels.
+    pub(crate) fn bytes(&self) -> usize {
+        20 * self.shared.len()
     }
     /// The run.
     pub fn run(&self) -> &Path {

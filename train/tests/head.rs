@@ -14,7 +14,8 @@ use train::evaluate::{Options, Queries, evaluate_with};
 use train::index::Index;
 use train::plan::MemoryPlan;
 use train::scoring::Score;
-use train::{Evaluation, Event, Observer, Silent, Trainer, load, run};
+use train::{Evaluation, Silent, Trainer, load, run};
+use world::StopAfter;
 
 /// Forty topics of six words; a title is words of its topic and one of another. A label is called by a number, which
 /// stands in no title: its text says nothing of what it is for.
@@ -47,10 +48,8 @@ fn settings(data: &Path, changes: &[&str]) -> Settings {
 
 /// All bits of the encoder and of the label weights.
 fn bits(trainer: &Trainer) -> Vec<u32> {
-    let params = &trainer.network.model.params;
-    let encoder = params.ids().flat_map(|id| params.value(id).data::<f32>().to_vec());
     let weights = trainer.classifier().expect("a classifier").rows;
-    encoder.chain(weights).map(f32::to_bits).collect()
+    world::bits(trainer).into_iter().chain(weights.into_iter().map(f32::to_bits)).collect()
 }
 
 fn trained(data: &Path, dir: &TempDir, name: &str, threads: usize, changes: &[&str]) -> Trainer {
@@ -60,22 +59,6 @@ fn trained(data: &Path, dir: &TempDir, name: &str, threads: usize, changes: &[&s
     let outcome = run::run(&mut trainer, &run_dir, &mut Silent).expect("trains");
     assert!(outcome.finished && outcome.step == trainer.total_steps());
     trainer
-}
-
-/// Wants to stop after so many steps.
-struct StopAfter(u64);
-impl Observer for StopAfter {
-    fn seconds(&mut self) -> f64 {
-        0.0
-    }
-    fn stop(&mut self) -> bool {
-        self.0 == 0
-    }
-    fn event(&mut self, event: &Event<'_>) {
-        if matches!(event, Event::Stepped(_)) {
-            self.0 = self.0.saturating_sub(1);
-        }
-    }
 }
 
 /// Every way to learn: both paths, an encoder that learns from the second epoch on, every optimizer, both precisions.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use train::config::Settings;
-use train::{Event, Network, Observer, OldLabels, Outcome, Silent, Trainer, load, run};
+use train::{Event, Network, Observer, OldLabels, Outcome, Silent, Trainer, checkpoint, load, run};
 
 /// Topics of the first data set, and of the second: five go, ten are new.
 const OLD: Range<u64> = 0..30;
@@ -82,11 +82,6 @@ impl Before {
     }
 }
 
-fn encoder(network: &Network) -> Vec<u32> {
-    let params = &network.model.params;
-    params.ids().flat_map(|id| params.value(id).data::<f32>().to_vec()).map(f32::to_bits).collect()
-}
-
 /// The row of a label in `data`, by its id.
 fn find(data: &DataSet, uid: &str) -> Option<usize> {
     (0..data.labels().len()).find(|&l| data.labels().uid(l) == uid)
@@ -129,7 +124,7 @@ fn weights_of_known_labels_go_on_to_the_bit_and_new_ones_start_from_their_text()
         let source = before.source();
         let changes = [way, &still, &[&*source]].concat();
         let mut trainer = run::assemble(&Engine::new(1), &settings(&before.new, &changes)).expect("fits");
-        assert_eq!(encoder(&trainer.network), encoder(&before.old.network));
+        assert_eq!(world::bits(&trainer), world::bits(&before.old));
         trainer.next_step(&mut Silent).expect("a step");
         let (old, new) = (before.old.data(), trainer.data());
         let (theirs, ours) =
@@ -214,6 +209,58 @@ fn what_the_run_before_knew_is_measured_before_and_after() {
             assert_eq!(ended.old_labels, Some(found), "{head}");
         }
     }
+}
+
+#[test]
+fn what_was_taken_from_a_run_is_kept_when_that_one_goes() {
+    let before = Before::new(&["head.name=classifier"]);
+    let source = before.source();
+    let changes = ["head.name=classifier", "save.keep=9", &*source];
+    let learned = |trainer: &Trainer| (world::bits(trainer), trainer.classifier().expect("learned").rows);
+    let (whole, _) = trained(&before.new, &before.path("whole"), &changes, &mut Silent);
+    let (mut halted, dir) =
+        run::begin(&Engine::new(1), &settings(&before.new, &changes), &before.path("halted"))
+            .expect("begins");
+    run::run(&mut halted, &dir, &mut Told { old_labels: vec![], left: 1 }).expect("stops");
+    drop(halted);
+    // As if it had been killed before its first step.
+    let saved = checkpoint::list(&dir.checkpoints());
+    assert!(saved.len() == 2 && saved[1].ends_with("step-000000000000.lode"), "{saved:?}");
+    std::fs::remove_file(&saved[0]).expect("removed");
+    std::fs::rename(before.path("old"), before.path("gone")).expect("moved");
+    let (mut again, dir) = run::resume(&Engine::new(2), dir.root(), &mut Silent).expect("resumes");
+    run::run(&mut again, &dir, &mut Silent).expect("ends");
+    assert!(learned(&again) == learned(&whole), "other bits");
+}
+
+/// In this layout labels have no ids: the numbers of their lines stand for them.
+#[test]
+fn numbers_of_rows_make_labels_the_same_only_where_their_texts_are() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let of_lines = |name: &str, labels: &str, tokenizer: TokenizerChoice| {
+        let folder = dir.path().join(format!("{name}.folder"));
+        std::fs::create_dir(&folder).expect("made");
+        let write = |file: &str, text: &str| std::fs::write(folder.join(file), text).expect("written");
+        let (count, titles) = (labels.lines().count(), "a red boot\na blue hat\na green glove\n");
+        write("Y.txt", labels);
+        for split in ["trn", "tst"] {
+            write(&format!("{split}_X.txt"), titles);
+            write(&format!("{split}_X_Y.txt"), &format!("3 {count}\n0:1\n1:1\n2:1\n"));
+        }
+        let options = PrepareOptions::new(dir.path().join(name), tokenizer);
+        data::prepare(&Source::Xc(folder), &options, &mut |_| {}).expect("prepared");
+        dir.path().join(name)
+    };
+    let changes = ["head.name=classifier", "data.validation_per_mille=0", "train.batch=2"];
+    let data = of_lines("old.lode", "red boots\nblue hats\ngreen gloves\n", TokenizerChoice::Train(60));
+    trained(&data, &dir.path().join("old"), &changes, &mut Silent);
+    let tokenizer = TokenizerChoice::Directory(load::tokenizer_folder(&dir.path().join("old")));
+    let data = of_lines("new.lode", "red boots\ngrey scarves\nblue hats\ngreen gloves\n", tokenizer);
+    let source = format!("model.source={}", dir.path().join("old").display());
+    let changes = [&changes[..], &[&*source]].concat();
+    let trainer = run::assemble(&Engine::new(1), &settings(&data, &changes)).expect("fits");
+    let warm = trainer.warm_start().expect("a run to go on from");
+    assert_eq!((warm.shared(), warm.gone()), (1, 2));
 }
 
 #[test]

@@ -11,7 +11,7 @@
 
 use crate::build::relevance;
 use crate::lines::{GZIP_RATIO, GZIP_SLACK};
-use engine::container::{Spool, Spooled};
+use engine::container::{Plain, Spool, Spooled};
 use engine::{Error, Result};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -159,21 +159,24 @@ impl Archive<'_> {
         Ok([size()?, size()?])
     }
     fn integers(&mut self, name: &str, count: u64, beside: &Path) -> Result<Spooled<u64>> {
-        let mut member = self.member(name)?;
-        member.check(count, true)?;
-        let mut spool = Spool::beside(beside)?;
-        for _ in 0..count {
-            spool.append(&[member.index()?])?;
-        }
-        member.end()?;
-        spool.finish()
+        self.numbers(name, (count, true), |member| member.index(), beside)
     }
     fn values(&mut self, name: &str, count: u64, beside: &Path) -> Result<Spooled<f32>> {
+        self.numbers(name, (count, false), |member| member.value(), beside)
+    }
+    /// So many numbers of an array, integers or any, each read by `next`.
+    fn numbers<T: Plain>(
+        &mut self,
+        name: &str,
+        (count, integers): (u64, bool),
+        next: impl Fn(&mut Member<'_>) -> Result<T>,
+        beside: &Path,
+    ) -> Result<Spooled<T>> {
         let mut member = self.member(name)?;
-        member.check(count, false)?;
+        member.check(count, integers)?;
         let mut spool = Spool::beside(beside)?;
         for _ in 0..count {
-            spool.append(&[member.value()?])?;
+            spool.append(&[next(&mut member)?])?;
         }
         member.end()?;
         spool.finish()
