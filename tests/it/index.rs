@@ -1,7 +1,8 @@
 //! Labels added to a trained run by their text, and labels taken away: `lode index`, and what `predict` says then.
 
-use crate::rankings::{LABELS, world};
+use crate::rankings::{LABELS, name, world};
 use crate::run::World;
+use train::checkpoint;
 
 const SCORES: [&str; 3] = ["text", "classifier", "fusion"];
 const NEW: &str = r#"{"id": "N1", "text": "garden hose for watering plants"}
@@ -12,6 +13,11 @@ const PARAPHRASES: [&str; 3] =
     ["a hose to water the garden", "watering hose, for plants", "plants: garden watering"];
 /// What old labels answer.
 const OLD: [&str; 3] = ["blue oak chair", "small brass lamp", "red wool towel"];
+
+/// The text of a label that the run has learned, from its id.
+fn label_name(id: &str) -> String {
+    name(id.trim_start_matches('L').parse().unwrap())
+}
 
 /// Ids and scores that answer a text.
 fn answers(world: &World, run: &str, text: &str, score: &str, k: usize) -> Vec<(String, String)> {
@@ -173,9 +179,8 @@ fn added_labels_are_embedded_by_the_model_that_answers() {
         "{before:?} {wanted:?}"
     );
     // The run goes on: its newest checkpoint is another.
-    let newest =
-        |run: &str| std::fs::read_dir(world.path(run).join("checkpoints")).unwrap().last().unwrap().unwrap();
-    let (old, new) = (newest("run").path(), newest("later").path());
+    let newest = |run: &str| checkpoint::list(&world.path(run).join("checkpoints")).remove(0);
+    let (old, new) = (newest("run"), newest("later"));
     std::fs::copy(new, world.path("run/checkpoints/step-999999999999.lode")).unwrap();
     std::fs::remove_file(old).unwrap();
     assert_eq!(world.lode(&["index", "run", "--json"]).ok().json()["added_current"], false);
@@ -209,5 +214,14 @@ fn added_labels_do_not_crowd_out_those_that_a_classifier_has_learned() {
                 assert!(first.starts_with('L'), "{score}: {text}: {first}");
             }
         }
+    }
+    // Asked for by other words they come first by text, and by a fusion behind none but learned labels of that word.
+    for word in words {
+        let asked = format!("goods: {word}");
+        assert_eq!(answers(&world, "calm", &asked, "text", 1)[0].0, format!("N-{word}"));
+        let found = answers(&world, "calm", &asked, "fusion", LABELS);
+        let before = found.iter().take_while(|l| l.0 != format!("N-{word}"));
+        let other = before.map(|l| label_name(&l.0)).find(|name| !name.contains(word));
+        assert!(other.is_none(), "{asked}: behind {other:?}");
     }
 }

@@ -15,7 +15,8 @@ pub(crate) const LABELS: usize = MATERIALS.len() * KINDS.len();
 /// The query for which nearly all labels are filtered, and how many.
 const CROWDED: (usize, usize) = (3, 140);
 
-fn name(label: usize) -> String {
+/// The text of a label.
+pub(crate) fn name(label: usize) -> String {
     format!("{} {}", MATERIALS[label / KINDS.len()], KINDS[label % KINDS.len()])
 }
 
