@@ -325,6 +325,7 @@ impl TextTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::relevant;
     use data::{PrepareOptions, TokenizerChoice, Verify};
     use samplers::miner::in_batch::InBatch;
 
@@ -362,9 +363,9 @@ mod tests {
         assert_eq!((largest.rows.len(), largest.labels.len(), largest.texts.len()), (3, 3, 5));
     }
 
-    /// Of labels without a text there can be many: a list of all of them for each would grow with the square.
-    #[test]
-    fn labels_without_a_text_are_not_equal_queries() {
+    /// Two queries and five labels, of which two have one text and two have none; the second query must not get its own
+    /// label 4.
+    fn named() -> (tempfile::TempDir, DataSet) {
         let dir = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
         write("Y.txt", "red\nred\nblue\n");
@@ -372,10 +373,28 @@ mod tests {
             write(&format!("{split}_X.txt"), "a red shoe\na blue boot\n");
             write(&format!("{split}_X_Y.txt"), "2 5\n0:1\n2:1 4:1\n");
         }
+        write("filter_labels_train.txt", "1 4\n1 0\n");
         let out = dir.path().join("t.lode");
         let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
         data::prepare(&data::Source::Xc(dir.path().into()), &options, &mut |_| {}).expect("prepared");
         let data = DataSet::open(&out, Verify::Full).expect("opens");
+        (dir, data)
+    }
+
+    #[test]
+    fn what_is_filtered_for_a_query_is_neither_ranked_nor_right() {
+        let (_dir, data) = named();
+        let filtered = Lists::filtered(&data, Split::Train, &[1, 0, 1]).expect("some");
+        let rows: Vec<&[u32]> = (0..3).map(|row| filtered.csr().row(row)).collect();
+        assert_eq!(rows, [&[0, 4][..], &[], &[0, 4]]);
+        assert!(Lists::filtered(&data, Split::Train, &[0]).is_none());
+        assert_eq!([0, 1].map(|query| relevant(&data, Split::Train, query)), [vec![0], vec![2]]);
+    }
+
+    /// Of labels without a text there can be many: a list of all of them for each would grow with the square.
+    #[test]
+    fn labels_without_a_text_are_not_equal_queries() {
+        let (_dir, data) = named();
         let ids = TextIds::of(&data, true);
         let known = ids.known(&data);
         // Two queries, then the texts of five labels, of which two are equal and two are missing.
