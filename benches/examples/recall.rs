@@ -17,6 +17,9 @@ const AGAIN: usize = 200;
 /// Queries at a time, and how many in all: one at a time takes longest.
 const BATCHES: [(usize, usize); 3] = [(1, 200), (8, 1000), (1000, 1000)];
 
+/// A way to find the best [`TOP`] items of each query.
+type Search<'a> = &'a dyn Fn(Matrix<'_>) -> Hits;
+
 /// The numbers of an .npy file, and the width of its rows.
 fn read(path: &str) -> Option<(Vec<f32>, usize)> {
     let bytes = std::fs::read(path).ok()?;
@@ -62,8 +65,7 @@ fn main() -> ExitCode {
         let hits = search_int8(&engine, queries, &bytes, AGAIN, Limits::default());
         rescored(&engine, queries, items, &hits, TOP)
     };
-    let ways: [(&str, &dyn Fn(Matrix<'_>) -> Hits); 3] =
-        [("f32", &by_f32), ("int8", &by_bytes), ("int8, rescored", &twice)];
+    let ways: [(&str, Search); 3] = [("f32", &by_f32), ("int8", &by_bytes), ("int8, rescored", &twice)];
     println!("| search | queries at a time | R@10 | R@100 | ms a query |\n|---|---|---|---|---|");
     for (name, way) in ways {
         for (batch, wanted) in BATCHES {
