@@ -137,6 +137,14 @@ impl Observer for Terminal {
                 let (clusters, took) = (count(clusters as u64), span(seconds));
                 self.more(&format!("epoch {epoch}: {clusters} clusters of near queries in {took}"));
             }
+            Event::Ranked { step, kept, empty, seconds } => {
+                let (step, took) = (count(step), span(seconds));
+                let none = match empty {
+                    0 => String::new(),
+                    some => format!("; {} queries have none", count(some as u64)),
+                };
+                self.more(&format!("step {step}: lists of {kept:.1} labels a query in {took}{none}"));
+            }
             Event::Validated { step, p_at_1, queries } => {
                 self.validation = Some(p_at_1);
                 let (step, p) = (count(step), percent(p_at_1));

@@ -29,10 +29,15 @@ pub(crate) struct Args {
     /// that both have, by their ids
     #[arg(long, visible_alias = "init", value_name = "NAME|DIR|RUN")]
     model: Option<String>,
-    /// Who shares a batch: `lode strategies` lists them
+    /// How negatives are found: `lode strategies` lists them. A name for settings, each of which can be exchanged by
+    /// --set [default: ngame]
+    #[arg(long, value_name = "NAME")]
+    strategy: Option<String>,
+    /// Who shares a batch: ngame (clusters of near queries) or shuffled
     #[arg(long, value_name = "NAME")]
     composer: Option<String>,
-    /// What is minimised: infonce or triplet; with --head bce, supcon, decoupled, softtopk or triplets
+    /// What is minimised: infonce, triplet, pairwise, debiased, margin-mse or distil; with --head bce, supcon,
+    /// decoupled, softtopk or triplets
     #[arg(long, value_name = "NAME")]
     loss: Option<String>,
     /// classifier: learn a weight vector for every label, on an encoder that rests
@@ -42,7 +47,11 @@ pub(crate) struct Args {
     /// Train an encoder, then a classifier, and measure both: ngame or renee. dexml trains an encoder against all
     /// labels and no classifier. Other flags hold for all stages;
     /// --set encoder.A.B=C or classifier.A.B=C for one
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["head", "loss", "composer", "profile", "print_config"])]
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["head", "loss", "strategy", "composer", "profile", "print_config"]
+    )]
     pipeline: Option<String>,
     /// Keep label weights and their optimizer's state in mapped files of this directory [default: only where memory
     /// does not hold them, and beside the run]
@@ -225,6 +234,7 @@ fn flags(args: &Args, settings: &mut Settings) -> Result<()> {
         ("data.path", args.data.as_deref().map(lasting), "DATA"),
         ("model.source", args.model.as_deref().map(source), "--model"),
         ("model.embeddings", args.embeddings.clone(), "--embeddings"),
+        ("strategy.name", args.strategy.clone(), "--strategy"),
         ("composer.name", args.composer.clone(), "--composer"),
         (loss, args.loss.clone(), "--loss"),
         ("head.scratch", args.scratch.as_deref().map(lasting), "--scratch"),

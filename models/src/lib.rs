@@ -33,5 +33,8 @@ mod streams;
 
 pub use architecture::{Architecture, init_from_bag};
 pub use encoder::{Encoder, Scope};
-pub use losses::{InfoNce, Objective, SetObjective, SetTerms, Terms, Triplet, Weighting};
+pub use losses::{
+    Debiased, Distil, InfoNce, MarginMse, Objective, Pairwise, SetObjective, SetTerms, Terms, Triplet,
+    Weighting,
+};
 pub use model::Model;

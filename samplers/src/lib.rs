@@ -18,9 +18,9 @@
 //! | part | decides | here |
 //! |---|---|---|
 //! | [`Composer`] | which queries meet | [`Shuffled`], [`Cluster`] (NGAME) |
-//! | [`Miner`] | which labels are columns | [`InBatch`] |
+//! | [`Miner`] | which labels are columns | [`InBatch`], [`AllLabels`], [`Random`], [`Listed`] |
 //! | [`mask`] | which columns are no negatives | known positives, copies of their text |
-//! | [`Shaper`] | which terms count, how much | [`KHardest`] |
+//! | [`Shaper`] | which terms count, how much | [`KHardest`], [`OwnOnly`], [`Sampled`], [`Guided`], [`Hardness`] |
 //!
 //! A part that wants embeddings says so ([`Need`]) and is told ([`Snapshot`]); the trainer decides whether
 //! they come from the [`bank`] or from a new pass. For evaluation: [`search`](mod@search) (exact top k),
@@ -61,14 +61,15 @@
 //!
 //! // Which labels are its columns? One positive each, and those of the others.
 //! let drawn = draw_positives(batch, positives, 1, stream);
-//! let candidates = InBatch.candidates(&Batch { queries: batch, positives: &drawn.positives }, stream);
-//! assert_eq!(candidates.shared.len(), 4);
+//! let pairs = Batch { queries: batch, positives: &drawn.positives };
+//! let candidates = Candidates::of(&InBatch, &pairs, stream);
+//! assert_eq!(candidates.columns.len(), 4);
 //!
 //! // Which columns count? All but known positives; of those, the two with the highest scores.
 //! let known = Known { positives, barred: None, text_group: None };
-//! let mut edits = Edits::masked(known_positives(&known, batch, &candidates.shared, &candidates.target));
+//! let mut edits = Edits::masked(known_positives(&known, batch, &candidates.columns, &candidates.target));
 //! let scores: Vec<f32> = (0..16).map(|i| (i % 5) as f32).collect(); // in earnest: the encoder's
-//! let scores = Scores { values: Matrix::new(&scores, 4), target: &candidates.target };
+//! let scores = Scores::new(Matrix::new(&scores, 4), &candidates.target);
 //! KHardest { k: 2 }.shape(&scores, &mut edits);
 //! assert_eq!(edits.keep.iter().sum::<f32>(), 4.0 * 3.0);
 //! # Ok::<(), engine::Error>(())
@@ -77,6 +78,8 @@
 #![forbid(unsafe_code)]
 
 pub mod bank;
+pub mod block;
+pub mod bm25;
 pub mod composer;
 pub mod fusion;
 pub mod int8;
@@ -85,6 +88,7 @@ pub mod knn;
 pub mod mask;
 pub mod matrix;
 pub mod miner;
+pub mod ranked;
 mod ranking;
 pub mod search;
 pub mod shaper;
@@ -94,16 +98,25 @@ mod tags;
 pub mod tfidf;
 
 pub use bank::Bank;
+pub use block::Block;
 pub use composer::cluster::Cluster;
 pub use composer::shuffled::Shuffled;
 pub use composer::{Composer, Cut, Last, Plan};
 pub use int8::{Int8Rows, search_int8};
 pub use items::Items;
-pub use matrix::{Csr, Matrix};
+pub use matrix::{Csr, Lists, Matrix};
+pub use miner::all::AllLabels;
 pub use miner::in_batch::InBatch;
+pub use miner::listed::Listed;
+pub use miner::random::Random;
 pub use miner::{Candidates, Miner};
+pub use ranked::Ranked;
 pub use search::{Hits, Limits, search};
 pub use shaper::Shaper;
+pub use shaper::guided::Guided;
+pub use shaper::hardness::Hardness;
 pub use shaper::k_hardest::KHardest;
+pub use shaper::own::OwnOnly;
+pub use shaper::sampled::Sampled;
 pub use snapshot::{Need, Snapshot};
 pub use table_rows::TableRows;

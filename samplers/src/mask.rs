@@ -23,12 +23,12 @@ pub struct Known<'a> {
 }
 
 impl Known<'_> {
-    fn group(&self, label: u32) -> u32 {
+    pub(crate) fn group(&self, label: u32) -> u32 {
         self.text_group.map_or(label, |groups| groups[label as usize])
     }
 }
 
-/// The keep mask of shared columns, `[B, U]`, 1 or 0: rows are `queries`, columns are the labels `columns`,
+/// The keep mask of a block of scores, `[B, U]`, 1 or 0: rows are `queries`, columns are the labels `columns`,
 /// and `target[i]` is the column of row i's positive.
 pub fn known_positives(known: &Known<'_>, queries: &[u32], columns: &[u32], target: &[u32]) -> Vec<f32> {
     let mut by_group: Vec<(u32, u32)> = columns.iter().zip(0..).map(|(&l, j)| (known.group(l), j)).collect();
@@ -46,22 +46,6 @@ pub fn known_positives(known: &Known<'_>, queries: &[u32], columns: &[u32], targ
         known.barred.iter().flat_map(|barred| barred.row(query)).copied().for_each(&mut drop);
         drop(columns[target[i] as usize]);
         row[target[i] as usize] = 1.0;
-    }
-    keep
-}
-
-/// The keep mask of each row's own columns, `own` = `[B, own_width]` label ids, the same shape out. None of
-/// them is a target, so all copies of known positives (`positive[i]` included, the one drawn for row i) go.
-pub fn own_negatives(known: &Known<'_>, queries: &[u32], positive: &[u32], own: &[u32]) -> Vec<f32> {
-    let width = own.len() / queries.len().max(1);
-    let mut keep = Vec::with_capacity(own.len());
-    for (i, labels) in own.chunks_exact(width.max(1)).enumerate() {
-        let query = queries[i] as usize;
-        let barred = known.barred.iter().flat_map(|barred| barred.row(query));
-        let taken = known.positives.row(query).iter().chain(barred).chain([&positive[i]]);
-        let mut groups: Vec<u32> = taken.map(|&label| known.group(label)).collect();
-        groups.sort_unstable();
-        keep.extend(labels.iter().map(|&l| f32::from(groups.binary_search(&known.group(l)).is_err())));
     }
     keep
 }
@@ -92,13 +76,5 @@ mod tests {
         let known = Known { positives: POSITIVES, barred: Some(barred), text_group: None };
         let keep = known_positives(&known, &[1, 2, 0], &[0, 2, 3], &[2, 1, 0]);
         assert_eq!(keep, [[0.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]].concat());
-    }
-
-    #[test]
-    fn own_columns_are_masked_by_text_too() {
-        let known = Known { positives: POSITIVES, barred: None, text_group: Some(&GROUPS) };
-        let keep = own_negatives(&known, &[0, 2], &[0, 2], &[3, 4, 0, 1, 5, 2]);
-        assert_eq!(keep, [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
-        assert!(own_negatives(&known, &[0, 2], &[0, 2], &[]).is_empty());
     }
 }

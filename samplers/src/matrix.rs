@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Matrix  data [n · width]        row i = data[i·width .. (i+1)·width]
-//! Csr     starts [n + 1], items   row i = items[starts[i] .. starts[i+1]]
+//! Csr     starts [n + 1], items   row i = items[starts[i] .. starts[i+1]]        Lists own what a Csr borrows
 //! ```
 
 use engine::kernels::lanes;
@@ -62,6 +62,62 @@ impl<'a> Csr<'a> {
     }
 }
 
+/// Rows of ids, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lists {
+    starts: Vec<u64>,
+    items: Vec<u32>,
+}
+
+impl Lists {
+    /// Rows that follow each other in `items`, each ending where `ends` says.
+    ///
+    /// # Panics
+    /// If the ends descend, or the last one is not the end of the items.
+    #[track_caller]
+    pub fn new(ends: impl IntoIterator<Item = u64>, items: Vec<u32>) -> Lists {
+        let starts: Vec<u64> = std::iter::once(0).chain(ends).collect();
+        assert!(starts.is_sorted(), "Lists: a row ends before it starts");
+        assert_eq!(starts.last(), Some(&(items.len() as u64)), "Lists: the last row ends with the items");
+        Lists { starts, items }
+    }
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.starts.len() - 1
+    }
+    /// The ids of row `i`.
+    pub fn row(&self, i: usize) -> &[u32] {
+        self.csr().row(i)
+    }
+    /// The ids of all rows, one row after another.
+    pub fn items(&self) -> &[u32] {
+        &self.items
+    }
+    /// To be read by others.
+    pub fn csr(&self) -> Csr<'_> {
+        Csr { starts: &self.starts, items: &self.items }
+    }
+    /// The same rows of other ids.
+    pub fn map(self, to: impl Fn(&u32) -> u32) -> Lists {
+        Lists { items: self.items.iter().map(to).collect(), starts: self.starts }
+    }
+    /// The bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        8 * self.starts.len() + 4 * self.items.len()
+    }
+}
+
+impl<R: AsRef<[u32]>> FromIterator<R> for Lists {
+    fn from_iter<I: IntoIterator<Item = R>>(rows: I) -> Lists {
+        let (mut starts, mut items) = (vec![0], vec![]);
+        for row in rows {
+            items.extend_from_slice(row.as_ref());
+            starts.push(items.len() as u64);
+        }
+        Lists { starts, items }
+    }
+}
+
 /// x·y, in lanes: the same bits on every processor.
 #[inline(always)]
 pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
@@ -89,6 +145,17 @@ mod tests {
             let want: f32 = (0..n).map(|i| x[i] * y[i]).sum();
             assert_eq!(dot(&x, &y), want, "length {n}");
         }
+    }
+
+    #[test]
+    fn lists_are_rows_one_after_another() {
+        let lists: Lists = [&[4, 9][..], &[], &[1]].into_iter().collect();
+        assert_eq!(
+            (lists.rows(), lists.row(0), lists.row(1), lists.row(2)),
+            (3, &[4, 9][..], &[][..], &[1][..])
+        );
+        assert_eq!(lists, Lists::new([2, 2, 3], vec![4, 9, 1]));
+        assert_eq!(lists.map(|id| id + 1).items(), [5, 10, 2]);
     }
 
     #[test]

@@ -1,32 +1,48 @@
-//! **Which negatives.** A miner names the labels against which a batch is scored.
+//! **Which negatives.** A miner names labels against which a batch is scored, beside the positives of the batch.
 //!
 //! ```text
-//! scores [B, U + O]     columns 0..U   `shared` labels, the same for every row
-//!                       columns U..    `own` labels, O of them for each row
-//! target[i]             the column, among the shared ones, of row i's positive
+//! columns  [U]     the positives of all rows and what the miner drew, each label once, ascending
+//! target   [B]     the column of row i's positive
+//! own      [B, ·]  the columns that were drawn for row i alone; every other row is scored against them, too
+//! chance   [U]     the probability with which a label is a column at all, where the miner knows it
 //! ```
+//! A label is encoded once, however many rows it was drawn for, and a product over one more column costs next to
+//! nothing: so there are no columns that only one row sees. Whoever wants each row to meet its own negatives alone
+//! masks the others ([`crate::shaper::own::OwnOnly`]).
 
-use engine::{Engine, Stream};
+use engine::Stream;
 
-use crate::{Csr, Need, Snapshot, tags};
+use crate::{Csr, Lists, Ranked, tags};
 
 pub mod all;
 pub mod in_batch;
+pub mod listed;
+pub mod random;
 
 /// Decides which labels a batch is scored against.
 pub trait Miner: Send {
-    /// The embeddings wanted before this epoch.
-    fn need(&self, _epoch: u32) -> Need {
-        Need::NOTHING
+    /// The most labels that it adds to a batch of so many pairs.
+    fn most(&self, _pairs: usize) -> usize {
+        0
     }
-    /// Takes the embeddings asked for by [`need`](Miner::need) of this epoch.
-    fn refresh(&mut self, _engine: &Engine, _epoch: u32, _snapshot: &Snapshot<'_>) {}
-    /// Shared columns of a batch of so many pairs, at most.
-    fn columns(&self, pairs: usize) -> usize {
-        pairs
+    /// Labels for this batch besides its positives; one that is drawn twice is one column. Known positives among them
+    /// do no harm: the mask of the batch takes them out, for every miner alike.
+    fn draw(&self, batch: &Batch<'_>, stream: Stream) -> Drawn;
+    /// The probability with which `label` is a column of a batch of so many pairs; none where the miner's choice is no
+    /// sample of a known law.
+    fn chance(&self, _label: u32, _pairs: usize) -> Option<f64> {
+        None
     }
-    /// The labels for this batch. Every row's positive is among the shared ones.
-    fn candidates(&self, batch: &Batch<'_>, stream: Stream) -> Candidates;
+    /// Whether it wants ranked lists before this step, to go on with.
+    fn wants_lists(&self, _step: u64) -> bool {
+        false
+    }
+    /// Takes the lists that it wanted, or those of a checkpoint.
+    fn install(&mut self, _lists: Ranked) {}
+    /// The lists that it draws from.
+    fn lists(&self) -> Option<&Ranked> {
+        None
+    }
 }
 
 /// Queries, and the positive drawn for each.
@@ -38,20 +54,43 @@ pub struct Batch<'a> {
     pub positives: &'a [u32],
 }
 
+/// What a miner adds to the positives of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Drawn {
+    /// Labels for the whole batch.
+    pub shared: Vec<u32>,
+    /// Labels for each row, `[B]` rows; none where nothing is drawn for single rows.
+    pub own: Option<Lists>,
+}
+
 /// The labels of a batch's columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidates {
-    /// Label ids of the shared columns, `[U]`, each once, ascending.
-    pub shared: Vec<u32>,
-    /// The shared column of each row's positive, `[B]`.
+    /// Label ids of the columns, `[U]`, each once, ascending.
+    pub columns: Vec<u32>,
+    /// The column of each row's positive, `[B]`.
     pub target: Vec<u32>,
-    /// Label ids of each row's own columns, `[B, own_width]`.
-    pub own: Vec<u32>,
-    /// Own columns of a row (O).
-    pub own_width: usize,
-    /// Log of the probability with which each shared column was sampled, `[U]`, for losses that correct for
-    /// it.
-    pub log_q: Option<Vec<f32>>,
+    /// The columns drawn for each row, `[B]` rows; none where nothing is drawn for single rows.
+    pub own: Option<Lists>,
+    /// The probability with which each column is one, `[U]`.
+    pub chance: Option<Vec<f64>>,
+}
+
+impl Candidates {
+    /// Asks `miner`, and puts what it names and the positives into columns.
+    pub fn of(miner: &dyn Miner, batch: &Batch<'_>, stream: Stream) -> Candidates {
+        let Drawn { shared, own } = miner.draw(batch, stream);
+        let drawn = own.as_ref().map_or(&[][..], |own| own.items());
+        let mut columns = [batch.positives, &shared, drawn].concat();
+        columns.sort_unstable();
+        columns.dedup();
+        let column = |label: &u32| columns.binary_search(label).expect("every label is a column") as u32;
+        let target: Vec<u32> = batch.positives.iter().map(column).collect();
+        let own = own.map(|own| own.map(column));
+        let pairs = batch.queries.len();
+        let chance = columns.iter().map(|&label| miner.chance(label, pairs)).collect();
+        Candidates { target, own, chance, columns }
+    }
 }
 
 /// Queries, and the positives drawn for them.

@@ -7,9 +7,13 @@
 //! No edit carries a gradient. Shapers are pure functions of their inputs and are applied in
 //! order. The target is never masked.
 
-use crate::Matrix;
+use crate::{Lists, Matrix};
 
+pub mod guided;
+pub mod hardness;
 pub mod k_hardest;
+pub mod own;
+pub mod sampled;
 
 /// Edits the terms of a loss.
 pub trait Shaper: Send {
@@ -17,13 +21,26 @@ pub trait Shaper: Send {
     fn shape(&self, scores: &Scores<'_>, edits: &mut Edits);
 }
 
-/// A block of detached scores.
+/// Detached scores, and what is known of their columns.
 #[derive(Clone, Copy, Debug)]
 pub struct Scores<'a> {
     /// Scores before temperature, `[B, C]`.
     pub values: Matrix<'a>,
     /// The column of each row's positive, `[B]`.
     pub target: &'a [u32],
+    /// The scores that a guide gives to the same pairs, `[B, C]`; none without a guide.
+    pub guide: Option<Matrix<'a>>,
+    /// The columns that were drawn for each row; none where none was.
+    pub own: Option<&'a Lists>,
+    /// The probability with which each label is a column, `[U]`, U ≤ C; none where it is not known.
+    pub chance: Option<&'a [f64]>,
+}
+
+impl<'a> Scores<'a> {
+    /// Scores and targets alone.
+    pub fn new(values: Matrix<'a>, target: &'a [u32]) -> Scores<'a> {
+        Scores { values, target, guide: None, own: None, chance: None }
+    }
 }
 
 /// The edits of a block of scores.
@@ -43,5 +60,15 @@ impl Edits {
     /// Only the mask of [`crate::mask`].
     pub fn masked(keep: Vec<f32>) -> Edits {
         Edits { keep, weight: None, shift: None, row_weight: None }
+    }
+    /// β, to be added to.
+    pub fn shifts(&mut self) -> &mut [f32] {
+        let entries = self.keep.len();
+        self.shift.get_or_insert_with(|| vec![0.0; entries])
+    }
+    /// ω, to be multiplied.
+    pub fn weights(&mut self) -> &mut [f32] {
+        let entries = self.keep.len();
+        self.weight.get_or_insert_with(|| vec![1.0; entries])
     }
 }

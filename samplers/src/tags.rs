@@ -6,3 +6,7 @@ pub(crate) const ORDER: u64 = u64::from_be_bytes(*b"s.order ");
 pub(crate) const START: u64 = u64::from_be_bytes(*b"s.start\0");
 /// Which of a query's positives is drawn.
 pub(crate) const POSITIVE: u64 = u64::from_be_bytes(*b"s.posit ");
+/// Labels drawn by a law.
+pub(crate) const RANDOM: u64 = u64::from_be_bytes(*b"s.random");
+/// Labels drawn from ranked lists. The row's positive is added: a query stands in a batch once for each.
+pub(crate) const LISTED: u64 = u64::from_be_bytes(*b"s.li\0\0\0\0");

@@ -57,11 +57,24 @@ impl Vocabulary {
         vocabulary.idf = seen.iter().map(|word| idf(word) as f32).collect();
         vocabulary
     }
+    /// How many words there are.
+    pub fn len(&self) -> usize {
+        self.idf.len()
+    }
+    /// True when no text had a word.
+    pub fn is_empty(&self) -> bool {
+        self.idf.is_empty()
+    }
+    /// The known words of a text, ascending, each as often as it occurs, in place of what `ids` held.
+    pub fn ids(&self, text: &str, ids: &mut Vec<u32>) {
+        ids.clear();
+        words(text, |word| ids.extend(self.words.get(word)));
+        ids.sort_unstable();
+    }
     /// The unit vector of a text. Words never seen are left out; a text without known words is empty.
     pub fn vector(&self, text: &str) -> Sparse {
         let mut ids = Vec::new();
-        words(text, |word| ids.extend(self.words.get(word)));
-        ids.sort_unstable();
+        self.ids(text, &mut ids);
         let weight = |run: &[u32]| (1.0 + (run.len() as f32).ln()) * self.idf[run[0] as usize];
         let mut vector: Sparse = ids.chunk_by(|a, b| a == b).map(|run| (run[0], weight(run))).collect();
         let norm = vector.iter().map(|(_, x)| x * x).sum::<f32>().sqrt();

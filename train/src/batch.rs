@@ -3,186 +3,24 @@
 //!
 //! ```text
 //! rows     [n]        training queries, as the composer chose them; once for each positive drawn
-//! labels   [m]        distinct labels: the positives drawn for the rows
+//! labels   [m]        distinct labels: the positives drawn for the rows, and what the miner adds
 //! targets  [n]        the column of each row's own positive
-//! keep     [n · m]    0 where the pair must not count as a negative
+//! keep     [n · C]    0 where the pair must not count as a negative; C = m, and more where further blocks are scored
 //! texts               every distinct text once; query_texts [n] and label_texts [m] say which
 //! ```
 //! A known positive of a row, or of a query with the same text, is never its negative, by id and by text; nor is a
 //! label that the data set filters for it. This is done here for every strategy, so that no strategy can forget it.
 
-use data::{DataSet, Split};
-use engine::container::checksum_wide;
+use crate::text_ids::{TextIds, place};
+use autograd::Var;
+use data::DataSet;
 use engine::{Packed, Stream};
-use samplers::Csr;
-use samplers::mask::{Known, known_positives};
-use samplers::miner::{Miner, Pairs, draw_positives};
+use samplers::block::{Members, keep};
+use samplers::mask::Known;
+use samplers::miner::{Candidates, Miner, Pairs, draw_positives};
+use samplers::{Block, Lists};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-
-/// Texts whose numbers are found at once, about: what is known of them takes 64 bytes each.
-const TEXTS_AT_ONCE: usize = 1 << 18;
-
-/// Equal texts have equal numbers: one number for each training query and each label; and what is known of each query.
-///
-/// Where label texts are data (Jain et al., "Renée", MLSys 2023) L queries stand behind the N of the data set: query
-/// N + l has the text of label l, and l is all that it is about. Only training sees them; frequencies, and with them
-/// propensities, are those of the data set.
-pub struct TextIds {
-    /// Of each training query, `[N]` or `[N + L]`.
-    pub queries: Vec<u32>,
-    /// Of each label, `[L]`.
-    pub labels: Vec<u32>,
-    /// The labels of any training query with the same text, `[N]`, where some texts are equal; none where all differ,
-    /// since each query's own labels are then all that is known.
-    together: Option<Lists>,
-    /// What the data set says of queries, longer by the labels; none where it is not.
-    longer: Option<Longer>,
-}
-
-/// Positives and filters of N + L queries.
-struct Longer {
-    positives: Lists,
-    filtered: Option<Lists>,
-}
-
-/// Lists of ascending ids: where each starts, and the ids.
-pub(crate) struct Lists {
-    starts: Vec<u64>,
-    items: Vec<u32>,
-}
-
-impl TextIds {
-    /// Numbers the distinct texts (as token ids) of a data set. `label_texts` makes the text of every label a query,
-    /// too.
-    pub fn of(data: &DataSet, label_texts: bool) -> TextIds {
-        let (queries, labels) = (data.queries(Split::Train), data.labels());
-        let total = queries.len() + labels.len();
-        let mut bytes = Vec::new();
-        let mut hash = |i: usize| {
-            let (texts, i) = if i < queries.len() { (queries, i) } else { (labels, i - queries.len()) };
-            bytes.clear();
-            texts.tokens(i).for_each(|t| bytes.extend(t.to_le_bytes()));
-            checksum_wide(&bytes)
-        };
-        // A table of all texts would be larger than all else that a run with mapped label weights holds.
-        let passes = total.div_ceil(TEXTS_AT_ONCE).clamp(1, 256);
-        let pass: Vec<u8> = (0..total).map(|i| (hash(i) % passes as u128) as u8).collect();
-        let (mut numbers, mut next) = (vec![0; total], 0);
-        for now in 0..passes {
-            let mut known: HashMap<u128, u32> = HashMap::new();
-            for i in (0..total).filter(|&i| usize::from(pass[i]) == now) {
-                numbers[i] = *known.entry(hash(i)).or_insert_with(|| {
-                    next += 1;
-                    next - 1
-                });
-            }
-        }
-        let labels = numbers.split_off(queries.len());
-        let mut queries = numbers;
-        let longer = label_texts.then(|| {
-            // Labels without a text are not equal to each other: none of them is trained on.
-            let own = |label: usize| total as u32 + label as u32;
-            let named = |label: usize| !data.labels().title(label).trim().is_empty();
-            queries.extend((0..labels.len()).map(|l| if named(l) { labels[l] } else { own(l) }));
-            Longer::of(data)
-        });
-        let mut ids = TextIds { queries, labels, together: None, longer };
-        ids.together = labels_together(&ids.queries, ids.positives(data));
-        ids
-    }
-    /// Row `q`: the labels of training query `q`.
-    pub(crate) fn positives<'a>(&'a self, data: &'a DataSet) -> Csr<'a> {
-        match &self.longer {
-            Some(longer) => longer.positives.csr(),
-            None => csr(data.positive_rows(Split::Train)),
-        }
-    }
-    /// Row `q`: the labels that the data set filters for training query `q`.
-    pub(crate) fn filtered<'a>(&'a self, data: &'a DataSet) -> Option<Csr<'a>> {
-        match &self.longer {
-            Some(longer) => longer.filtered.as_ref().map(Lists::csr),
-            None => data.filtered_rows(Split::Train).map(csr),
-        }
-    }
-    /// Row `q`: all labels that are known for the text of training query `q`.
-    pub(crate) fn known<'a>(&'a self, data: &'a DataSet) -> Csr<'a> {
-        match &self.together {
-            Some(lists) => lists.csr(),
-            None => self.positives(data),
-        }
-    }
-    /// The bytes that it holds.
-    pub(crate) fn bytes(&self) -> usize {
-        let longer = self.longer.iter().flat_map(|l| [Some(&l.positives), l.filtered.as_ref()]);
-        let lists = longer.chain([self.together.as_ref()]).flatten();
-        let lists: usize = lists.map(|l| 8 * l.starts.len() + 4 * l.items.len()).sum();
-        4 * (self.queries.len() + self.labels.len()) + lists
-    }
-}
-
-impl Lists {
-    /// Row `i`: the labels that are filtered for query `rows[i]`; none if there is none in all.
-    pub(crate) fn filtered(data: &DataSet, split: Split, rows: &[u32]) -> Option<Lists> {
-        let (mut starts, mut items) = (vec![0], vec![]);
-        for &row in rows {
-            items.extend_from_slice(data.filtered(split, row as usize));
-            starts.push(items.len() as u64);
-        }
-        (!items.is_empty()).then_some(Lists { starts, items })
-    }
-    pub(crate) fn csr(&self) -> Csr<'_> {
-        csr((&self.starts, &self.items))
-    }
-}
-
-impl Longer {
-    fn of(data: &DataSet) -> Longer {
-        let labels = data.labels().len();
-        let (starts, items) = data.positive_rows(Split::Train);
-        let end = items.len() as u64;
-        let positives = Lists {
-            starts: starts.iter().copied().chain((1..=labels as u64).map(|l| end + l)).collect(),
-            items: items.iter().copied().chain(0..labels as u32).collect(),
-        };
-        let filtered = data.filtered_rows(Split::Train).map(|(starts, items)| Lists {
-            starts: starts.iter().copied().chain(std::iter::repeat_n(items.len() as u64, labels)).collect(),
-            items: items.to_vec(),
-        });
-        Longer { positives, filtered }
-    }
-}
-
-/// Where training query `q` has its text: among the queries of the data set, or among its labels.
-pub(crate) fn place(data: &DataSet, q: u32) -> (data::Texts<'_>, usize) {
-    let queries = data.queries(Split::Train);
-    match (q as usize).checked_sub(queries.len()) {
-        Some(label) => (data.labels(), label),
-        None => (queries, q as usize),
-    }
-}
-
-fn labels_together(queries: &[u32], positives: Csr<'_>) -> Option<Lists> {
-    let mut rows: Vec<u32> = (0..queries.len() as u32).collect();
-    rows.sort_unstable_by_key(|&row| (queries[row as usize], row));
-    let same: Vec<&[u32]> = rows.chunk_by(|&a, &b| queries[a as usize] == queries[b as usize]).collect();
-    if same.iter().all(|group| group.len() == 1) {
-        return None;
-    }
-    let mut lists: Vec<Vec<u32>> = vec![vec![]; queries.len()];
-    for group in same {
-        let mut labels: Vec<u32> = vec![];
-        group.iter().for_each(|&row| labels.extend(positives.row(row as usize)));
-        labels.sort_unstable();
-        labels.dedup();
-        group.iter().for_each(|&row| lists[row as usize].clone_from(&labels));
-    }
-    let ends = lists.iter().scan(0, |end, list| {
-        *end += list.len() as u64;
-        Some(*end)
-    });
-    Some(Lists { starts: std::iter::once(0).chain(ends).collect(), items: lists.concat() })
-}
 
 /// The ids, masks and tokens of one step.
 pub struct Batch {
@@ -194,7 +32,13 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// The column of each row's positive, `[n]`.
     pub targets: Arc<[u32]>,
-    /// 1 where a pair counts, 0 where it must not, row-major, `[n · m]`.
+    /// The columns that the miner drew for each row, `[n]` rows; none where it drew for none.
+    pub own: Option<Lists>,
+    /// The probability with which each label is a column, `[m]`, where it is known.
+    pub chance: Option<Vec<f64>>,
+    /// What is scored, side by side.
+    pub blocks: Vec<Block>,
+    /// 1 where a pair counts, 0 where it must not, row-major, `[n · C]`.
     pub keep: Vec<f32>,
     /// Every distinct text once.
     pub texts: Packed,
@@ -215,6 +59,8 @@ pub struct Source<'a> {
     pub miner: &'a dyn Miner,
     /// Positives drawn for a query, at most; 0 for all.
     pub positives: usize,
+    /// What is scored.
+    pub blocks: &'a [Block],
 }
 
 impl Batch {
@@ -224,13 +70,16 @@ impl Batch {
     /// # Panics
     /// If a query has no label: `prepare` keeps such queries out of training.
     pub fn compose(source: Source<'_>, queries: &[u32], stream: Stream) -> Batch {
-        let Source { data, ids, miner, positives } = source;
+        let Source { data, ids, miner, positives, blocks } = source;
         let Pairs { queries: rows, positives: drawn, weight } =
             draw_positives(queries, ids.positives(data), positives, stream);
-        let found = miner.candidates(&samplers::miner::Batch { queries: &rows, positives: &drawn }, stream);
+        let pairs = samplers::miner::Batch { queries: &rows, positives: &drawn };
+        let Candidates { columns, target, own, chance } = Candidates::of(miner, &pairs, stream);
         let known =
             Known { positives: ids.known(data), barred: ids.filtered(data), text_group: Some(&ids.labels) };
-        let keep = known_positives(&known, &rows, &found.shared, &found.target);
+        let members =
+            Members { queries: &rows, query_texts: &ids.queries, labels: &columns, target: &target };
+        let keep = keep(blocks, &known, members);
 
         let mut texts = TextTable { texts: Packed::default(), slots: HashMap::new() };
         let labels = data.labels();
@@ -241,12 +90,15 @@ impl Batch {
         let query_texts = rows.iter().map(query).collect();
         let label =
             |&l: &u32| texts.slot(ids.labels[l as usize], |packed| labels.push_to(l as usize, packed));
-        let label_texts = found.shared.iter().map(label).collect();
+        let label_texts = columns.iter().map(label).collect();
         Batch {
             row_weight: weight.iter().any(|&w| w != weight[0]).then_some(weight),
             rows,
-            labels: found.shared,
-            targets: found.target.into(),
+            labels: columns,
+            targets: target.into(),
+            own,
+            chance,
+            blocks: blocks.to_vec(),
             keep,
             texts: texts.texts,
             query_texts,
@@ -256,7 +108,7 @@ impl Batch {
     /// A batch that no real one of `size` of these queries exceeds: the longest queries against the longest labels,
     /// each text another, as many pairs as the queries with the most labels give, and the most columns.
     pub fn largest(source: Source<'_>, queries: &[u32], size: usize) -> Batch {
-        let Source { data, ids, miner, positives: most } = source;
+        let Source { data, ids, miner, positives: most, blocks } = source;
         let longest = |count: &dyn Fn(u32) -> usize, numbers: &[u32], mut of: Vec<u32>, size: usize| {
             of.sort_by_key(|&i| (std::cmp::Reverse(count(i)), i));
             let mut seen = HashSet::new();
@@ -277,17 +129,21 @@ impl Batch {
             texts.token_count(i)
         };
         let queries = longest(&tokens, &ids.queries, queries.to_vec(), size);
-        let m = miner.columns(pairs).min(labels.len());
+        let m = (pairs + miner.most(pairs)).min(labels.len());
         let all = (0..labels.len() as u32).collect();
         let columns = longest(&|l| labels.token_count(l as usize), &ids.labels, all, m);
         let mut packed = Packed::default();
         queries.iter().map(|&q| place(data, q)).for_each(|(texts, i)| texts.push_to(i, &mut packed));
         columns.iter().for_each(|&l| labels.push_to(l as usize, &mut packed));
         let (n, distinct) = (queries.len() as u32, columns.len() as u32);
+        let entries = blocks.iter().map(|block| pairs * block.columns(pairs, m)).sum();
         let (pairs, m) = (pairs as u32, m as u32);
         Batch {
             targets: (0..pairs).map(|i| i % m.max(1)).collect(),
-            keep: vec![1.0; (pairs * m) as usize],
+            own: None,
+            chance: None,
+            blocks: blocks.to_vec(),
+            keep: vec![1.0; entries],
             texts: packed,
             query_texts: (0..pairs).map(|i| i % n.max(1)).collect(),
             label_texts: (0..m).map(|j| n + j % distinct).collect(),
@@ -296,15 +152,32 @@ impl Batch {
             labels: (0..m).map(|j| columns[(j % distinct) as usize]).collect(),
         }
     }
+    /// The scores `[n, C]` of the embeddings `[T, d]` of its texts: its blocks side by side.
+    pub fn scores<'t>(&self, embeddings: Var<'t>) -> Var<'t> {
+        let queries = embeddings.gather(self.query_texts.clone());
+        let labels = embeddings.gather(self.label_texts.clone());
+        let positives = || labels.gather(self.targets.clone());
+        let block = |block: &Block| match block {
+            Block::QueryLabel => queries.matmul_nt(labels),
+            Block::QueryQuery => queries.matmul_nt(queries),
+            Block::LabelQuery => positives().matmul_nt(queries),
+            Block::LabelLabel => positives().matmul_nt(labels),
+        };
+        match &self.blocks[..] {
+            [one] => block(one),
+            many => Var::concat(&many.iter().map(block).collect::<Vec<_>>(), 1),
+        }
+    }
+    /// The numbers of its queries' embeddings, row by row, of those of its texts: `[n · d]`.
+    pub fn of_queries(&self, embeddings: &engine::Tensor) -> Vec<f32> {
+        let width = embeddings.shape().last();
+        let row = |&text: &u32| &embeddings.data::<f32>()[text as usize * width..][..width];
+        self.query_texts.iter().flat_map(row).copied().collect()
+    }
     /// Pairs that were masked.
     pub fn masked(&self) -> usize {
         self.keep.iter().filter(|&&k| k == 0.0).count()
     }
-}
-
-/// The rows of a data set's relation, as `samplers` reads them.
-pub(crate) fn csr<'a>((starts, items): (&'a [u64], &'a [u32])) -> Csr<'a> {
-    Csr { starts, items }
 }
 
 /// Packs a text when it is met for the first time.
@@ -325,7 +198,6 @@ impl TextTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::relevant;
     use data::{PrepareOptions, TokenizerChoice, Verify};
     use samplers::miner::in_batch::InBatch;
 
@@ -347,7 +219,8 @@ mod tests {
     fn a_query_with_several_positives_is_encoded_once_and_weighs_as_much_as_any_other() {
         let (_dir, data) = prepared("red shoe,shoes|red things\nblue boot,boots\n");
         let ids = TextIds::of(&data, false);
-        let source = Source { data: &data, ids: &ids, miner: &InBatch, positives: 0 };
+        let source =
+            Source { data: &data, ids: &ids, miner: &InBatch, positives: 0, blocks: &[Block::QueryLabel] };
         let batch = Batch::compose(source, &[0, 1], Stream::new(0, 0));
         assert_eq!(
             (&batch.rows[..], batch.row_weight.as_deref()),
@@ -363,50 +236,12 @@ mod tests {
         assert_eq!((largest.rows.len(), largest.labels.len(), largest.texts.len()), (3, 3, 5));
     }
 
-    /// Two queries and five labels, of which two have one text and two have none; the second query must not get its own
-    /// label 4.
-    fn named() -> (tempfile::TempDir, DataSet) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
-        write("Y.txt", "red\nred\nblue\n");
-        for split in ["trn", "tst"] {
-            write(&format!("{split}_X.txt"), "a red shoe\na blue boot\n");
-            write(&format!("{split}_X_Y.txt"), "2 5\n0:1\n2:1 4:1\n");
-        }
-        write("filter_labels_train.txt", "1 4\n1 0\n");
-        let out = dir.path().join("t.lode");
-        let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
-        data::prepare(&data::Source::Xc(dir.path().into()), &options, &mut |_| {}).expect("prepared");
-        let data = DataSet::open(&out, Verify::Full).expect("opens");
-        (dir, data)
-    }
-
-    #[test]
-    fn what_is_filtered_for_a_query_is_neither_ranked_nor_right() {
-        let (_dir, data) = named();
-        let filtered = Lists::filtered(&data, Split::Train, &[1, 0, 1]).expect("some");
-        let rows: Vec<&[u32]> = (0..3).map(|row| filtered.csr().row(row)).collect();
-        assert_eq!(rows, [&[0, 4][..], &[], &[0, 4]]);
-        assert!(Lists::filtered(&data, Split::Train, &[0]).is_none());
-        assert_eq!([0, 1].map(|query| relevant(&data, Split::Train, query)), [vec![0], vec![2]]);
-    }
-
-    /// Of labels without a text there can be many: a list of all of them for each would grow with the square.
-    #[test]
-    fn labels_without_a_text_are_not_equal_queries() {
-        let (_dir, data) = named();
-        let ids = TextIds::of(&data, true);
-        let known = ids.known(&data);
-        // Two queries, then the texts of five labels, of which two are equal and two are missing.
-        let rows: Vec<&[u32]> = (0..7).map(|row| known.row(row)).collect();
-        assert_eq!(rows, [&[0][..], &[2, 4], &[0, 1], &[0, 1], &[2], &[3], &[4]]);
-    }
-
     #[test]
     fn what_is_known_of_a_text_counts_for_all_queries_with_that_text() {
         let (_dir, data) = prepared("red shoe,shoes\nRed  shoe,red things\nblue boot,boots\n");
         let ids = TextIds::of(&data, false);
-        let source = Source { data: &data, ids: &ids, miner: &InBatch, positives: 1 };
+        let source =
+            Source { data: &data, ids: &ids, miner: &InBatch, positives: 1, blocks: &[Block::QueryLabel] };
         let batch = Batch::compose(source, &[0, 1, 2], Stream::new(0, 0));
         let counts = |row: usize, label: &str| {
             let column = batch.labels.iter().position(|&l| data.labels().title(l as usize) == label);

@@ -4,7 +4,7 @@
 //! RUN/checkpoints/step-000000004182.lode
 //!   manifest      counters, fingerprints, and the name and shape of every tensor (bincode behind a limit)
 //!   t0, t1, …     parameters, then the optimizer's state, in the order of the manifest
-//!   bank, bank.made_at, clusters.order, clusters.ends
+//!   bank, bank.made_at, clusters.order, clusters.ends, ranked.ids, ranked.scores, ranked.positive
 //!   h0, h1, …     of a classifier: its weights, then the tables of its optimizer: all rows, or those that changed
 //!                 since the checkpoint before (`tables.rs`); h0.rows, … which ones; lists, its shortlists
 //! ```
@@ -21,13 +21,15 @@ use crate::head::WEIGHTS;
 use bincode::{Decode, Encode};
 use engine::container::{Container, Verify, Writer};
 use engine::{DType, Error, Kind, Result, Shape, Table, Tensor};
+use samplers::Ranked;
 use samplers::composer::State;
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tables::HeadEntry;
 
 const KIND: &str = "checkpoint";
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// No manifest of ours comes near this; a hostile one must not make us allocate more.
 const MANIFEST_LIMIT: usize = 16 << 20;
 
@@ -58,6 +60,8 @@ pub struct Checkpoint<'a, T> {
     pub bank: (Vec<f32>, Vec<u64>),
     /// The clusters in force.
     pub composer: State,
+    /// The ranked lists in force, where negatives are drawn from such.
+    pub lists: Option<Cow<'a, Ranked>>,
     /// The classifier, where there is one.
     pub head: Option<HeadState<'a, T>>,
 }
@@ -96,6 +100,8 @@ struct Manifest {
     optimizer: Vec<Entry>,
     clusters_epoch: u32,
     clusters_made_at: u64,
+    /// Labels in a list, and the step that made it.
+    ranked: Option<(u64, u64)>,
     head: Option<HeadEntry>,
 }
 
@@ -105,6 +111,17 @@ struct Entry {
     name: String,
     dims: Vec<u64>,
     integers: bool,
+}
+
+/// The lists of a file; whether they fit the data set is for whoever uses them to say.
+fn ranked(file: &Container, width: u64, made_at_step: u64) -> Result<Cow<'static, Ranked>> {
+    Ok(Cow::Owned(Ranked {
+        width: width as usize,
+        ids: file.slice::<u32>("ranked.ids")?.to_vec(),
+        scores: file.slice::<f32>("ranked.scores")?.to_vec(),
+        positive: file.slice::<f32>("ranked.positive")?.to_vec(),
+        made_at_step,
+    }))
 }
 
 fn limit() -> impl bincode::config::Config {
@@ -136,6 +153,7 @@ impl Checkpoint<'_, &Table> {
             optimizer: self.optimizer.iter().map(entry).collect(),
             clusters_epoch: self.composer.epoch,
             clusters_made_at: self.composer.made_at_step,
+            ranked: self.lists.as_ref().map(|lists| (lists.width as u64, lists.made_at_step)),
             head: self.head.as_ref().map(|head| head.entry(before)),
         };
         let path = path_of(folder, step);
@@ -154,6 +172,11 @@ impl Checkpoint<'_, &Table> {
         writer.section("bank.made_at", &self.bank.1)?;
         writer.section("clusters.order", &self.composer.order)?;
         writer.section("clusters.ends", &self.composer.ends)?;
+        if let Some(lists) = &self.lists {
+            writer.section("ranked.ids", &lists.ids)?;
+            writer.section("ranked.scores", &lists.scores)?;
+            writer.section("ranked.positive", &lists.positive)?;
+        }
         self.head.as_ref().map_or(Ok(()), |head| head.write(&mut writer, before.is_empty()))?;
         writer.commit()?;
         let fingerprint = Container::open(&path, KIND, Verify::Header)?.fingerprint();
@@ -188,6 +211,7 @@ impl Checkpoint<'static, Chained> {
                 epoch: m.clusters_epoch,
                 made_at_step: m.clusters_made_at,
             },
+            lists: m.ranked.map(|(width, made_at_step)| ranked(&file, width, made_at_step)).transpose()?,
             head: m.head.map(|entry| entry.read(&file, m.step)).transpose()?,
         })
     }

@@ -1,12 +1,15 @@
 //! The configuration of a run: every value, its default and its range. [`Settings`] says where each comes from.
 
 mod head;
+mod negatives;
 mod settings;
 
 pub use head::{HeadConfig, LOSSES};
+pub use negatives::{GuideConfig, NegativesConfig};
 pub use settings::{Origin, Settings};
 
 use engine::{Error, Result};
+use samplers::Block;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -21,8 +24,14 @@ pub struct Config {
     pub model: ModelConfig,
     /// How long, how fast, in which portions.
     pub train: TrainConfig,
+    /// How negatives are found: a name for a choice of what follows.
+    pub strategy: StrategyConfig,
     /// Who shares a batch.
     pub composer: ComposerConfig,
+    /// What a batch is scored against.
+    pub negatives: NegativesConfig,
+    /// Who judges negatives.
+    pub guide: GuideConfig,
     /// What is minimised.
     pub loss: LossConfig,
     /// What is learned besides the encoder.
@@ -94,11 +103,19 @@ pub struct TrainConfig {
     pub overfit_batch: bool,
 }
 
+/// How negatives are found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StrategyConfig {
+    /// The name of a recipe ([`crate::recipes::RECIPES`]): it sets what nobody said.
+    pub name: String,
+}
+
 /// Who shares a batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ComposerConfig {
-    /// The name of a recipe ([`crate::recipes::RECIPES`]): `ngame` (clusters of near queries), `shuffled` …
+    /// `ngame` (clusters of near queries) or `shuffled`.
     pub name: String,
     /// Wished cluster sizes, `"epoch:size"` from that epoch on; empty for the default of the epochs at hand.
     pub sizes: Vec<String>,
@@ -112,15 +129,22 @@ pub struct ComposerConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
-    /// `infonce` or `triplet`.
+    /// `infonce`, `triplet`, `pairwise`, `debiased`, `margin-mse` or `distil`.
     pub name: String,
-    /// Which labels a step scores: those drawn for its `batch`, or `all`: then all label texts are encoded in every
-    /// step, which `train.chunk` keeps within the memory.
-    pub labels: String,
-    /// InfoNCE: temperature of the softmax. Triplet: temperature of the weights of hard negatives.
+    /// Temperature of the scores. Triplet: of the weights of hard negatives.
     pub temperature: f64,
     /// InfoNCE: also from labels to queries.
     pub symmetric: bool,
+    /// What a row is scored against: `query-label`, and as further columns `query-query`, `label-query`, `label-label`.
+    pub blocks: Vec<String>,
+    /// Added to the logits of negatives: so much times their score.
+    pub hardness: f64,
+    /// Debiased: the share of positives among what is drawn as negatives.
+    pub false_negatives: f64,
+    /// Debiased: how much hard negatives outweigh the others.
+    pub concentration: f64,
+    /// Distil: temperature of the guide's scores.
+    pub teacher_temperature: f64,
     /// Triplet: the margin γ.
     pub margin: f64,
     /// Negatives a row: the k hardest of the batch; 0 for all (InfoNCE).
@@ -178,6 +202,11 @@ impl Default for TrainConfig {
         }
     }
 }
+impl Default for StrategyConfig {
+    fn default() -> StrategyConfig {
+        StrategyConfig { name: "ngame".into() }
+    }
+}
 impl Default for ComposerConfig {
     fn default() -> ComposerConfig {
         ComposerConfig { name: "ngame".into(), sizes: vec![], refresh_epochs: 1, warmup_epochs: 0 }
@@ -187,9 +216,13 @@ impl Default for LossConfig {
     fn default() -> LossConfig {
         LossConfig {
             name: "infonce".into(),
-            labels: "batch".into(),
             temperature: 0.05,
             symmetric: false,
+            blocks: vec!["query-label".into()],
+            hardness: 0.0,
+            false_negatives: 0.0,
+            concentration: 0.0,
+            teacher_temperature: 0.05,
             margin: 0.3,
             hardest: 0,
         }
@@ -198,6 +231,57 @@ impl Default for LossConfig {
 impl Default for SaveConfig {
     fn default() -> SaveConfig {
         SaveConfig { every_seconds: 300.0, keep: 2, log_every: 10, validate_every: 0 }
+    }
+}
+
+impl LossConfig {
+    /// The blocks of a row's columns.
+    ///
+    /// # Errors
+    /// If a name is unknown, or the first one is not that of queries against labels, where the targets are.
+    pub fn blocks(&self) -> Result<Vec<Block>> {
+        let blocks: Vec<Block> = self
+            .blocks
+            .iter()
+            .map(|name| name.parse().map_err(|what: String| Error::input(format!("`loss.blocks`: {what}"))))
+            .collect::<Result<_>>()?;
+        let twice = (1..blocks.len()).any(|i| blocks[..i].contains(&blocks[i]));
+        if blocks.first() != Some(&Block::QueryLabel) || twice {
+            let e = Error::input(format!("`loss.blocks` are {:?}", self.blocks));
+            return Err(e.help("query-label comes first, where the positives are; each block once"));
+        }
+        Ok(blocks)
+    }
+    /// Checks ranges and names.
+    ///
+    /// # Errors
+    /// Names the value, its range and what was given.
+    fn check(&self, guide: &GuideConfig) -> Result<()> {
+        let names = crate::parts::OBJECTIVES;
+        if !names.contains(&&*self.name) {
+            let what = format!("`loss.name` must be one of {}, it is {}", names.join(", "), self.name);
+            return Err(Error::input(what));
+        }
+        if ["margin-mse", "distil"].contains(&&*self.name) && guide.model.is_empty() {
+            let e = Error::input(format!("the loss {} learns from a guide, and none is named", self.name));
+            return Err(e.help("--set guide.model=DIR"));
+        }
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return Err(Error::input(format!(
+                "`loss.temperature` must be above 0, it is {}",
+                self.temperature
+            )));
+        }
+        if !(self.teacher_temperature > 0.0 && self.teacher_temperature.is_finite()) {
+            let got = self.teacher_temperature;
+            return Err(Error::input(format!("`loss.teacher_temperature` must be above 0, it is {got}")));
+        }
+        if !((0.0..1.0).contains(&self.false_negatives) && self.concentration >= 0.0) {
+            let (share, weight) = (self.false_negatives, self.concentration);
+            let what = "`loss.false_negatives` must be in [0, 1) and `loss.concentration` 0 or more";
+            return Err(Error::input(format!("{what}, they are {share} and {weight}")));
+        }
+        self.blocks().map(|_| ())
     }
 }
 
@@ -239,16 +323,10 @@ impl Config {
         if self.model.dropout >= 1.0 {
             return wrong("model.dropout", "below 1", &self.model.dropout);
         }
-        if !(self.loss.temperature > 0.0 && self.loss.temperature.is_finite()) {
-            return wrong("loss.temperature", "above 0", &self.loss.temperature);
-        }
-        if !["infonce", "triplet"].contains(&&*self.loss.name) {
-            return wrong("loss.name", "infonce or triplet", &self.loss.name);
-        }
-        if !["batch", "all"].contains(&&*self.loss.labels) {
-            return wrong("loss.labels", "batch or all", &self.loss.labels);
-        }
-        crate::recipes::find(&self.composer.name)?;
+        self.loss.check(&self.guide)?;
+        self.negatives.check()?;
+        crate::recipes::find(&self.strategy.name)?;
+        crate::parts::demand_composer(&self.composer.name)?;
         if self.composer.refresh_epochs == 0 {
             return wrong("composer.refresh_epochs", "at least 1", &0);
         }
@@ -258,6 +336,13 @@ impl Config {
         if self.head.is_on() && t.accumulate > 1 {
             return wrong("train.accumulate", "1 with a classifier", &t.accumulate);
         }
-        self.head.check()
+        self.head.check()?;
+        if self.head.is_on() && (self.negatives.from != "batch" || !self.guide.model.is_empty()) {
+            let e = Error::input(
+                "negatives.from and guide.model are for encoders, and this run learns a classifier",
+            );
+            return Err(e.help("head.mined, head.shortlist and head.uniform choose its negatives"));
+        }
+        Ok(())
     }
 }

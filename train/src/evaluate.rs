@@ -1,11 +1,11 @@
 //! Measures a model on the queries of a data set.
 
-use crate::batch::Lists;
 use crate::embed::{Part, embed};
 use crate::index::{Index, Ranking, Search};
 use crate::network::Network;
 use crate::observer::Observer;
 use crate::scoring::{Score, Scoring};
+use crate::text_ids::filtered;
 use data::metrics::{Bin, Evaluator, FrequencyBins, Metric, Propensities};
 use data::{DataSet, Split};
 use engine::{Engine, Error, Result};
@@ -232,12 +232,12 @@ impl<'a> Truth<'a> {
         rows: &[u32],
         (options, scoring): (&Options, &Scoring),
     ) -> Vec<Found> {
-        let filtered = Lists::filtered(self.data, self.split, rows);
+        let filtered = filtered(self.data, self.split, rows);
         // A training query must not vote for itself.
         let own: Vec<u64> = (0..=rows.len() as u64).collect();
         let ranking = Ranking {
             k: options.ranks(),
-            exclude: filtered.as_ref().map(Lists::csr),
+            exclude: filtered.as_ref().map(samplers::Lists::csr),
             exclude_titles: (self.split == Split::Train).then_some(Csr { starts: &own, items: rows }),
             only: self.only.as_deref(),
         };

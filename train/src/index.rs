@@ -8,12 +8,12 @@
 //! Search is exact. The embeddings are kept in a mapped file beside a run, under the fingerprints of the model and of
 //! the data, so that the next start is a matter of milliseconds.
 
-use crate::batch::csr;
 use crate::classifier::Classifier;
 use crate::embed::embed;
 use crate::network::Network;
 use crate::observer::Observer;
 use crate::scoring::{Members, Scoring};
+use crate::text_ids::csr;
 use data::{DataSet, Split};
 use engine::container::{Container, Verify, View, Writer};
 use engine::{Engine, Error, Packed, Precision, Result};

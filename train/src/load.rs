@@ -297,6 +297,7 @@ pub(crate) fn run_card(
         // The name alone: where it lay on this machine helps nobody.
         ("model at the start", source.clone()),
         ("data", data),
+        ("strategy", config.strategy.name.clone()),
         ("composer", config.composer.name.clone()),
         ("loss", loss),
         ("steps", step.to_string()),

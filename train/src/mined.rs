@@ -27,14 +27,15 @@ impl Trainer {
         let batch = Batch::compose(self.source(), plan.batch(batch), self.stream(0));
         let tape = Tape::inference(&self.engine);
         let embeddings = self.network.encode(&tape, &batch.texts, 0, None);
-        let queries = embeddings.gather(batch.query_texts.clone());
-        let scores = queries.matmul_nt(embeddings.gather(batch.label_texts.clone())).value();
-        let columns = batch.labels.len();
+        let scores = batch.scores(embeddings).value();
+        let guide = self.guide.as_ref().map(|guide| guide.scores(&self.engine, &batch));
+        let terms = self.parts.shape(&scores, guide, &batch);
+        let (width, columns) = (scores.shape().last(), batch.labels.len());
         let one = |(i, &query): (usize, &u32)| {
             let (scores, keep) =
-                (&scores.data::<f32>()[i * columns..][..columns], &batch.keep[i * columns..]);
+                (&scores.data::<f32>()[i * width..][..columns], &terms.keep[i * width..][..columns]);
             let target = batch.targets[i] as usize;
-            let counts = |&j: &usize| j != target && keep[j] > 0.0;
+            let counts = |&j: &usize| j != target && keep[j];
             let mut negatives: Vec<(u32, f32)> =
                 (0..columns).filter(counts).map(|j| (batch.labels[j], scores[j])).collect();
             negatives.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));

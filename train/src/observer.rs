@@ -36,6 +36,17 @@ pub enum Event<'a> {
         /// Seconds that it took.
         seconds: f64,
     },
+    /// Negatives have new ranked lists to be drawn from.
+    Ranked {
+        /// The step before which.
+        step: u64,
+        /// Labels in a list, in the mean.
+        kept: f64,
+        /// Training queries whose list is empty: they meet the other rows' labels alone.
+        empty: usize,
+        /// Seconds that it took.
+        seconds: f64,
+    },
     /// Measured on the validation queries.
     Validated {
         /// After this step.

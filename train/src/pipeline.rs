@@ -18,10 +18,10 @@
 //! L = (1/B) Σ_i (1/|P_i|) Σ_{p∈P_i} −log( e^{s_ip/τ} / (e^{s_ip/τ} + Σ_{l∉Y_i} e^{s_il/τ}) )
 //! ```
 //! over the embeddings of all labels, encoded in chunks with a cached gradient (`crate::exec`). That is InfoNCE here,
-//! since known positives are masked in every block: over all labels (`loss.labels`), with one positive drawn for a
-//! query as DEXML does by default, or with all of them (`train.positives = 0`). Of DEXML are not here: the variant with
-//! negatives from a shortlist that is refreshed every few epochs, SoftTop-k for an encoder, inner products that are no
-//! cosines, and the division of the labels among several accelerators.
+//! since known positives are masked in every block: over all labels (`negatives.from=all`), with one positive drawn
+//! for a query as DEXML does by default, or with all of them (`train.positives = 0`). Of DEXML are not here: the
+//! variant with negatives from a shortlist that is refreshed every few epochs, SoftTop-k for an encoder, inner
+//! products that are no cosines, and the division of the labels among several accelerators.
 
 use crate::config::Settings;
 use crate::observer::Observer;
@@ -42,7 +42,7 @@ const PIPELINES: [(&str, &[&[&str]]); 3] = [
     ("ngame", &[&ENCODER, &["head.labels=sampled", "head.loss=triplets", "composer.name=ngame"]]),
     // Jain et al., MLSys 2023, from NGAME's encoder, which they found the best start on short texts.
     ("renee", &[&ENCODER, &["head.labels=all", "head.loss=bce", "head.encoder_lr=1e-5"]]),
-    ("dexml", &[&["composer.name=shuffled", "loss.name=infonce", "loss.labels=all", "train.chunk=256"]]),
+    ("dexml", &[&["composer.name=shuffled", "loss.name=infonce", "negatives.from=all", "train.chunk=256"]]),
 ];
 
 const ENCODER: [&str; 2] = ["composer.name=ngame", "loss.name=triplet"];

@@ -17,15 +17,17 @@
 //! by composing some: titles differ in length, and clusters bring long ones together. A mapped data set is not counted:
 //! its pages belong to the system, which takes them back when it must.
 
-use crate::batch::{Batch, place};
+use crate::batch::{Batch, Source};
 use crate::embed::CHUNK_TOKENS;
 use crate::exec::Exec;
 use crate::head::Head;
+use crate::text_ids::place;
 use crate::trainer::Trainer;
 use autograd::optim::Optimizer;
 use engine::{Error, Kind, Packed, Result, Stream};
-use samplers::Matrix;
 use samplers::composer::tree::copied_bytes;
+use samplers::miner::random::{Law, Random};
+use samplers::{Matrix, Miner};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +35,8 @@ use std::path::{Path, PathBuf};
 const TRIALS: u64 = 24;
 /// Bytes a label of what a validation knows of it: how often it occurs, its propensity, and what sorts them.
 const FREQUENCY: usize = 20;
+/// Bytes of a number.
+pub(crate) const F32: usize = 4;
 /// Bytes of the program itself: tables, tokenizer, stacks, what the allocator holds back.
 const PROGRAM: usize = 4 << 20;
 /// Bytes of a worker: its stack and the packed panels of its matrix products.
@@ -104,9 +108,11 @@ impl MemoryPlan {
         let learns = trainer.head.is_none() || trainer.config.head.encoder_lr > 0.0;
         let if_learns = |bytes: usize| if learns { bytes } else { 0 };
         let (activations, working) = (if_learns(activations), if_learns(working));
-        let scores = (pairs * trainer.data.labels().len()).min((pairs + batch.labels.len()).pow(2));
+        let blocks = batch.keep.len();
+        let scores =
+            blocks.max((pairs * trainer.data.labels().len()).min((pairs + batch.labels.len()).pow(2)));
         // Over all labels their embeddings, and the gathered copy of them, are no longer small beside the scores.
-        let all = trainer.config.loss.labels == "all";
+        let all = trainer.config.negatives.from == "all";
         let embedded = if all { 8 * texts.len() * network.width() } else { 0 };
         let mut parts = vec![
             ("parameters", 4 * params.count()),
@@ -117,6 +123,8 @@ impl MemoryPlan {
             ("loss", if trainer.head.is_none() { 16 * scores + embedded } else { 0 }),
             ("embedding", embedding.saturating_sub(activations + working)),
             ("memory bank", 2 * bank),
+            ("guide", trainer.guide.as_ref().map_or(0, |guide| guide.bytes(texts.len()))),
+            ("ranked lists", lists(trainer)),
             ("clusters", clusters),
             ("text numbers", trainer.text_ids.bytes()),
             ("program", PROGRAM + engine.threads() * WORKER),
@@ -197,14 +205,32 @@ pub fn bytes(count: usize) -> String {
     if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
 }
 
+/// Ranked lists, their copy while they are saved, and what making them takes.
+fn lists(trainer: &Trainer) -> usize {
+    let config = &trainer.config.negatives;
+    if !config.listed() {
+        return 0;
+    }
+    let (queries, labels) = (trainer.text_ids.queries.len(), trainer.data.labels().len());
+    let made = F32 * queries * (2 * (config.depth + config.skip) + 1);
+    let embedded =
+        if config.from == "model" { F32 * (queries + labels) * trainer.network.width() } else { 0 };
+    made + embedded.max(made)
+}
+
 /// The largest of some random batches.
 fn largest_batch(trainer: &Trainer) -> Batch {
     let (rows, size) = (&trainer.train_rows, trainer.config.train.batch.min(trainer.train_rows.len()));
+    // Lists are made when training begins: until then as many labels of any kind stand for those that will be drawn.
+    let labels = trainer.data.labels().len();
+    let count = trainer.config.negatives.count;
+    let any = Random::new(Law::Uniform, count, &vec![1; labels], vec![0.0; labels]);
+    let miner: &dyn Miner = if trainer.config.negatives.listed() { &any } else { &*trainer.parts.miner };
     let trial = |i| {
         let stream = Stream::new(trainer.config.train.seed, u64::from_be_bytes(*b"t.plan  ")).at_step(i);
         let mut order = rows.clone();
         stream.shuffle(&mut order);
-        Batch::compose(trainer.source(), &order[..size], stream)
+        Batch::compose(Source { miner, ..trainer.source() }, &order[..size], stream)
     };
     (0..TRIALS).map(trial).max_by_key(|batch| batch.texts.tokens.len()).expect("there are trials")
 }

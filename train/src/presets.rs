@@ -153,7 +153,7 @@ mod tests {
         {
             let c = config(name);
             assert_eq!(
-                (&*c.loss.name, &*c.loss.labels, c.loss.temperature),
+                (&*c.loss.name, &*c.negatives.from, c.loss.temperature),
                 ("infonce", "all", 0.05),
                 "{name}"
             );

@@ -3,6 +3,7 @@
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::Settings;
 use crate::evaluate::{self, Evaluation, LabelSet, Options, Queries};
+use crate::guide::Guide;
 use crate::head::Head;
 use crate::index::Index;
 use crate::load;
@@ -57,7 +58,9 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
     let config = settings.config()?;
     let data = DataSet::open(&config.data.path, Verify::Header)?;
     let network = load::source(&config, &data)?;
+    let guide = Guide::of(&config, &data, || load::source(&config, &data))?;
     let mut trainer = Trainer::new(engine, data, network, config)?;
+    trainer.guide = guide;
     trainer.warm = warm_start(&trainer)?;
     Ok(trainer)
 }
@@ -92,8 +95,12 @@ pub fn open(engine: &Engine, run: &Path) -> Result<(Trainer, RunDir)> {
     let (dir, settings) = load::run_settings(run)?;
     let config = settings.config()?;
     let data = DataSet::open(&config.data.path, Verify::Header)?;
-    let network = load::network(&dir.model())?;
-    Ok((Trainer::new(engine, data, network, config)?, dir))
+    // Until a run ends its folder has the model that it started from.
+    let start = || load::network(&dir.model());
+    let guide = Guide::of(&config, &data, start)?;
+    let mut trainer = Trainer::new(engine, data, start()?, config)?;
+    trainer.guide = guide;
+    Ok((trainer, dir))
 }
 
 /// What a run takes from the one that it goes on from; its label weights while it has none of its own.

@@ -10,12 +10,12 @@
 //! is done do not vote. The tree of p is fitted on the same queries: while the grid is searched each fifth of them
 //! is judged by a tree that grew on the others.
 
-use crate::batch::Lists;
 use crate::embed::embed;
 use crate::evaluate::relevant;
 use crate::index::Index;
 use crate::network::Network;
 use crate::observer::Observer;
+use crate::text_ids::filtered;
 use crate::voting::{self, QUERIES_MAX, QUERIES_MIN};
 use data::metrics::{Evaluator, Measure, Metric, Propensities};
 use data::{DataSet, Split};
@@ -169,8 +169,8 @@ fn members(
     let all = 0..data.queries(Split::Train).len() as u32;
     let voters: Vec<u32> = all.filter(|row| held_out.binary_search(row).is_err()).collect();
     let panel = index.panel(data, nearest, None, Some(&voters));
-    let filtered = Lists::filtered(data, Split::Train, held_out);
-    let limits = Limits { exclude: filtered.as_ref().map(Lists::csr), only: None };
+    let filtered = filtered(data, Split::Train, held_out);
+    let limits = Limits { exclude: filtered.as_ref().map(samplers::Lists::csr), only: None };
     let found = candidates(engine, queries, panel, DEPTH, limits);
     let positives: Vec<Vec<u32>> = held_out.iter().map(|&row| relevant(data, Split::Train, row)).collect();
     let positives: Vec<&[u32]> = positives.iter().map(Vec::as_slice).collect();

@@ -7,9 +7,10 @@
 //! [`Trainer::step`]. The loss has a tape of its own whose leaf is the matrix of embeddings: its gradient is then
 //! pulled back through the encoder, at once or chunk by chunk ([`crate::exec`]), with the same result.
 
-use crate::batch::{Batch, place};
+use crate::batch::Batch;
 use crate::exec::{Encoded, Record};
 use crate::observer::Observer;
+use crate::text_ids::place;
 use crate::trainer::Trainer;
 use autograd::{Anomaly, Grad, Optimizer, ParamGrads, Tape, Var, clip};
 use engine::profile::Way;
@@ -47,14 +48,13 @@ impl Trainer {
         let encoded = Encoded::new(&encoder_tape, &self.network, &batch.texts, stream, self.exec);
 
         let embeddings = loss_tape.leaf(encoded.embeddings());
-        let queries = embeddings.gather(batch.query_texts.clone());
-        let labels = embeddings.gather(batch.label_texts.clone());
-        let scores = queries.matmul_nt(labels);
-        let terms = self.parts.shape(&scores.value(), batch);
+        let scores = batch.scores(embeddings);
+        let guide = self.guide.as_ref().map(|guide| guide.scores(&self.engine, batch));
+        let terms = self.parts.shape(&scores.value(), guide, batch);
         let loss = self.parts.objective.loss(scores, &terms);
 
         if let Some(bank) = &mut self.bank {
-            bank.write(self.progress.step, &batch.rows, queries.value().data());
+            bank.write(self.progress.step, &batch.rows, &batch.of_queries(&embeddings.value()));
         }
         let pulled =
             loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");

@@ -1,16 +1,18 @@
 //! The trainer: all that a step reads and writes, and how it is made, saved and taken up again.
 
-use crate::batch::{Source, TextIds, place};
+use crate::batch::Source;
 use crate::checkpoint::{Chained, Checkpoint, Progress};
 use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::embed::embed;
 use crate::exec::Exec;
+use crate::guide::Guide;
 use crate::head::Head;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
-use crate::recipes::Parts;
+use crate::parts::{Parts, Population};
 use crate::step::StepReport;
+use crate::text_ids::{TextIds, place};
 use crate::warm_start::WarmStart;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
@@ -20,6 +22,7 @@ use engine::{Engine, Error, Kind, Packed, Result, Stream, Table, Tensor};
 use samplers::Snapshot;
 use samplers::bank::Bank;
 use samplers::composer::Plan;
+use std::borrow::Cow;
 use std::path::Path;
 
 /// What a run draws random numbers for.
@@ -36,6 +39,8 @@ pub struct Trainer {
     /// The model; its parameters change with every step.
     pub network: Network,
     pub(crate) parts: Parts,
+    /// Who judges negatives, where somebody does.
+    pub(crate) guide: Option<Guide>,
     pub(crate) optimizer: AdamW,
     pub(crate) schedule: Schedule,
     /// The last embedding of every training query, where a composer wants them.
@@ -82,7 +87,9 @@ impl Trainer {
         if config.train.overfit_batch {
             train_rows.truncate(config.train.batch);
         }
-        let parts = Parts::new(&config, train_rows.clone(), data.labels().len())?;
+        let text_ids = TextIds::of(&data, config.train.label_texts);
+        let population = || population(&data, &text_ids, &train_rows);
+        let parts = Parts::new(&config, train_rows.clone(), data.labels().len(), population)?;
         let steps_per_epoch = steps_per_epoch(&config, train_rows.len());
         let total = total_steps(&config, steps_per_epoch);
         let kind = match &*config.train.schedule {
@@ -90,7 +97,6 @@ impl Trainer {
             "constant" => ScheduleKind::Constant,
             _ => ScheduleKind::Linear,
         };
-        let text_ids = TextIds::of(&data, config.train.label_texts);
         let queries = text_ids.queries.len();
         let head = match config.head.is_on() {
             true => Some(Head::new(&config, &data, &text_ids, network.width())),
@@ -114,6 +120,7 @@ impl Trainer {
             config,
             network,
             parts,
+            guide: None,
             optimizer,
             bank,
             progress: Progress::default(),
@@ -149,7 +156,8 @@ impl Trainer {
     /// Where the batches are composed from.
     pub(crate) fn source(&self) -> Source<'_> {
         let positives = self.config.train.positives as usize;
-        Source { data: &self.data, ids: &self.text_ids, miner: &*self.parts.miner, positives }
+        let (miner, blocks) = (&*self.parts.miner, &self.parts.blocks[..]);
+        Source { data: &self.data, ids: &self.text_ids, miner, positives, blocks }
     }
     /// The randomness of one batch: `micro` counts the batches of an accumulated step.
     pub(crate) fn stream(&self, micro: usize) -> Stream {
@@ -185,6 +193,7 @@ impl Trainer {
             let stream = Stream::new(self.config.train.seed, 0);
             self.plan = Some((epoch, self.parts.composer.plan(epoch, stream)));
         }
+        self.refresh_lists(observer)?;
         let (_, plan) = self.plan.as_ref().expect("the epoch is planned");
         let from = self.progress.batch as usize;
         let to = (from + self.config.train.accumulate as usize).min(plan.len());
@@ -281,6 +290,7 @@ impl Trainer {
             optimizer: self.optimizer.state(params),
             bank: bank.unwrap_or_default(),
             composer: self.parts.composer.state(),
+            lists: self.parts.miner.lists().map(Cow::Borrowed),
             head: self.head.as_ref().and_then(Head::state),
         }
     }
@@ -307,6 +317,9 @@ impl Trainer {
             self.bank = Some(Bank::from_parts(from.bank.0, self.network.width(), from.bank.1)?);
         }
         self.parts.composer.restore(from.composer)?;
+        if let Some(lists) = from.lists {
+            self.parts.miner.install(lists.into_owned().checked(rows, self.data.labels().len())?);
+        }
         if let (Some(head), Some(state)) = (&mut self.head, from.head) {
             head.restore(state, rows)?;
         }
@@ -340,6 +353,18 @@ pub(crate) fn restore_params(model: &mut models::Model, params: Vec<(String, Ten
         }
     }
     Ok(())
+}
+
+/// How frequent labels are, and how likely a pair has each as its positive.
+fn population(data: &DataSet, ids: &TextIds, rows: &[u32]) -> Population {
+    let positives = ids.positives(data);
+    let mut shares = vec![0.0f64; data.labels().len()];
+    for &row in rows {
+        let labels = positives.row(row as usize);
+        labels.iter().for_each(|&l| shares[l as usize] += 1.0 / (labels.len() * rows.len()) as f64);
+    }
+    let shares = shares.into_iter().map(|share| share as f32).collect();
+    Population { frequencies: data.label_frequency(), shares }
 }
 
 /// The training queries of a run: those that it learns from, and those that it validates on; both ascending.

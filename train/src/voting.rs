@@ -8,9 +8,9 @@
 //! the run, which were held out of training, and do not vote while this is done. The first
 //! point of the grid is what an untrained model gets.
 
-use crate::batch::{Lists, csr};
 use crate::evaluate::relevant;
 use crate::index::Index;
+use crate::text_ids::{csr, filtered};
 use data::metrics::{Evaluator, Measure, Metric, Propensities};
 use data::{DataSet, Split};
 use engine::Engine;
@@ -45,8 +45,8 @@ pub fn fit(engine: &Engine, index: &Index, data: &DataSet, held_out: &[u32], nea
     let queries = Matrix::new(&rows, embeddings.width());
     let labels = csr(data.positive_rows(Split::Train));
     let titles = Titles { embeddings, labels, exclude: None, only: Some(&voters) };
-    let filtered = Lists::filtered(data, Split::Train, held_out);
-    let limits = Limits { exclude: filtered.as_ref().map(Lists::csr), only: None };
+    let filtered = filtered(data, Split::Train, held_out);
+    let limits = Limits { exclude: filtered.as_ref().map(samplers::Lists::csr), only: None };
     let mut best = (f64::NEG_INFINITY, start);
     for power in POWERS {
         for weight in WEIGHTS {

@@ -37,7 +37,7 @@ fn trainer(data: &Path, changes: &[&str]) -> Trainer {
         "model.dropout=0.0",
         "train.batch=12",
         "composer.name=shuffled",
-        "loss.labels=all",
+        "negatives.from=all",
         "data.validation_per_mille=0",
     ];
     let settings = world::settings(data, &base, changes);

@@ -3,34 +3,13 @@
 mod world;
 
 use data::{DataSet, Verify};
-use engine::{Engine, Stream};
-use std::path::{Path, PathBuf};
+use engine::Engine;
+use std::path::Path;
 use tempfile::TempDir;
 use train::config::Settings;
 use train::evaluate::{LabelSet, Options, Queries, evaluate};
 use train::{Event, Network, Observer, RunDir, Silent, Trainer, run};
-use world::{StopAfter, bits};
-
-/// Sixty topics of six words each; a title is four words of its topic and one of another; a label is two words of its
-/// topic. What is near is what shares words, so there is something to learn and something to cluster.
-fn world(dir: &Path, titles: u64) -> PathBuf {
-    let s = Stream::new(11, 0);
-    let word = |topic: u64, i: u64| format!("w{}x{}", topic, i);
-    let mut next = 0;
-    let mut draw = |n: u64| {
-        next += 1;
-        s.below(next, n)
-    };
-    let mut csv = String::from("title,label\n");
-    for _ in 0..titles {
-        let topic = draw(60);
-        let mut words: Vec<String> = (0..2 + draw(3)).map(|_| word(topic, draw(6))).collect();
-        words.push(word(draw(60), draw(6)));
-        let label = draw(3);
-        csv += &format!("{},{} {}\n", words.join(" "), word(topic, 2 * label), word(topic, 2 * label + 1));
-    }
-    world::prepared(dir, &csv, 400, |_| ())
-}
+use world::{StopAfter, bits, topics};
 
 fn settings(data: &Path, changes: &[&str]) -> Settings {
     let base = [
@@ -56,7 +35,7 @@ fn trained(data: &Path, dir: &TempDir, name: &str, threads: usize, changes: &[&s
 #[test]
 fn resume_equals_uninterrupted_run_at_every_step() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     for loss in ["infonce", "triplet"] {
         let changes =
             [format!("loss.name={loss}"), "composer.name=ngame".into(), "train.accumulate=2".into()];
@@ -86,7 +65,7 @@ fn resume_equals_uninterrupted_run_at_every_step() {
 #[test]
 fn bits_do_not_depend_on_threads() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 300);
+    let data = topics(dir.path(), 300);
     let one = bits(&trained(&data, &dir, "t1", 1, &[]));
     for threads in [2, 3, 7] {
         assert!(
@@ -110,7 +89,7 @@ fn difference(a: &Trainer, b: &Trainer) -> f64 {
 #[test]
 fn chunks_and_recomputing_give_the_gradient_of_the_whole_batch_with_dropout_on() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     // Plain SGD would show gradients best; AdamW's first step is their sign, so one step is compared by its gradient.
     let gradient = |name: &str, changes: &[&str]| {
         let settings = settings(&data, &[&["model.dropout=0.3"][..], changes].concat());
@@ -138,7 +117,7 @@ fn chunks_and_recomputing_give_the_gradient_of_the_whole_batch_with_dropout_on()
 #[test]
 fn one_batch_is_learned_by_heart() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     let changes = [
         "train.overfit_batch=true",
         "train.steps=60",
@@ -159,7 +138,7 @@ fn one_batch_is_learned_by_heart() {
 #[test]
 fn clustered_training_learns_and_the_log_ends_with_the_metrics() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 1200);
+    let data = topics(dir.path(), 1200);
     let changes = [
         "model.source=bag",
         "train.epochs=8",
@@ -184,7 +163,7 @@ fn clustered_training_learns_and_the_log_ends_with_the_metrics() {
 #[test]
 fn after_a_warm_up_ragged_steps_take_nothing_from_the_system() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 1500);
+    let data = topics(dir.path(), 1500);
     let settings = settings(&data, &["train.steps=600", "train.batch=32"]);
     let engine = Engine::new(2);
     let (mut trainer, _) = run::begin(&engine, &settings, &dir.path().join("pool")).expect("begins");
@@ -203,7 +182,7 @@ fn after_a_warm_up_ragged_steps_take_nothing_from_the_system() {
 #[test]
 fn a_run_from_the_same_seed_is_the_same_and_from_another_is_not() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     let a = trained(&data, &dir, "a", 2, &["train.seed=1"]);
     let b = trained(&data, &dir, "b", 2, &["train.seed=1"]);
     let c = trained(&data, &dir, "c", 2, &["train.seed=2"]);
@@ -219,7 +198,7 @@ fn log_of(run: &Path) -> Vec<serde_json::Value> {
 #[test]
 fn a_finished_run_that_is_resumed_stays_as_it_is() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     let first = trained(&data, &dir, "done", 2, &["data.validation_per_mille=100"]);
     let out = dir.path().join("done");
     let files = || {
@@ -247,7 +226,7 @@ fn a_finished_run_that_is_resumed_stays_as_it_is() {
 #[test]
 fn a_run_without_a_checkpoint_begins_its_log_again() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     let changes = ["save.log_every=1", "train.steps=3"];
     trained(&data, &dir, "killed", 2, &changes);
     let out = dir.path().join("killed");
@@ -261,7 +240,7 @@ fn a_run_without_a_checkpoint_begins_its_log_again() {
 #[test]
 fn resuming_a_run_that_is_training_leaves_its_log_alone() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     let out = dir.path().join("busy");
     let settings = settings(&data, &["save.log_every=1"]);
     let engine = Engine::new(2);
@@ -296,7 +275,7 @@ impl Observer for StopEmbedding {
 #[test]
 fn a_stop_while_texts_are_embedded_is_heard_and_resumed_from() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 1200);
+    let data = topics(dir.path(), 1200);
     let changes = ["model.source=bag", "train.steps=5"];
     let whole = trained(&data, &dir, "whole", 2, &changes);
     let (out, engine) = (dir.path().join("stopped"), Engine::new(2));
@@ -312,7 +291,7 @@ fn a_stop_while_texts_are_embedded_is_heard_and_resumed_from() {
 #[test]
 fn a_beginning_that_fails_leaves_nothing_behind() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     let settings = settings(&data, &[]);
     let mut trainer = run::assemble(&Engine::new(1), &settings).expect("fits");
     // A model of five tokens cannot be written with a tokenizer of hundreds.
@@ -326,7 +305,7 @@ fn a_beginning_that_fails_leaves_nothing_behind() {
 #[test]
 fn a_step_that_fails_names_the_operation_that_made_the_first_nan() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     for (n, chunk) in ["train.chunk=0", "train.chunk=7"].into_iter().enumerate() {
         let out = dir.path().join(format!("run{n}"));
         let settings = settings(&data, &[chunk, "composer.name=shuffled"]);
@@ -345,29 +324,9 @@ fn a_step_that_fails_names_the_operation_that_made_the_first_nan() {
 }
 
 #[test]
-fn every_recipe_trains_and_resumes_bit_for_bit() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 300);
-    for recipe in train::recipes::RECIPES {
-        let name = format!("composer.name={}", recipe.name);
-        let changes = [&*name, "train.steps=18", "model.dropout=0.1"];
-        let whole = trained(&data, &dir, recipe.name, 2, &changes);
-        let (out, engine) = (dir.path().join(format!("{}-again", recipe.name)), Engine::new(3));
-        let (mut trainer, run_dir) = run::begin(&engine, &settings(&data, &changes), &out).expect("begins");
-        let fresh = bits(&trainer);
-        run::run(&mut trainer, &run_dir, &mut StopAfter(15)).expect("stops");
-        drop((trainer, run_dir));
-        let (mut again, run_dir) = run::resume(&engine, &out, &mut Silent).expect("resumes");
-        assert!(again.progress().batch > 0, "it was stopped inside an epoch");
-        run::run(&mut again, &run_dir, &mut Silent).expect("ends");
-        assert!(bits(&again) == bits(&whole) && bits(&again) != fresh, "{}", recipe.name);
-    }
-}
-
-#[test]
 fn the_card_of_a_run_tells_how_it_was_trained_and_what_came_of_it() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     let changes = ["loss.name=triplet", "train.seed=41", "data.validation_per_mille=100", "train.steps=3"];
     let first = trained(&data, &dir, "first", 2, &changes);
     let out = dir.path().join("first");
@@ -404,7 +363,7 @@ fn a_batch_without_negatives_has_loss_and_gradient_zero() {
 #[test]
 fn the_rate_begins_at_its_peak_without_a_warm_up_and_never_is_zero() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     let rates = |warmup: &str, schedule: &str| -> Vec<f64> {
         let changes = [warmup, schedule, "train.steps=4", "train.lr=1.0", "composer.name=shuffled"];
         let mut trainer =
@@ -420,7 +379,7 @@ fn the_rate_begins_at_its_peak_without_a_warm_up_and_never_is_zero() {
 #[test]
 fn a_run_whose_configuration_was_changed_is_not_taken_up() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     let check = |changes: &[&str], from: &str, to: &str| {
         let out = tempfile::tempdir_in(dir.path()).expect("a directory").path().join("run");
         let engine = Engine::new(1);
@@ -439,7 +398,7 @@ fn a_run_whose_configuration_was_changed_is_not_taken_up() {
 #[test]
 fn only_queries_with_a_label_of_the_kind_count_when_labels_are_restricted() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path(), 200);
+    let data = topics(dir.path(), 200);
     let trainer = run::assemble(&Engine::new(1), &settings(&data, &["model.source=bag"])).expect("fits");
     let measure = |labels| {
         let queries = Queries { split: data::Split::Test, rows: None };

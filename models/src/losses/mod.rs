@@ -5,12 +5,19 @@
 //! L    = (1/Σρ) Σ_i ρ_i ℓ_i(s_i)
 //! ```
 
+mod debiased;
+mod distil;
 mod infonce;
+mod pairs;
+mod pairwise;
 pub mod set;
 mod triplet;
 
 pub use autograd::Weighting;
+pub use debiased::Debiased;
+pub use distil::Distil;
 pub use infonce::InfoNce;
+pub use pairwise::{MarginMse, Pairwise};
 pub use set::{SetObjective, SetTerms};
 pub use triplet::Triplet;
 
@@ -32,12 +39,14 @@ pub struct Terms {
     pub shift: Option<Tensor>,
     /// ρ ≥ 0: what a row weighs in the mean, `[n]`; none is 1.
     pub row_weight: Option<Vec<f32>>,
+    /// What a teacher scores, `[n, m]`; none without one.
+    pub teacher: Option<Tensor>,
 }
 
 impl Terms {
     /// Targets and mask alone.
     pub fn masked(targets: Arc<[u32]>, keep: Arc<[bool]>) -> Terms {
-        Terms { targets, keep, weight: None, shift: None, row_weight: None }
+        Terms { targets, keep, weight: None, shift: None, row_weight: None, teacher: None }
     }
     /// (1/Σρ) Σ ρ_i ℓ_i of row losses `[n]`; 0 where no row weighs anything.
     fn mean<'t>(&self, rows: Var<'t>) -> Var<'t> {

@@ -54,9 +54,9 @@ mod tests {
 
     fn kept(k: usize, mask: [u8; 10]) -> Vec<f32> {
         let mut edits = Edits::masked(mask.map(f32::from).to_vec());
-        KHardest { k }.shape(&Scores { values: Matrix::new(&SCORES, 5), target: &[1, 4] }, &mut edits);
+        KHardest { k }.shape(&Scores::new(Matrix::new(&SCORES, 5), &[1, 4]), &mut edits);
         let once = edits.keep.clone();
-        KHardest { k }.shape(&Scores { values: Matrix::new(&SCORES, 5), target: &[1, 4] }, &mut edits);
+        KHardest { k }.shape(&Scores::new(Matrix::new(&SCORES, 5), &[1, 4]), &mut edits);
         assert_eq!(edits.keep, once, "a second time changes nothing");
         once
     }
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn the_target_does_not_count_among_the_k() {
         let mut keep = [1.0; 5];
-        k_hardest(&Scores { values: Matrix::new(&SCORES[..5], 5), target: &[0] }, 1, &mut keep);
+        k_hardest(&Scores::new(Matrix::new(&SCORES[..5], 5), &[0]), 1, &mut keep);
         assert_eq!(keep, [1.0, 0.0, 1.0, 0.0, 0.0]);
     }
 

@@ -1,6 +1,11 @@
 use super::*;
 use engine::{Engine, Numbers, Scratch, Stream, TablePrecision};
 
+/// Ranked lists of two queries, as they lie in a checkpoint.
+fn lists() -> Ranked {
+    Ranked { width: 1, ids: vec![4, 9], scores: vec![0.5, 0.25], positive: vec![0.75, 0.5], made_at_step: 3 }
+}
+
 /// Label weights in bf16, and one number of f32 for each.
 struct Tables {
     w: Table,
@@ -31,6 +36,7 @@ impl Tables {
             optimizer: vec![("n".into(), Tensor::from_vec([1], vec![9u32]))],
             bank: (vec![0.5; 6], vec![1, 0, 3]),
             composer: State { order: vec![2, 0, 1], ends: vec![1, 3], epoch: 1, made_at_step: 4 },
+            lists: Some(Cow::Owned(lists())),
             head: Some(HeadState {
                 steps: 7,
                 tables: vec![(WEIGHTS.into(), &self.w), ("v".into(), &self.v)],
@@ -93,6 +99,7 @@ fn a_checkpoint_comes_back_whole() {
     let back = Checkpoint::read(&path).expect("read");
     assert_eq!((back.progress, back.data, back.kernel_class), (want.progress, 77, "avx2".into()));
     assert_eq!((back.bank, &back.composer), (want.bank.clone(), &want.composer));
+    assert_eq!(back.lists, Some(Cow::Owned(lists())));
     assert_eq!((back.params[0].1.to_f64(), back.params[0].0.as_str()), (vec![1.0, 2.0, 3.0, 8.0], "w"));
     assert_eq!(back.optimizer[0].1.data::<u32>(), [9]);
     let head = back.head.expect("a head");
@@ -272,5 +279,5 @@ fn another_format_is_refused_by_its_number() {
     writer.section("manifest", &manifest).expect("written");
     writer.commit().expect("committed");
     let error = Checkpoint::read(&path).err().expect("refused").to_string();
-    assert!(error.contains("format 2, this program reads 3"), "{error}");
+    assert!(error.contains("format 2, this program reads 4"), "{error}");
 }

@@ -272,7 +272,7 @@ mod tests {
         check("[composer]\nname = \"ngame\"\n[loss]\nname = 3\n", "run.toml:4: `loss.name` is a string");
         check("[train\n", "run.toml:1: this is not TOML");
         check("[train]\nbatch = 1\n", "`train.batch` must be at least 2");
-        check("[loss]\nname = \"infonec\"\n", "`loss.name` must be infonce or triplet");
+        check("[loss]\nname = \"infonec\"\n", "`loss.name` must be one of infonce, triplet");
         assert!(message(Settings::default().set("lr").expect_err("no =")).contains("a.b=c"));
         assert!(
             message(Settings::default().set("lr=1").expect_err("no section"))

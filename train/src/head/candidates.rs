@@ -10,7 +10,7 @@
 //! its variance small: they are where f is large (after ASTRA's mixture of mined and uniform negatives). The cost does
 //! not depend on L.
 
-use crate::batch::TextIds;
+use crate::text_ids::TextIds;
 use autograd::Relevance;
 use data::DataSet;
 use engine::Stream;

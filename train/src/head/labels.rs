@@ -1,6 +1,6 @@
 //! What every label is to the rows of a batch, for a loss over all labels.
 
-use crate::batch::TextIds;
+use crate::text_ids::TextIds;
 use data::DataSet;
 use engine::kernels::bce::Ids;
 use models::heads::Truth;

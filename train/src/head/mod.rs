@@ -16,9 +16,9 @@ mod start;
 mod step;
 mod tables;
 
-use crate::batch::TextIds;
 use crate::checkpoint::{Chained, HeadState, Link};
 use crate::config::{Config, HeadConfig};
+use crate::text_ids::TextIds;
 use autograd::{Dropout, Grad, RowGrad, Tape};
 use candidates::Candidates;
 use data::{DataSet, Split};

@@ -8,10 +8,10 @@
 //! A label with neither keeps zeros: nothing is known of it.
 
 use super::{Head, Learning, Tables};
-use crate::batch::TextIds;
 use crate::embed::{Part, embed};
 use crate::network::Network;
 use crate::observer::Observer;
+use crate::text_ids::TextIds;
 use crate::warm_start::WarmStart;
 use data::DataSet;
 use engine::{Engine, Packed, Result, Tensor};

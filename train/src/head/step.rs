@@ -6,9 +6,9 @@
 //! ```
 
 use super::{Embedded, Learned, norm};
-use crate::batch::place;
 use crate::exec::Encoded;
 use crate::step::StepReport;
+use crate::text_ids::place;
 use crate::trainer::Trainer;
 use autograd::{Optimizer, ParamGrads, Tape, clip};
 use engine::{Error, Kind, Packed, Result, Tensor};

@@ -1,6 +1,7 @@
 //! What tests of training start from: a small table that is prepared, and the settings of a run on it.
 
 use data::{CsvSource, PrepareOptions, Source, TokenizerChoice};
+use engine::Stream;
 use std::path::{Path, PathBuf};
 use train::config::Settings;
 use train::{Event, Observer, Trainer};
@@ -20,6 +21,28 @@ pub(crate) fn prepared(
     let options = PrepareOptions::new(&out, TokenizerChoice::Train(vocabulary));
     data::prepare(&Source::Csv(source), &options, &mut |_| {}).expect("prepared");
     out
+}
+
+/// Sixty topics of six words each; a title is four words of its topic and one of another; a label is two words of its
+/// topic. What is near is what shares words, so there is something to learn and something to cluster.
+#[allow(dead_code, reason = "not every test has topics")]
+pub(crate) fn topics(dir: &Path, titles: u64) -> PathBuf {
+    let s = Stream::new(11, 0);
+    let word = |topic: u64, i: u64| format!("w{}x{}", topic, i);
+    let mut next = 0;
+    let mut draw = |n: u64| {
+        next += 1;
+        s.below(next, n)
+    };
+    let mut csv = String::from("title,label\n");
+    for _ in 0..titles {
+        let topic = draw(60);
+        let mut words: Vec<String> = (0..2 + draw(3)).map(|_| word(topic, draw(6))).collect();
+        words.push(word(draw(60), draw(6)));
+        let label = draw(3);
+        csv += &format!("{},{} {}\n", words.join(" "), word(topic, 2 * label), word(topic, 2 * label + 1));
+    }
+    prepared(dir, &csv, 400, |_| ())
 }
 
 /// The settings of a run on `data`: `base`, then `changes`, then the defaults of the recipe.

@@ -1,0 +1,145 @@
+//! What a batch is scored against besides its positives, and who judges that.
+
+use engine::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Where negatives may come from.
+const SOURCES: [&str; 5] = ["batch", "all", "random", "bm25", "model"];
+
+/// Which labels a batch is scored against besides its positives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NegativesConfig {
+    /// `batch` for the other rows' positives alone; `all` for every label, whose texts are then encoded in every step;
+    /// `random` by a law; `bm25` or `model` from ranked lists.
+    pub from: String,
+    /// Labels drawn for each row, besides the positives of the batch.
+    pub count: usize,
+    /// Each row meets the labels drawn for it alone, and no other row's.
+    pub own: bool,
+    /// Random: `uniform`, `log-uniform` (by rank of frequency) or `popularity`.
+    pub law: String,
+    /// Random: the power of the frequency under `popularity`.
+    pub alpha: f64,
+    /// Random: correct the loss for the law, as if every label were scored.
+    pub correct: bool,
+    /// Lists: labels kept for each query.
+    pub depth: usize,
+    /// Lists: the best so many, after filtering, are left out.
+    pub skip: usize,
+    /// Lists: `top`, `uniform` or `window`.
+    pub pick: String,
+    /// Lists, window: a of exp(−a (s(q,d) − s(q,p) − b)²).
+    pub window_narrow: f64,
+    /// Lists, window: b.
+    pub window_above: f64,
+    /// Lists: a label must lie so far below the query's lowest positive; below 0 for no such rule.
+    pub absolute_margin: f64,
+    /// Lists: a label must lie so far below it, as a share of its score; below 0 for no such rule.
+    pub relative_margin: f64,
+    /// Lists: a label must not score higher.
+    pub max_score: f64,
+    /// Lists of a model: make them anew every so many steps; 0 for once.
+    pub refresh_steps: u64,
+    /// Lists of a model: whose; empty for the model in training as it is then.
+    pub model: String,
+    /// BM25: how soon more of a word stops counting.
+    pub k1: f64,
+    /// BM25: how much long texts are held against it.
+    pub b: f64,
+}
+
+/// A model that judges pairs while another learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuideConfig {
+    /// A model directory or a run; `start` for the model that the run starts from; empty for no guide.
+    pub model: String,
+    /// Mask negatives that the guide finds nearer to a row than its positive less the margin.
+    pub mask: bool,
+    /// How far below its positive, for the guide.
+    pub margin: f64,
+    /// The margin is a share of the positive's score.
+    pub relative: bool,
+}
+
+impl Default for NegativesConfig {
+    fn default() -> NegativesConfig {
+        NegativesConfig {
+            from: "batch".into(),
+            count: 1,
+            own: false,
+            law: "uniform".into(),
+            alpha: 0.75,
+            correct: true,
+            depth: 50,
+            skip: 0,
+            pick: "uniform".into(),
+            window_narrow: 0.5,
+            window_above: 0.0,
+            absolute_margin: -1.0,
+            relative_margin: -1.0,
+            max_score: f64::INFINITY,
+            refresh_steps: 0,
+            model: String::new(),
+            k1: 0.9,
+            b: 0.4,
+        }
+    }
+}
+impl Default for GuideConfig {
+    fn default() -> GuideConfig {
+        GuideConfig { model: String::new(), mask: true, margin: 0.0, relative: false }
+    }
+}
+
+impl NegativesConfig {
+    /// Whether they are drawn from ranked lists.
+    pub fn listed(&self) -> bool {
+        ["bm25", "model"].contains(&&*self.from)
+    }
+    /// Checks ranges and names.
+    ///
+    /// # Errors
+    /// Names the value, its range and what was given.
+    pub(super) fn check(&self) -> Result<()> {
+        let wrong = |key: &str, range: &str, got: &str| {
+            Err(Error::input(format!("`negatives.{key}` must be {range}, it is {got}")))
+        };
+        let names = [
+            ("from", &SOURCES[..], &self.from),
+            ("law", &["uniform", "log-uniform", "popularity"], &self.law),
+            ("pick", &["top", "uniform", "window"], &self.pick),
+        ];
+        for (key, known, got) in names {
+            if !known.contains(&&**got) {
+                return wrong(key, &format!("one of {}", known.join(", ")), got);
+            }
+        }
+        let drawn = self.listed() || self.from == "random";
+        if drawn && self.count == 0 {
+            return wrong("count", "at least 1", "0");
+        }
+        if self.listed() && self.depth < self.count {
+            return wrong("depth", "at least negatives.count", &self.depth.to_string());
+        }
+        if self.own && !drawn {
+            let e = Error::input(format!(
+                "`negatives.own` needs labels that are drawn for each row, not `{}`",
+                self.from
+            ));
+            return Err(e.help("negatives.from = random, bm25 or model"));
+        }
+        if !(self.k1 >= 0.0 && (0.0..=1.0).contains(&self.b)) {
+            return wrong(
+                "k1 and negatives.b",
+                "0 or more, and from 0 to 1",
+                &format!("{} and {}", self.k1, self.b),
+            );
+        }
+        if !(self.alpha.is_finite() && self.window_narrow >= 0.0 && self.window_above.is_finite()) {
+            return wrong("alpha, window_narrow and window_above", "finite, window_narrow 0 or more", "not");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! A guide: a model that judges the pairs of a batch while another one learns. It never changes and has no tape.
+
+use crate::batch::Batch;
+use crate::config::Config;
+use crate::embed::CHUNK_TOKENS;
+use crate::network::Network;
+use crate::vocabulary;
+use crate::{load, plan};
+use autograd::Tape;
+use data::DataSet;
+use engine::{Engine, Result, Tensor};
+use std::path::Path;
+
+/// The name of the model that a run starts from.
+pub(crate) const START: &str = "start";
+
+/// A frozen model.
+pub(crate) struct Guide {
+    network: Network,
+}
+
+impl Guide {
+    /// The guide that a configuration names; `start` gives the model that the run starts from.
+    ///
+    /// # Errors
+    /// If it cannot be read, or its tokens are not those of the data set.
+    pub(crate) fn of(
+        config: &Config,
+        data: &DataSet,
+        start: impl FnOnce() -> Result<Network>,
+    ) -> Result<Option<Guide>> {
+        let network = match &*config.guide.model {
+            "" => return Ok(None),
+            START => start()?,
+            path => named(Path::new(path), data)?,
+        };
+        Ok(Some(Guide { network }))
+    }
+    /// What it scores for each pair of a batch, `[n, C]`.
+    pub(crate) fn scores(&self, engine: &Engine, batch: &Batch) -> Tensor {
+        let mut all: Vec<f32> = Vec::with_capacity(batch.texts.len() * self.network.width());
+        let (mut from, total) = (0, batch.texts.len());
+        while from < total {
+            let (mut to, mut tokens) = (from, 0);
+            while to < total && tokens < CHUNK_TOKENS {
+                tokens += (batch.texts.starts[to + 1] - batch.texts.starts[to]) as usize;
+                to += 1;
+            }
+            let tape = Tape::inference(engine);
+            let texts = batch.texts.slice(from..to);
+            all.extend_from_slice(self.network.encode(&tape, &texts, 0, None).value().data());
+            from = to;
+        }
+        let tape = Tape::inference(engine);
+        let embeddings = tape.constant(Tensor::from_vec([total, self.network.width()], all));
+        batch.scores(embeddings).value()
+    }
+    /// Bytes that it holds, and takes beside a batch of so many texts.
+    pub(crate) fn bytes(&self, texts: usize) -> usize {
+        let params = 4 * self.network.model.params.count();
+        let embeddings = plan::F32 * texts * self.network.width();
+        params + 2 * embeddings + self.network.encoder.inference_bytes(CHUNK_TOKENS)
+    }
+}
+
+/// A model that is neither in training nor the one that the run starts from.
+///
+/// # Errors
+/// If it cannot be read, or its tokens are not those of the data set.
+pub(crate) fn named(path: &Path, data: &DataSet) -> Result<Network> {
+    let network = load::network(path)?;
+    vocabulary::demand_same(&network, path, data)?;
+    Ok(network)
+}

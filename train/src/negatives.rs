@@ -1,0 +1,103 @@
+//! The ranked lists that a miner asks for, made by BM25 or by a model.
+//!
+//! ```text
+//! bm25     words of the labels' titles                            once: titles do not change
+//! model    embeddings of all training queries and all labels     N + L texts encoded, then an exact search
+//! ```
+//! Known labels of a query, by any query of its text, are never in its list. What the rules of the configuration leave
+//! out goes, then the best so many, and `depth` labels stay. A run waits for its lists, so no race decides a bit.
+
+use crate::config::NegativesConfig;
+use crate::embed::embed;
+use crate::guide;
+use crate::network::Network;
+use crate::observer::{Event, Observer};
+use crate::text_ids::place;
+use crate::trainer::Trainer;
+use engine::profile::Way;
+use engine::{Packed, Result};
+use samplers::bm25::Bm25;
+use samplers::search::{Limits, search};
+use samplers::{Matrix, Ranked};
+use std::path::Path;
+
+impl Trainer {
+    /// Gives the miner the lists that it wants before the step at hand.
+    ///
+    /// # Errors
+    /// If the observer wants to stop while texts are embedded, or a model cannot be read; nothing has changed then.
+    pub(crate) fn refresh_lists(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        if !self.parts.miner.wants_lists(self.progress.step) {
+            return Ok(());
+        }
+        let engine = self.engine.clone();
+        let since = observer.seconds();
+        let lists = engine.span("lists", Way::Beside, || self.ranked(observer))?;
+        let labels: usize = (0..lists.rows()).map(|q| lists.row(q).0.len()).sum();
+        let empty = self.train_rows.iter().filter(|&&q| lists.row(q as usize).0.is_empty()).count();
+        self.parts.miner.install(lists);
+        let (step, queries) = (self.progress.step, self.text_ids.queries.len());
+        let seconds = observer.seconds() - since;
+        let kept = labels as f64 / queries.max(1) as f64;
+        observer.event(&Event::Ranked { step, kept, empty, seconds });
+        Ok(())
+    }
+    fn ranked(&self, observer: &mut dyn Observer) -> Result<Ranked> {
+        let config = &self.config.negatives;
+        let mut lists = match (&*config.from, &*config.model) {
+            ("bm25", _) => self.by_words(config),
+            (_, "") => self.by_model(config, &self.network, observer)?,
+            (_, path) => self.by_model(config, &guide::named(Path::new(path), &self.data)?, observer)?,
+        };
+        lists.retain(|positive, score| config.may_be_negative(positive, score));
+        lists.skip(config.skip);
+        Ok(lists)
+    }
+    fn by_words(&self, config: &NegativesConfig) -> Ranked {
+        let labels = self.data.labels();
+        let index = Bm25::new((0..labels.len()).map(|l| labels.title(l)), config.bm25());
+        let known = self.text_ids.known(&self.data);
+        let total = self.text_ids.queries.len();
+        let queries: Vec<&str> = (0..total as u32)
+            .map(|q| {
+                let (texts, i) = place(&self.data, q);
+                texts.title(i)
+            })
+            .collect();
+        let hits = index.search(&self.engine, &queries, config.depth + config.skip, Some(known));
+        let of = self.text_ids.positives(&self.data);
+        let lowest = self.engine.map(total, |q| lowest(index.scores(queries[q], of.row(q))));
+        Ranked::new(hits, lowest, self.progress.step)
+    }
+    fn by_model(
+        &self,
+        config: &NegativesConfig,
+        network: &Network,
+        observer: &mut dyn Observer,
+    ) -> Result<Ranked> {
+        let (total, labels) = (self.text_ids.queries.len(), self.data.labels());
+        let query = |i: usize, packed: &mut Packed| {
+            let (texts, at) = place(&self.data, i as u32);
+            texts.push_to(at, packed);
+        };
+        let label = |i: usize, packed: &mut Packed| labels.push_to(i, packed);
+        // Its buffers fit no step, which takes larger or smaller ones.
+        self.engine.trim();
+        let queries = embed(&self.engine, network, total, query, "queries", observer)?;
+        let items = embed(&self.engine, network, labels.len(), label, "labels", observer)?;
+        let (queries, items) = (Matrix::new(&queries, network.width()), Matrix::new(&items, network.width()));
+        let limits = Limits { exclude: Some(self.text_ids.known(&self.data)), only: None };
+        let hits = search(&self.engine, queries, items, config.depth + config.skip, limits);
+        self.engine.trim();
+        let of = self.text_ids.positives(&self.data);
+        let cosine =
+            |q: usize, l: u32| queries.row(q).iter().zip(items.row(l as usize)).map(|(a, b)| a * b).sum();
+        let lowest = self.engine.map(total, |q| lowest(of.row(q).iter().map(|&l| cosine(q, l)).collect()));
+        Ok(Ranked::new(hits, lowest, self.progress.step))
+    }
+}
+
+/// −∞ of none.
+fn lowest(scores: Vec<f32>) -> f32 {
+    scores.into_iter().reduce(f32::min).unwrap_or(f32::NEG_INFINITY)
+}

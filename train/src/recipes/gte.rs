@@ -1,0 +1,15 @@
+//! GTE's improved contrastive loss: one softmax over labels and queries, from the row's query and from its positive.
+
+use super::Recipe;
+
+pub(super) const RECIPE: Recipe = Recipe {
+    name: "gte",
+    summary: "one softmax over labels and queries, from a row's query and from its positive",
+    citation: "Li et al., Towards general text embeddings with multi-stage contrastive learning, 2023",
+    cost: "three times the scores: B² each",
+    defaults: &[
+        "composer.name=shuffled",
+        "loss.temperature=0.01",
+        "loss.blocks=['query-label', 'query-query', 'label-query', 'label-label']",
+    ],
+};

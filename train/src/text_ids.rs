@@ -1,0 +1,205 @@
+//! Which texts are equal, and what is known of them.
+//!
+//! ```text
+//! queries [N] (or [N + L])   labels [L]      equal texts have equal numbers
+//! positives(q) ⊆ known(q)                    the labels of q; those of any query with the text of q
+//! ```
+
+use data::{DataSet, Split};
+use engine::container::checksum_wide;
+use samplers::{Csr, Lists};
+use std::collections::HashMap;
+
+/// Texts whose numbers are found at once, about: what is known of them takes 64 bytes each.
+const TEXTS_AT_ONCE: usize = 1 << 18;
+
+/// Equal texts have equal numbers: one number for each training query and each label; and what is known of each query.
+///
+/// Where label texts are data (Jain et al., "Renée", MLSys 2023) L queries stand behind the N of the data set: query
+/// N + l has the text of label l, and l is all that it is about. Only training sees them; frequencies, and with them
+/// propensities, are those of the data set.
+pub struct TextIds {
+    /// Of each training query, `[N]` or `[N + L]`.
+    pub queries: Vec<u32>,
+    /// Of each label, `[L]`.
+    pub labels: Vec<u32>,
+    /// The labels of any training query with the same text, `[N]`, where some texts are equal; none where all differ,
+    /// since each query's own labels are then all that is known.
+    together: Option<Lists>,
+    /// What the data set says of queries, longer by the labels; none where it is not.
+    longer: Option<Longer>,
+}
+
+/// Positives and filters of N + L queries.
+struct Longer {
+    positives: Lists,
+    filtered: Option<Lists>,
+}
+
+impl TextIds {
+    /// Numbers the distinct texts (as token ids) of a data set. `label_texts` makes the text of every label a query,
+    /// too.
+    pub fn of(data: &DataSet, label_texts: bool) -> TextIds {
+        let (queries, labels) = (data.queries(Split::Train), data.labels());
+        let total = queries.len() + labels.len();
+        let mut bytes = Vec::new();
+        let mut hash = |i: usize| {
+            let (texts, i) = if i < queries.len() { (queries, i) } else { (labels, i - queries.len()) };
+            bytes.clear();
+            texts.tokens(i).for_each(|t| bytes.extend(t.to_le_bytes()));
+            checksum_wide(&bytes)
+        };
+        // A table of all texts would be larger than all else that a run with mapped label weights holds.
+        let passes = total.div_ceil(TEXTS_AT_ONCE).clamp(1, 256);
+        let pass: Vec<u8> = (0..total).map(|i| (hash(i) % passes as u128) as u8).collect();
+        let (mut numbers, mut next) = (vec![0; total], 0);
+        for now in 0..passes {
+            let mut known: HashMap<u128, u32> = HashMap::new();
+            for i in (0..total).filter(|&i| usize::from(pass[i]) == now) {
+                numbers[i] = *known.entry(hash(i)).or_insert_with(|| {
+                    next += 1;
+                    next - 1
+                });
+            }
+        }
+        let labels = numbers.split_off(queries.len());
+        let mut queries = numbers;
+        let longer = label_texts.then(|| {
+            // Labels without a text are not equal to each other: none of them is trained on.
+            let own = |label: usize| total as u32 + label as u32;
+            let named = |label: usize| !data.labels().title(label).trim().is_empty();
+            queries.extend((0..labels.len()).map(|l| if named(l) { labels[l] } else { own(l) }));
+            Longer::of(data)
+        });
+        let mut ids = TextIds { queries, labels, together: None, longer };
+        ids.together = labels_together(&ids.queries, ids.positives(data));
+        ids
+    }
+    /// Row `q`: the labels of training query `q`.
+    pub(crate) fn positives<'a>(&'a self, data: &'a DataSet) -> Csr<'a> {
+        match &self.longer {
+            Some(longer) => longer.positives.csr(),
+            None => csr(data.positive_rows(Split::Train)),
+        }
+    }
+    /// Row `q`: the labels that the data set filters for training query `q`.
+    pub(crate) fn filtered<'a>(&'a self, data: &'a DataSet) -> Option<Csr<'a>> {
+        match &self.longer {
+            Some(longer) => longer.filtered.as_ref().map(Lists::csr),
+            None => data.filtered_rows(Split::Train).map(csr),
+        }
+    }
+    /// Row `q`: all labels that are known for the text of training query `q`.
+    pub(crate) fn known<'a>(&'a self, data: &'a DataSet) -> Csr<'a> {
+        match &self.together {
+            Some(lists) => lists.csr(),
+            None => self.positives(data),
+        }
+    }
+    /// The bytes that it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let longer = self.longer.iter().flat_map(|l| [Some(&l.positives), l.filtered.as_ref()]);
+        let lists = longer.chain([self.together.as_ref()]).flatten();
+        let lists: usize = lists.map(Lists::bytes).sum();
+        4 * (self.queries.len() + self.labels.len()) + lists
+    }
+}
+
+/// Row `i`: the labels that are filtered for query `rows[i]`; none if there is none in all.
+pub(crate) fn filtered(data: &DataSet, split: Split, rows: &[u32]) -> Option<Lists> {
+    let lists: Lists = rows.iter().map(|&row| data.filtered(split, row as usize)).collect();
+    (!lists.items().is_empty()).then_some(lists)
+}
+
+impl Longer {
+    fn of(data: &DataSet) -> Longer {
+        let labels = data.labels().len();
+        let (starts, items) = data.positive_rows(Split::Train);
+        let end = items.len() as u64;
+        let ends = starts[1..].iter().copied().chain((1..=labels as u64).map(|l| end + l));
+        let positives = Lists::new(ends, items.iter().copied().chain(0..labels as u32).collect());
+        let filtered = data.filtered_rows(Split::Train).map(|(starts, items)| {
+            let none = std::iter::repeat_n(items.len() as u64, labels);
+            Lists::new(starts[1..].iter().copied().chain(none), items.to_vec())
+        });
+        Longer { positives, filtered }
+    }
+}
+
+/// Where training query `q` has its text: among the queries of the data set, or among its labels.
+pub(crate) fn place(data: &DataSet, q: u32) -> (data::Texts<'_>, usize) {
+    let queries = data.queries(Split::Train);
+    match (q as usize).checked_sub(queries.len()) {
+        Some(label) => (data.labels(), label),
+        None => (queries, q as usize),
+    }
+}
+
+fn labels_together(queries: &[u32], positives: Csr<'_>) -> Option<Lists> {
+    let mut rows: Vec<u32> = (0..queries.len() as u32).collect();
+    rows.sort_unstable_by_key(|&row| (queries[row as usize], row));
+    let same: Vec<&[u32]> = rows.chunk_by(|&a, &b| queries[a as usize] == queries[b as usize]).collect();
+    if same.iter().all(|group| group.len() == 1) {
+        return None;
+    }
+    let mut lists: Vec<Vec<u32>> = vec![vec![]; queries.len()];
+    for group in same {
+        let mut labels: Vec<u32> = vec![];
+        group.iter().for_each(|&row| labels.extend(positives.row(row as usize)));
+        labels.sort_unstable();
+        labels.dedup();
+        group.iter().for_each(|&row| lists[row as usize].clone_from(&labels));
+    }
+    Some(lists.into_iter().collect())
+}
+
+/// The rows of a data set's relation, as `samplers` reads them.
+pub(crate) fn csr<'a>((starts, items): (&'a [u64], &'a [u32])) -> Csr<'a> {
+    Csr { starts, items }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::relevant;
+    use data::{PrepareOptions, TokenizerChoice, Verify};
+
+    /// Two queries and five labels, of which two have one text and two have none; the second query must not get its own
+    /// label 4.
+    fn named() -> (tempfile::TempDir, DataSet) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
+        write("Y.txt", "red\nred\nblue\n");
+        for split in ["trn", "tst"] {
+            write(&format!("{split}_X.txt"), "a red shoe\na blue boot\n");
+            write(&format!("{split}_X_Y.txt"), "2 5\n0:1\n2:1 4:1\n");
+        }
+        write("filter_labels_train.txt", "1 4\n1 0\n");
+        let out = dir.path().join("t.lode");
+        let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
+        data::prepare(&data::Source::Xc(dir.path().into()), &options, &mut |_| {}).expect("prepared");
+        let data = DataSet::open(&out, Verify::Full).expect("opens");
+        (dir, data)
+    }
+
+    #[test]
+    fn what_is_filtered_for_a_query_is_neither_ranked_nor_right() {
+        let (_dir, data) = named();
+        let lists = filtered(&data, Split::Train, &[1, 0, 1]).expect("some");
+        let rows: Vec<&[u32]> = (0..3).map(|row| lists.row(row)).collect();
+        assert_eq!(rows, [&[0, 4][..], &[], &[0, 4]]);
+        assert!(filtered(&data, Split::Train, &[0]).is_none());
+        assert_eq!([0, 1].map(|query| relevant(&data, Split::Train, query)), [vec![0], vec![2]]);
+    }
+
+    /// Of labels without a text there can be many: a list of all of them for each would grow with the square.
+    #[test]
+    fn labels_without_a_text_are_not_equal_queries() {
+        let (_dir, data) = named();
+        let ids = TextIds::of(&data, true);
+        let known = ids.known(&data);
+        // Two queries, then the texts of five labels, of which two are equal and two are missing.
+        let rows: Vec<&[u32]> = (0..7).map(|row| known.row(row)).collect();
+        assert_eq!(rows, [&[0][..], &[2, 4], &[0, 1], &[0, 1], &[2], &[3], &[4]]);
+    }
+}

@@ -1,0 +1,116 @@
+//! What every recipe promises, whatever its parts are.
+
+mod world;
+
+use engine::Engine;
+use std::path::Path;
+use train::config::Settings;
+use train::recipes::{RECIPES, Recipe};
+use train::{Silent, Trainer, run};
+use world::{StopAfter, bits, topics};
+
+/// A run of a recipe: guides are the starting model, lists are made anew every seven steps.
+fn settings(data: &Path, recipe: &Recipe, changes: &[&str]) -> Settings {
+    let strategy = format!("strategy.name={}", recipe.name);
+    let base = [
+        &*strategy,
+        "model.source=tiny",
+        "model.width=32",
+        "model.dropout=0.1",
+        "train.batch=24",
+        "train.epochs=2",
+        "train.lr=1e-3",
+        "train.warmup_steps=2",
+    ];
+    let learns_from_a_guide = ["margin-mse", "distil"].contains(&recipe.name);
+    let guide = learns_from_a_guide.then_some("guide.model=start");
+    let refresh =
+        recipe.defaults.iter().any(|d| d.starts_with("negatives.refresh_steps=") && !d.ends_with("=0"));
+    let refresh = refresh.then_some("negatives.refresh_steps=7");
+    let more: Vec<&str> = guide.into_iter().chain(refresh).chain(changes.iter().copied()).collect();
+    world::settings(data, &base, &more)
+}
+
+fn assembled(data: &Path, recipe: &Recipe, changes: &[&str]) -> Trainer {
+    run::assemble(&Engine::new(2), &settings(data, recipe, changes)).expect("fits")
+}
+
+#[test]
+fn every_recipe_trains_and_resumes_bit_for_bit() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 300);
+    for recipe in RECIPES {
+        let settings = settings(&data, recipe, &["train.steps=20"]);
+        let begin = |name: &str, threads| {
+            let out = dir.path().join(format!("{}-{name}", recipe.name));
+            let (trainer, run_dir) = run::begin(&Engine::new(threads), &settings, &out).expect("begins");
+            (trainer, run_dir, out)
+        };
+        let (mut whole, run_dir, _) = begin("whole", 2);
+        let fresh = bits(&whole);
+        assert!(run::run(&mut whole, &run_dir, &mut Silent).expect("trains").finished);
+        let (mut first, run_dir, out) = begin("stopped", 3);
+        run::run(&mut first, &run_dir, &mut StopAfter(16)).expect("stops");
+        drop((first, run_dir));
+        let (mut again, run_dir) = run::resume(&Engine::new(1), &out, &mut Silent).expect("resumes");
+        assert!(again.progress().batch > 0, "it was stopped inside an epoch");
+        run::run(&mut again, &run_dir, &mut Silent).expect("ends");
+        assert!(bits(&again) == bits(&whole) && bits(&again) != fresh, "{}", recipe.name);
+    }
+}
+
+#[test]
+fn every_recipe_has_the_same_gradient_in_chunks() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 120);
+    for recipe in RECIPES {
+        let gradient =
+            |chunk| assembled(&data, recipe, &[chunk]).gradient_of_next_batch(&mut Silent).expect("one");
+        let (loss, whole) = gradient("train.chunk=0");
+        let (in_chunks, pieces) = gradient("train.chunk=5");
+        assert!(
+            loss > 0.0 && (loss - in_chunks).abs() <= 1e-5 * loss,
+            "{}: {loss}, {in_chunks}",
+            recipe.name
+        );
+        let largest = whole.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        let off = whole.iter().zip(&pieces).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(off <= 1e-5 * largest, "{}: {off} of {largest}", recipe.name);
+    }
+}
+
+/// What a query meets as negatives in a batch is never a label that it, or a query of its text, is known to have.
+#[test]
+fn no_recipe_ever_takes_a_known_positive_for_a_negative() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // Every third title stands twice, with another label each time, and half of the labels have a twin of their text.
+    let titles = (0..160).map(|i| (if i % 3 == 2 { i - 1 } else { i }, i % 23 + 23 * (i % 2)));
+    let text = |label: usize| {
+        if label.is_multiple_of(2) { format!("label w{}", label % 23) } else { format!("Label w{}", label % 23) }
+    };
+    let rows: String = titles
+        .map(|(title, label)| format!("w{} n{title} of w{},{}\n", title % 23, title % 7, text(label)))
+        .collect();
+    let data = world::prepared(dir.path(), &format!("title,label\n{rows}"), 200, |_| ());
+    for recipe in RECIPES {
+        let mut trainer = assembled(&data, recipe, &["train.positives=0"]);
+        trainer.gradient_of_next_batch(&mut Silent).expect("a gradient");
+        let set = trainer.data();
+        let title = |q: u32| set.queries(data::Split::Train).title(q as usize).to_lowercase();
+        let name = |l: u32| set.labels().title(l as usize).to_lowercase();
+        let mut met = 0;
+        for batch in 0..2 {
+            for row in trainer.mined(batch) {
+                let twins = (0..set.queries(data::Split::Train).len() as u32)
+                    .filter(|&q| title(q) == title(row.query));
+                let known: Vec<String> = twins
+                    .flat_map(|q| set.positives(data::Split::Train, q as usize).iter().map(|&l| name(l)))
+                    .collect();
+                met += row.negatives.len();
+                let wrong = row.negatives.iter().find(|n| known.contains(&name(n.0)));
+                assert!(wrong.is_none(), "{}: {:?} of {known:?}", recipe.name, wrong.map(|n| name(n.0)));
+            }
+        }
+        assert!(met > 0, "{} has negatives", recipe.name);
+    }
+}
