@@ -125,7 +125,7 @@ fn a_pipeline_of_one_stage_trains_an_encoder_alone() {
     assert!(told.contains("encoder") && !told.contains("classifier"), "{told}");
     assert!(!world.path("run/classifier.toml").exists() && world.path("run/encoder/model").is_dir());
     let settings = String::from_utf8(world.read("run/encoder/config.toml")).unwrap();
-    for line in ["labels = \"all\"", "name = \"infonce\"", "chunk = 256", "name = \"shuffled\""] {
+    for line in ["from = \"all\"", "name = \"infonce\"", "chunk = 256", "name = \"shuffled\""] {
         assert!(settings.contains(line), "{line}: {settings}");
     }
     assert_eq!(world.lode(&["resume", "run", "-q"]).ok().stdout, told);

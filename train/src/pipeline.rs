@@ -42,7 +42,7 @@ const PIPELINES: [(&str, &[&[&str]]); 3] = [
     ("ngame", &[&ENCODER, &["head.labels=sampled", "head.loss=triplets", "composer.name=ngame"]]),
     // Jain et al., MLSys 2023, from NGAME's encoder, which they found the best start on short texts.
     ("renee", &[&ENCODER, &["head.labels=all", "head.loss=bce", "head.encoder_lr=1e-5"]]),
-    ("dexml", &[&["composer.name=shuffled", "loss.name=infonce", "negatives.from=all", "train.chunk=256"]]),
+    ("dexml", &[&["strategy.name=dexml"]]),
 ];
 
 const ENCODER: [&str; 2] = ["composer.name=ngame", "loss.name=triplet"];

@@ -86,7 +86,11 @@ fn no_recipe_ever_takes_a_known_positive_for_a_negative() {
     // Every third title stands twice, with another label each time, and half of the labels have a twin of their text.
     let titles = (0..160).map(|i| (if i % 3 == 2 { i - 1 } else { i }, i % 23 + 23 * (i % 2)));
     let text = |label: usize| {
-        if label.is_multiple_of(2) { format!("label w{}", label % 23) } else { format!("Label w{}", label % 23) }
+        if label.is_multiple_of(2) {
+            format!("label w{}", label % 23)
+        } else {
+            format!("Label w{}", label % 23)
+        }
     };
     let rows: String = titles
         .map(|(title, label)| format!("w{} n{title} of w{},{}\n", title % 23, title % 7, text(label)))
