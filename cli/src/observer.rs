@@ -143,7 +143,7 @@ impl Observer for Terminal {
                     0 => String::new(),
                     some => format!("; {} queries have none", count(some as u64)),
                 };
-                self.more(&format!("step {step}: lists of {kept:.1} labels a query in {took}{none}"));
+                self.meter.line(&format!("  step {step}: lists of {kept:.1} labels a query in {took}{none}"));
             }
             Event::Validated { step, p_at_1, queries } => {
                 self.validation = Some(p_at_1);

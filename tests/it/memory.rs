@@ -73,6 +73,8 @@ fn the_plan_is_near_the_peak() {
         check(&world, "tiny chunk", &[&tiny[..], &["--chunk", "64"]].concat()),
         check(&world, "tiny recompute", &[&tiny[..], &["--recompute"]].concat()),
         check(&world, "tiny twice", &[&tiny[..], &["--set", "train.accumulate=2"]].concat()),
+        check(&world, "tiny gist", &[&tiny[..], &["--strategy", "gist"]].concat()),
+        check(&world, "tiny ance", &[&tiny[..], &["--strategy", "ance"]].concat()),
         check(&world, "small", &small),
         check(&world, "bag", &bag),
     ];

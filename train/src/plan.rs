@@ -175,7 +175,7 @@ impl fmt::Display for MemoryPlan {
         let head =
             format!("{} steps of about {} tokens in {} distinct texts", self.steps, self.tokens, self.texts);
         writeln!(f, "{head}")?;
-        for (name, part) in &self.parts {
+        for (name, part) in self.parts.iter().filter(|(_, bytes)| *bytes > 0) {
             writeln!(f, "  {name:<16} {:>10}", bytes(*part))?;
         }
         write!(f, "  {:<16} {:>10}", "memory at peak", bytes(self.total()))?;

@@ -123,6 +123,18 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_has_a_section_for_each() {
+        let text = include_str!("../../../docs/strategies.md");
+        let sections: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("## "))
+            .flat_map(|names| names.split(", "))
+            .collect();
+        let names: Vec<&str> = RECIPES.iter().map(|recipe| recipe.name).collect();
+        assert_eq!(sections, names);
+    }
+
+    #[test]
     fn a_recipe_sets_what_the_user_left_open() {
         let mut settings = Settings::default();
         settings.set("strategy.name=ance").expect("a name");
