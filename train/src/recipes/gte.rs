@@ -1,7 +1,7 @@
 //! GTE's improved contrastive loss: one softmax over labels and queries, from the row's query and from its positive.
 //!
-//! The published sum has the positive pair a second time, as that of a label with its query. A known positive is never a
-//! negative here, so it stands there once.
+//! The published sum has the positive pair a second time, as that of a label with its query. A known positive is never
+//! a negative here, so it stands there once.
 
 use super::Recipe;
 
