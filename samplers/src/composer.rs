@@ -1,4 +1,5 @@
-//! **Who shares a batch.** A composer lays all training queries in an order and cuts the order into batches.
+//! **Who shares a batch.** A composer lays ids in an order and cuts the order into batches: ids of training queries, for
+//! each of which a label is drawn then, or of labels, for each of which a query is.
 //!
 //! ```text
 //! order  7 2 9 | 4 0 1 | 8 3        ends  3 6 8        batch b = order[ends[b−1] .. ends[b]]
@@ -8,7 +9,7 @@
 
 use engine::{Engine, Result, Stream};
 
-use crate::{Need, Snapshot};
+use crate::Snapshot;
 
 pub mod cluster;
 pub mod schedule;
@@ -16,16 +17,15 @@ pub mod shuffled;
 pub mod split;
 pub mod tree;
 
-/// Decides which queries meet in a batch.
+/// Decides which rows meet in a batch.
 pub trait Composer: Send {
-    /// The embeddings wanted before [`plan`](Composer::plan) of this epoch. [`Need::NOTHING`] once they were
-    /// given.
-    fn need(&self, epoch: u32) -> Need;
-    /// Takes the embeddings asked for by [`need`](Composer::need) of this epoch. The next plan uses them.
+    /// Whether it wants embeddings before [`plan`](Composer::plan) of this epoch; no longer once they were given.
+    fn wants_embeddings(&self, epoch: u32) -> bool;
+    /// Takes the embeddings that it [wanted](Composer::wants_embeddings) for this epoch. The next plan uses them.
     /// Of `stream` the seed counts; step and tag are the composer's own.
     ///
     /// # Panics
-    /// If the snapshot lacks what was asked for, or has no row for some query.
+    /// If the snapshot has no row for some id.
     fn refresh(&mut self, engine: &Engine, epoch: u32, snapshot: &Snapshot<'_>, stream: Stream);
     /// The batches of this epoch. Of `stream` the seed counts.
     fn plan(&self, epoch: u32, stream: Stream) -> Plan;
@@ -41,7 +41,7 @@ pub trait Composer: Send {
 /// The batches of one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Query ids, batch after batch.
+    /// Ids, batch after batch.
     pub order: Vec<u32>,
     /// Where each batch ends in `order`.
     pub ends: Vec<u32>,
@@ -69,7 +69,7 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
-    /// The query ids of batch `b`.
+    /// The ids of batch `b`.
     pub fn batch(&self, b: usize) -> &[u32] {
         let start = if b == 0 { 0 } else { self.ends[b - 1] };
         &self.order[start as usize..self.ends[b] as usize]
@@ -79,7 +79,7 @@ impl Plan {
 /// How an order becomes batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// Queries in a batch.
+    /// Rows in a batch.
     pub batch: usize,
     /// What happens to the rest that fills no batch.
     pub last: Last,
@@ -97,7 +97,7 @@ pub enum Last {
 /// The partition that a composer has in force, as plain data for a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// Query ids, cluster after cluster. Empty if the composer has formed no clusters (yet).
+    /// Ids, cluster after cluster. Empty if the composer has formed no clusters (yet).
     pub order: Vec<u32>,
     /// Where each cluster ends in `order`.
     pub ends: Vec<u32>,

@@ -22,7 +22,7 @@
 //! | [`mask`] | which columns are no negatives | known positives, copies of their text |
 //! | [`Shaper`] | which terms count, how much | [`KHardest`], [`OwnOnly`], [`Sampled`], [`Guided`], [`Hardness`] |
 //!
-//! A part that wants embeddings says so ([`Need`]) and is told ([`Snapshot`]); the trainer decides whether
+//! A composer that wants embeddings says so and is told ([`Snapshot`]); the trainer decides whether
 //! they come from the [`bank`] or from a new pass. For evaluation: [`search`](mod@search) (exact top k),
 //! [`int8`] (the same over bytes), [`knn`] (votes of training titles), [`tfidf`] (baselines that need no training).
 //!
@@ -51,9 +51,9 @@
 //! let cut = Cut { batch: 4, last: Last::Keep };
 //! let mut composer = Cluster::new((0..8).collect(), cut, Schedule::fixed(4, 0, 1)?);
 //! let stream = Stream::new(7, 0);
-//! assert!(composer.need(0).queries);
-//! let queries = Some(Matrix::new(&stored, 2));
-//! composer.refresh(&engine, 0, &Snapshot { made_at_step: 0, queries, labels: None }, stream);
+//! assert!(composer.wants_embeddings(0));
+//! let embeddings = Matrix::new(&stored, 2);
+//! composer.refresh(&engine, 0, &Snapshot { made_at_step: 0, embeddings }, stream);
 //! let plan = composer.plan(0, stream);
 //! assert_eq!(plan.len(), 2);
 //! let batch = plan.batch(0);
@@ -118,5 +118,5 @@ pub use shaper::hardness::Hardness;
 pub use shaper::k_hardest::KHardest;
 pub use shaper::own::OwnOnly;
 pub use shaper::sampled::Sampled;
-pub use snapshot::{Need, Snapshot};
+pub use snapshot::Snapshot;
 pub use table_rows::TableRows;

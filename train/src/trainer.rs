@@ -223,7 +223,7 @@ impl Trainer {
     /// Gives the composer the embeddings that it wants before this epoch, and a head its first weights.
     fn refresh(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let epoch = self.progress.epoch;
-        if self.parts.composer.need(epoch).is_nothing() && self.head.is_none() {
+        if !self.parts.composer.wants_embeddings(epoch) && self.head.is_none() {
             return Ok(());
         }
         self.fill_bank(observer)?;
@@ -236,12 +236,12 @@ impl Trainer {
             }
             head.begin_epoch(&self.engine, epoch, &self.data, &self.text_ids, bank);
         }
-        if self.parts.composer.need(epoch).is_nothing() {
+        if !self.parts.composer.wants_embeddings(epoch) {
             return Ok(());
         }
         let since = observer.seconds();
         let made_at_step = bank.oldest().unwrap_or(self.progress.step);
-        let snapshot = Snapshot { made_at_step, queries: Some(bank.matrix()), labels: None };
+        let snapshot = Snapshot { made_at_step, embeddings: bank.matrix() };
         let stream = Stream::new(self.config.train.seed, 0);
         self.parts.composer.refresh(&self.engine, epoch, &snapshot, stream);
         let clusters = self.parts.composer.state().ends.len();

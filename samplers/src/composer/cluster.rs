@@ -24,12 +24,12 @@
 //! let stored: Vec<f32> = angle.iter().flat_map(|a| [a.cos(), a.sin()]).collect();
 //! let cut = Cut { batch: 3, last: Last::Keep };
 //! let mut composer = Cluster::new((0..6).collect(), cut, Schedule::fixed(3, 2, 5)?);
-//! assert!(composer.need(1).is_nothing());
-//! assert!(composer.need(2).queries);
+//! assert!(!composer.wants_embeddings(1));
+//! assert!(composer.wants_embeddings(2));
 //!
-//! let told = Snapshot { made_at_step: 40, queries: Some(Matrix::new(&stored, 2)), labels: None };
+//! let told = Snapshot { made_at_step: 40, embeddings: Matrix::new(&stored, 2) };
 //! composer.refresh(&Engine::new(1), 2, &told, Stream::new(1, 0));
-//! assert!(composer.need(2).is_nothing() && composer.need(6).is_nothing() && composer.need(7).queries);
+//! assert!(!composer.wants_embeddings(2) && !composer.wants_embeddings(6) && composer.wants_embeddings(7));
 //! assert_eq!(composer.clusters().1, [3, 6]); // two clusters of three
 //! assert_eq!(composer.plan(2, Stream::new(1, 0)).len(), 2);
 //! # Ok::<(), engine::Error>(())
@@ -40,7 +40,7 @@ use engine::{Engine, Error, Kind, Result, Stream};
 use super::schedule::{Schedule, depth};
 use super::tree::clusters;
 use super::{Composer, Cut, Plan, State};
-use crate::{Need, Snapshot, tags};
+use crate::{Snapshot, tags};
 
 /// Composes NGAME batches.
 #[derive(Clone, Debug)]
@@ -52,11 +52,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Over the queries `rows` (their ids; an id not among them is in no batch).
+    /// Over these ids; one that is not among them is in no batch.
     pub fn new(rows: Vec<u32>, cut: Cut, schedule: Schedule) -> Cluster {
         Cluster { rows, cut, schedule, state: State::default() }
     }
-    /// The clusters in force: query ids, cluster after cluster, and where each ends. Empty while batches are
+    /// The clusters in force: ids, cluster after cluster, and where each ends. Empty while batches are
     /// random.
     pub fn clusters(&self) -> (&[u32], &[u32]) {
         (&self.state.order, &self.state.ends)
@@ -64,17 +64,16 @@ impl Cluster {
 }
 
 impl Composer for Cluster {
-    fn need(&self, epoch: u32) -> Need {
+    fn wants_embeddings(&self, epoch: u32) -> bool {
         let due = self.schedule.made_at(epoch);
         let made = (!self.state.order.is_empty()).then_some(self.state.epoch);
-        if due > made && !self.rows.is_empty() { Need::QUERIES } else { Need::NOTHING }
+        due > made && !self.rows.is_empty()
     }
 
     fn refresh(&mut self, engine: &Engine, epoch: u32, snapshot: &Snapshot<'_>, stream: Stream) {
         let Some(size) = self.schedule.size(epoch) else { return };
-        let embeddings = snapshot.queries.expect("refresh comes after need, which asked for the queries");
         let depth = depth(self.rows.len(), size as usize);
-        let made = clusters(engine, embeddings, &self.rows, depth, stream.at_step(u64::from(epoch)));
+        let made = clusters(engine, snapshot.embeddings, &self.rows, depth, stream.at_step(u64::from(epoch)));
         self.state = State { order: made.order, ends: made.ends, epoch, made_at_step: snapshot.made_at_step };
     }
 
@@ -131,8 +130,8 @@ mod tests {
     fn told(composer: &mut Cluster, engine: &Engine, epoch: u32) {
         let angle = |i: u32| f64::from(i % 50) * std::f64::consts::TAU / 50.0;
         let data: Vec<f32> = (0..N).flat_map(|i| [angle(i).cos() as f32, angle(i).sin() as f32]).collect();
-        let queries = Some(Matrix::new(&data, 2));
-        let snapshot = Snapshot { made_at_step: 100 + u64::from(epoch), queries, labels: None };
+        let embeddings = Matrix::new(&data, 2);
+        let snapshot = Snapshot { made_at_step: 100 + u64::from(epoch), embeddings };
         composer.refresh(engine, epoch, &snapshot, Stream::new(1, 0));
     }
 
@@ -140,10 +139,10 @@ mod tests {
     fn embeddings_are_asked_for_when_clusters_are_due_and_not_again() {
         let (engine, mut composer, mut asked) = (Engine::new(1), composer(), vec![]);
         for epoch in 0..10 {
-            if !composer.need(epoch).is_nothing() {
+            if composer.wants_embeddings(epoch) {
                 asked.push(epoch);
                 told(&mut composer, &engine, epoch);
-                assert!(composer.need(epoch).is_nothing());
+                assert!(!composer.wants_embeddings(epoch));
             }
         }
         assert_eq!(asked, [2, 5, 8]);
@@ -187,7 +186,7 @@ mod tests {
         told(&mut composer, &engine, 5);
         let mut resumed = self::composer();
         resumed.restore(composer.state()).unwrap();
-        assert_eq!((resumed.plan(6, stream), resumed.need(6)), (composer.plan(6, stream), Need::NOTHING));
+        assert_eq!((resumed.plan(6, stream), resumed.wants_embeddings(6)), (composer.plan(6, stream), false));
         assert_eq!(resumed.state().made_at_step, 105);
     }
 
@@ -210,7 +209,7 @@ mod tests {
         for n in [0u32, 1] {
             let cut = Cut { batch: 4, last: Last::Keep };
             let mut one = Cluster::new((0..n).collect(), cut, Schedule::short(0));
-            assert_eq!(one.need(0).queries, n == 1);
+            assert_eq!(one.wants_embeddings(0), n == 1);
             if n == 1 {
                 told(&mut one, &engine, 0);
             }

@@ -1,9 +1,9 @@
-//! Random batches: every epoch a new permutation of the queries, cut into batches.
+//! Random batches: every epoch a new permutation of the rows, cut into batches.
 
 use engine::{Engine, Error, Kind, Result, Stream};
 
 use super::{Composer, Cut, Plan, State};
-use crate::{Need, Snapshot, tags};
+use crate::{Snapshot, tags};
 
 /// The baseline: in-batch negatives are a random sample of the labels, mostly easy.
 #[derive(Clone, Debug)]
@@ -13,15 +13,15 @@ pub struct Shuffled {
 }
 
 impl Shuffled {
-    /// Over the queries `rows` (their ids; an id not among them is in no batch).
+    /// Over these ids; one that is not among them is in no batch.
     pub fn new(rows: Vec<u32>, cut: Cut) -> Shuffled {
         Shuffled { rows, cut }
     }
 }
 
 impl Composer for Shuffled {
-    fn need(&self, _epoch: u32) -> Need {
-        Need::NOTHING
+    fn wants_embeddings(&self, _epoch: u32) -> bool {
+        false
     }
     fn refresh(&mut self, _: &Engine, _epoch: u32, _: &Snapshot<'_>, _: Stream) {}
     fn plan(&self, epoch: u32, stream: Stream) -> Plan {

@@ -21,7 +21,7 @@ use samplers::miner::random::{Law, Random};
 use samplers::miner::{Miner, all::AllLabels, in_batch::InBatch};
 use samplers::shaper::guided::{Guided, Margin};
 use samplers::shaper::{Edits, Scores, Shaper};
-use samplers::{Block, Hardness, KHardest, Matrix, Need, OwnOnly, Ranked, Sampled};
+use samplers::{Block, Hardness, KHardest, Matrix, OwnOnly, Ranked, Sampled};
 
 /// Names of the losses of an encoder.
 pub(crate) const OBJECTIVES: [&str; 6] =
@@ -79,7 +79,7 @@ impl Parts {
     }
     /// Whether the composer will ever ask for the embeddings of the training queries.
     pub(crate) fn wants_bank(&self) -> bool {
-        self.composer.need(u32::MAX) != Need::NOTHING
+        self.composer.wants_embeddings(u32::MAX)
     }
     /// The terms of the loss after the shapers have seen the scores, and what a guide says of the same pairs. Neither
     /// carries a gradient here.
