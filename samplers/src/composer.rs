@@ -1,5 +1,5 @@
-//! **Who shares a batch.** A composer lays ids in an order and cuts the order into batches: ids of training queries, for
-//! each of which a label is drawn then, or of labels, for each of which a query is.
+//! **Who shares a batch.** A composer lays ids in an order and cuts the order into batches: ids of training queries,
+//! for each of which a label is drawn then, or of labels, for each of which a query is.
 //!
 //! ```text
 //! order  7 2 9 | 4 0 1 | 8 3        ends  3 6 8        batch b = order[ends[b−1] .. ends[b]]

@@ -135,6 +135,27 @@ pub fn draw_positives(queries: &[u32], positives: Csr<'_>, most: usize, stream: 
     pairs
 }
 
+/// Draws a query for each of `labels`; row `l` of `queries` holds the queries Q(l) of label `l`.
+///
+/// ```text
+/// q ∈ Q(l), each with the same probability: the pair is (q, l)
+/// ```
+/// A batch that is composed of labels: a rare label then comes as often as a frequent one (NGAME's label-wise batches).
+/// Of `stream` seed and step count: the draw of a label depends on nothing else in the batch.
+///
+/// # Panics
+/// If a label has no query.
+pub fn draw_queries(labels: &[u32], queries: Csr<'_>, stream: Stream) -> Pairs {
+    let stream = stream.with_tag(tags::QUERY);
+    let one = |&label: &u32| {
+        let of = queries.row(label as usize);
+        assert!(!of.is_empty(), "label {label} has no query");
+        of[stream.below(u64::from(label), of.len() as u64) as usize]
+    };
+    let drawn = labels.iter().map(one).collect();
+    Pairs { queries: drawn, positives: labels.to_vec(), weight: vec![1.0; labels.len()] }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +191,21 @@ mod tests {
         drawn[2..].windows(2).for_each(|w| assert!(w[0] < w[1], "{drawn:?}"));
         assert!(drawn[..2] == [4, 9] && drawn[2..].iter().all(|l| [0, 1, 2, 3, 5].contains(l)), "{drawn:?}");
         assert_eq!(draw_positives(&[1], csr, 0, Stream::new(2, 0)).positives.len(), 5, "0 is all");
+    }
+
+    #[test]
+    fn queries_of_a_label_are_drawn_uniformly_whatever_else_is_in_the_batch() {
+        let queries = Csr { starts: &[0, 1, 4], items: &[9, 3, 5, 8] };
+        let mut counts = [0u32; 10];
+        for step in 0..30_000 {
+            let stream = Stream::new(1, 0).at_step(step);
+            let pairs = draw_queries(&[1, 0], queries, stream);
+            assert_eq!((pairs.queries[1], &pairs.positives[..]), (9, &[1, 0][..]));
+            assert_eq!(draw_queries(&[1], queries, stream).queries[0], pairs.queries[0]);
+            counts[pairs.queries[0] as usize] += 1;
+        }
+        // Five standard deviations are 408.
+        assert!([3, 5, 8].iter().all(|&q| counts[q].abs_diff(10_000) < 408), "{counts:?}");
     }
 
     #[test]

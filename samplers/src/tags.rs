@@ -6,6 +6,8 @@ pub(crate) const ORDER: u64 = u64::from_be_bytes(*b"s.order ");
 pub(crate) const START: u64 = u64::from_be_bytes(*b"s.start\0");
 /// Which of a query's positives is drawn.
 pub(crate) const POSITIVE: u64 = u64::from_be_bytes(*b"s.posit ");
+/// Which of a label's queries is drawn.
+pub(crate) const QUERY: u64 = u64::from_be_bytes(*b"s.query ");
 /// Labels drawn by a law.
 pub(crate) const RANDOM: u64 = u64::from_be_bytes(*b"s.random");
 /// Labels drawn from ranked lists. The row's positive is added: a query stands in a batch once for each.

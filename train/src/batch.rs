@@ -17,7 +17,7 @@ use data::DataSet;
 use engine::{Packed, Stream};
 use samplers::block::{Members, keep};
 use samplers::mask::Known;
-use samplers::miner::{Candidates, Miner, Pairs, draw_positives};
+use samplers::miner::{Candidates, Miner, Pairs, draw_positives, draw_queries};
 use samplers::{Block, Lists};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub struct Batch {
     pub own: Option<Lists>,
     /// The probability with which each label is a column, `[m]`, where it is known.
     pub chance: Option<Vec<f64>>,
+    /// Whether it was composed of labels, and queries drawn for them.
+    pub of_labels: bool,
     /// What is scored, side by side.
     pub blocks: Vec<Block>,
     /// 1 where a pair counts, 0 where it must not, row-major, `[n · C]`.
@@ -61,18 +63,22 @@ pub struct Source<'a> {
     pub positives: usize,
     /// What is scored.
     pub blocks: &'a [Block],
+    /// Row `l`: the queries that may be drawn for label `l`, where batches are composed of labels.
+    pub queries_of: Option<&'a Lists>,
 }
 
 impl Batch {
-    /// Draws up to `positives` labels for each query (0: all), asks the miner for the columns, masks what must not be a
-    /// negative, packs the texts.
+    /// Draws up to `positives` labels for each query (0: all), or a query for each label where `composed` are labels;
+    /// asks the miner for further columns, masks what must not be a negative, packs the texts.
     ///
     /// # Panics
-    /// If a query has no label: `prepare` keeps such queries out of training.
-    pub fn compose(source: Source<'_>, queries: &[u32], stream: Stream) -> Batch {
-        let Source { data, ids, miner, positives, blocks } = source;
-        let Pairs { queries: rows, positives: drawn, weight } =
-            draw_positives(queries, ids.positives(data), positives, stream);
+    /// If a query has no label, or a label no query: such are never composed.
+    pub fn compose(source: Source<'_>, composed: &[u32], stream: Stream) -> Batch {
+        let Source { data, ids, miner, positives, blocks, queries_of } = source;
+        let Pairs { queries: rows, positives: drawn, weight } = match queries_of {
+            Some(queries) => draw_queries(composed, queries.csr(), stream),
+            None => draw_positives(composed, ids.positives(data), positives, stream),
+        };
         let pairs = samplers::miner::Batch { queries: &rows, positives: &drawn };
         let Candidates { columns, target, own, chance } = Candidates::of(miner, &pairs, stream);
         let known =
@@ -98,6 +104,7 @@ impl Batch {
             targets: target.into(),
             own,
             chance,
+            of_labels: queries_of.is_some(),
             blocks: blocks.to_vec(),
             keep,
             texts: texts.texts,
@@ -108,7 +115,7 @@ impl Batch {
     /// A batch that no real one of `size` of these queries exceeds: the longest queries against the longest labels,
     /// each text another, as many pairs as the queries with the most labels give, and the most columns.
     pub fn largest(source: Source<'_>, queries: &[u32], size: usize) -> Batch {
-        let Source { data, ids, miner, positives: most, blocks } = source;
+        let Source { data, ids, miner, positives: most, blocks, queries_of } = source;
         let longest = |count: &dyn Fn(u32) -> usize, numbers: &[u32], mut of: Vec<u32>, size: usize| {
             of.sort_by_key(|&i| (std::cmp::Reverse(count(i)), i));
             let mut seen = HashSet::new();
@@ -142,6 +149,7 @@ impl Batch {
             targets: (0..pairs).map(|i| i % m.max(1)).collect(),
             own: None,
             chance: None,
+            of_labels: queries_of.is_some(),
             blocks: blocks.to_vec(),
             keep: vec![1.0; entries],
             texts: packed,
@@ -168,11 +176,16 @@ impl Batch {
             many => Var::concat(&many.iter().map(block).collect::<Vec<_>>(), 1),
         }
     }
-    /// The numbers of its queries' embeddings, row by row, of those of its texts: `[n · d]`.
-    pub fn of_queries(&self, embeddings: &engine::Tensor) -> Vec<f32> {
+    /// Of the embeddings `[T, d]` of its texts those of what it was composed of: ids, and their numbers one after
+    /// another.
+    pub fn composed(&self, embeddings: &engine::Tensor) -> (&[u32], Vec<f32>) {
         let width = embeddings.shape().last();
+        let (ids, texts) = match self.of_labels {
+            true => (&self.labels, &self.label_texts),
+            false => (&self.rows, &self.query_texts),
+        };
         let row = |&text: &u32| &embeddings.data::<f32>()[text as usize * width..][..width];
-        self.query_texts.iter().flat_map(row).copied().collect()
+        (ids, texts.iter().flat_map(row).copied().collect())
     }
     /// Pairs that were masked.
     pub fn masked(&self) -> usize {
@@ -219,8 +232,14 @@ mod tests {
     fn a_query_with_several_positives_is_encoded_once_and_weighs_as_much_as_any_other() {
         let (_dir, data) = prepared("red shoe,shoes|red things\nblue boot,boots\n");
         let ids = TextIds::of(&data, false);
-        let source =
-            Source { data: &data, ids: &ids, miner: &InBatch, positives: 0, blocks: &[Block::QueryLabel] };
+        let source = Source {
+            data: &data,
+            ids: &ids,
+            miner: &InBatch,
+            positives: 0,
+            blocks: &[Block::QueryLabel],
+            queries_of: None,
+        };
         let batch = Batch::compose(source, &[0, 1], Stream::new(0, 0));
         assert_eq!(
             (&batch.rows[..], batch.row_weight.as_deref()),
@@ -240,8 +259,14 @@ mod tests {
     fn what_is_known_of_a_text_counts_for_all_queries_with_that_text() {
         let (_dir, data) = prepared("red shoe,shoes\nRed  shoe,red things\nblue boot,boots\n");
         let ids = TextIds::of(&data, false);
-        let source =
-            Source { data: &data, ids: &ids, miner: &InBatch, positives: 1, blocks: &[Block::QueryLabel] };
+        let source = Source {
+            data: &data,
+            ids: &ids,
+            miner: &InBatch,
+            positives: 1,
+            blocks: &[Block::QueryLabel],
+            queries_of: None,
+        };
         let batch = Batch::compose(source, &[0, 1, 2], Stream::new(0, 0));
         let counts = |row: usize, label: &str| {
             let column = batch.labels.iter().position(|&l| data.labels().title(l as usize) == label);

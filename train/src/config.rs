@@ -115,8 +115,10 @@ pub struct StrategyConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ComposerConfig {
-    /// `ngame` (clusters of near queries) or `shuffled`.
+    /// `ngame` (clusters of near ones) or `shuffled`.
     pub name: String,
+    /// Batches are composed of `queries`, each with one of its labels, or of `labels`, each with one of its queries.
+    pub of: String,
     /// Wished cluster sizes, `"epoch:size"` from that epoch on; empty for the default of the epochs at hand.
     pub sizes: Vec<String>,
     /// Cluster anew every so many epochs.
@@ -209,7 +211,13 @@ impl Default for StrategyConfig {
 }
 impl Default for ComposerConfig {
     fn default() -> ComposerConfig {
-        ComposerConfig { name: "ngame".into(), sizes: vec![], refresh_epochs: 1, warmup_epochs: 0 }
+        ComposerConfig {
+            name: "ngame".into(),
+            of: "queries".into(),
+            sizes: vec![],
+            refresh_epochs: 1,
+            warmup_epochs: 0,
+        }
     }
 }
 impl Default for LossConfig {
@@ -327,6 +335,12 @@ impl Config {
         self.negatives.check()?;
         crate::recipes::find(&self.strategy.name)?;
         crate::parts::demand_composer(&self.composer.name)?;
+        if !["queries", "labels"].contains(&&*self.composer.of) {
+            return wrong("composer.of", "queries or labels", &self.composer.of);
+        }
+        if self.composer.of == "labels" && self.head.is_on() {
+            return wrong("composer.of", "queries with a classifier", &self.composer.of);
+        }
         if self.composer.refresh_epochs == 0 {
             return wrong("composer.refresh_epochs", "at least 1", &0);
         }

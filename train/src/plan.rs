@@ -220,7 +220,7 @@ fn lists(trainer: &Trainer) -> usize {
 
 /// The largest of some random batches.
 fn largest_batch(trainer: &Trainer) -> Batch {
-    let (rows, size) = (&trainer.train_rows, trainer.config.train.batch.min(trainer.train_rows.len()));
+    let (rows, size) = (&trainer.order, trainer.config.train.batch.min(trainer.order.len()));
     // Lists are made when training begins: until then as many labels of any kind stand for those that will be drawn.
     let labels = trainer.data.labels().len();
     let count = trainer.config.negatives.count;

@@ -10,7 +10,6 @@
 use crate::batch::Batch;
 use crate::exec::{Encoded, Record};
 use crate::observer::Observer;
-use crate::text_ids::place;
 use crate::trainer::Trainer;
 use autograd::{Anomaly, Grad, Optimizer, ParamGrads, Tape, Var, clip};
 use engine::profile::Way;
@@ -36,7 +35,7 @@ pub struct StepReport {
 }
 
 impl Trainer {
-    /// The loss of some training queries and its gradient with respect to every parameter.
+    /// The loss of what a batch was composed of and its gradient with respect to every parameter.
     fn gradient(&mut self, rows: &[u32], stream: Stream, record: Record) -> (Measured, ParamGrads) {
         let batch = self.engine.span("batch", Way::Beside, || Batch::compose(self.source(), rows, stream));
         self.walk(&batch, stream, record)
@@ -54,7 +53,8 @@ impl Trainer {
         let loss = self.parts.objective.loss(scores, &terms);
 
         if let Some(bank) = &mut self.bank {
-            bank.write(self.progress.step, &batch.rows, &batch.of_queries(&embeddings.value()));
+            let (ids, values) = batch.composed(&embeddings.value());
+            bank.write(self.progress.step, ids, &values);
         }
         let pulled =
             loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");
@@ -120,10 +120,10 @@ impl Trainer {
         let anomaly = batches.iter().enumerate().find_map(again);
         let (loss, norm, step) = (report.loss, report.grad_norm, report.step);
         let what = format!("step {step}: the loss is {loss} and the norm of its gradient {norm}");
-        let named = batches[0].iter().take(5).map(|&row| place(&self.data, row));
+        let named = batches[0].iter().take(5).map(|&row| self.composed(row));
         let first: Vec<&str> = named.map(|(texts, i)| texts.uid(i)).collect();
         let error = anomaly.iter().fold(Error::new(Kind::Numeric, what), |e, a| e.note(a.to_string()));
-        Err(error.note(format!("the batch begins with the queries {}", first.join(", "))).help(
+        Err(error.note(format!("the batch begins with {}", first.join(", "))).help(
             "the parameters are those before this step; try a lower --lr, or a larger loss.temperature",
         ))
     }

@@ -16,12 +16,12 @@ use crate::text_ids::{TextIds, place};
 use crate::warm_start::WarmStart;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
-use data::{DataSet, Holdout, Split};
+use data::{DataSet, Holdout, Split, Texts};
 use engine::profile::Way;
 use engine::{Engine, Error, Kind, Packed, Result, Stream, Table, Tensor};
-use samplers::Snapshot;
 use samplers::bank::Bank;
 use samplers::composer::Plan;
+use samplers::{Lists, Snapshot};
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -54,6 +54,10 @@ pub struct Trainer {
     pub(crate) progress: Progress,
     /// Training queries that are trained on, ascending.
     pub train_rows: Vec<u32>,
+    /// What batches are composed of, ascending: the training queries, or the labels that have one.
+    pub(crate) order: Vec<u32>,
+    /// Row `l`: the training queries of label `l` that are trained on, where batches are composed of labels.
+    queries_of: Option<Lists>,
     /// Training queries held out for validation, ascending.
     pub validation_rows: Vec<u32>,
     plan: Option<(u32, Plan)>,
@@ -88,21 +92,26 @@ impl Trainer {
             train_rows.truncate(config.train.batch);
         }
         let text_ids = TextIds::of(&data, config.train.label_texts);
+        let queries_of = (config.composer.of == "labels").then(|| queries_of(&data, &text_ids, &train_rows));
+        let order: Vec<u32> = match &queries_of {
+            Some(lists) => (0..lists.rows() as u32).filter(|&l| !lists.row(l as usize).is_empty()).collect(),
+            None => train_rows.clone(),
+        };
         let population = || population(&data, &text_ids, &train_rows);
-        let parts = Parts::new(&config, train_rows.clone(), data.labels().len(), population)?;
-        let steps_per_epoch = steps_per_epoch(&config, train_rows.len());
+        let parts = Parts::new(&config, order.clone(), data.labels().len(), population)?;
+        let steps_per_epoch = steps_per_epoch(&config, order.len());
         let total = total_steps(&config, steps_per_epoch);
         let kind = match &*config.train.schedule {
             "cosine" => ScheduleKind::Cosine,
             "constant" => ScheduleKind::Constant,
             _ => ScheduleKind::Linear,
         };
-        let queries = text_ids.queries.len();
+        let composed = if queries_of.is_some() { data.labels().len() } else { text_ids.queries.len() };
         let head = match config.head.is_on() {
             true => Some(Head::new(&config, &data, &text_ids, network.width())),
             false => None,
         };
-        let bank = (parts.wants_bank() || head.is_some()).then(|| Bank::new(queries, network.width()));
+        let bank = (parts.wants_bank() || head.is_some()).then(|| Bank::new(composed, network.width()));
         let t = &config.train;
         let warmup_steps = t.warmup_steps.min(total / 2);
         let schedule = Schedule { kind, warmup_steps, total_steps: total + u64::from(warmup_steps > 0) };
@@ -125,6 +134,8 @@ impl Trainer {
             bank,
             progress: Progress::default(),
             train_rows,
+            order,
+            queries_of,
             validation_rows,
             plan: None,
         })
@@ -147,7 +158,7 @@ impl Trainer {
     }
     /// Updates in one epoch.
     pub fn steps_per_epoch(&self) -> u64 {
-        steps_per_epoch(&self.config, self.train_rows.len())
+        steps_per_epoch(&self.config, self.order.len())
     }
     /// Updates in the whole run.
     pub fn total_steps(&self) -> u64 {
@@ -157,7 +168,15 @@ impl Trainer {
     pub(crate) fn source(&self) -> Source<'_> {
         let positives = self.config.train.positives as usize;
         let (miner, blocks) = (&*self.parts.miner, &self.parts.blocks[..]);
-        Source { data: &self.data, ids: &self.text_ids, miner, positives, blocks }
+        let queries_of = self.queries_of.as_ref();
+        Source { data: &self.data, ids: &self.text_ids, miner, positives, blocks, queries_of }
+    }
+    /// Where one of the ids of which batches are composed has its text.
+    pub(crate) fn composed(&self, id: u32) -> (Texts<'_>, usize) {
+        match self.queries_of {
+            Some(_) => (self.data.labels(), id as usize),
+            None => place(&self.data, id),
+        }
     }
     /// The randomness of one batch: `micro` counts the batches of an accumulated step.
     pub(crate) fn stream(&self, micro: usize) -> Stream {
@@ -249,22 +268,23 @@ impl Trainer {
         observer.event(&Event::Clustered { epoch, clusters, seconds });
         Ok(())
     }
-    /// Embeds the training queries where the bank does not hold them all.
+    /// Embeds what batches are composed of where the bank does not hold it all.
     fn fill_bank(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        let bank = self.bank.as_mut().expect("who has needs has a bank");
-        if bank.covers(&self.train_rows) {
+        let bank = self.bank.as_ref().expect("who wants embeddings has a bank");
+        if bank.covers(&self.order) {
             return Ok(());
         }
         let push = |i: usize, packed: &mut Packed| {
-            let (texts, at) = place(&self.data, self.train_rows[i]);
+            let (texts, at) = self.composed(self.order[i]);
             texts.push_to(at, packed);
         };
+        let what = if self.queries_of.is_some() { "labels" } else { "training queries" };
         // Its buffers fit no step, which takes larger or smaller ones.
         self.engine.trim();
-        let rows =
-            embed(&self.engine, &self.network, self.train_rows.len(), push, "training queries", observer)?;
+        let rows = embed(&self.engine, &self.network, self.order.len(), push, what, observer)?;
         self.engine.trim();
-        bank.write(self.progress.step, &self.train_rows, &rows);
+        let bank = self.bank.as_mut().expect("who wants embeddings has a bank");
+        bank.write(self.progress.step, &self.order, &rows);
         Ok(())
     }
 
@@ -304,9 +324,9 @@ impl Trainer {
                 .help("prepare it again from the same source with the same options"));
         }
         let rows = self.text_ids.queries.len();
-        let bank_fits = self.bank.is_none() || from.bank.1.len() == rows;
+        let bank_fits = self.bank.as_ref().is_none_or(|bank| from.bank.1.len() == bank.written_at().len());
         let head_fits = from.progress.step == 0 || self.head.is_some() == from.head.is_some();
-        let batch_fits = from.progress.batch < batches_per_epoch(&self.config, self.train_rows.len());
+        let batch_fits = from.progress.batch < batches_per_epoch(&self.config, self.order.len());
         if !(batch_fits && bank_fits && head_fits) {
             return Err(Error::input("the configuration of the run was changed since its checkpoint")
                 .help("put config.toml back as it was, or begin a new run with --init RUN"));
@@ -353,6 +373,16 @@ pub(crate) fn restore_params(model: &mut models::Model, params: Vec<(String, Ten
         }
     }
     Ok(())
+}
+
+/// The training queries of each label among `rows`.
+fn queries_of(data: &DataSet, ids: &TextIds, rows: &[u32]) -> Lists {
+    let positives = ids.positives(data);
+    let mut lists = vec![vec![]; data.labels().len()];
+    for &row in rows {
+        positives.row(row as usize).iter().for_each(|&label| lists[label as usize].push(row));
+    }
+    lists.into_iter().collect()
 }
 
 /// How frequent labels are, and how likely a pair has each as its positive.

@@ -46,6 +46,7 @@ fn batch(hard: bool, blocks: &[Block]) -> Batch {
         targets: rows.clone().into(),
         own: hard.then(|| rows.iter().map(|&i| [ROWS as u32 + i]).collect::<Lists>()),
         chance: None,
+        of_labels: false,
         row_weight: None,
         texts: Packed::default(),
         query_texts: rows.clone().into(),

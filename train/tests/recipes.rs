@@ -103,7 +103,7 @@ fn no_recipe_ever_takes_a_known_positive_for_a_negative() {
         let title = |q: u32| set.queries(data::Split::Train).title(q as usize).to_lowercase();
         let name = |l: u32| set.labels().title(l as usize).to_lowercase();
         let mut met = 0;
-        for batch in 0..2 {
+        for batch in 0..2.min(trainer.steps_per_epoch() as usize) {
             for row in trainer.mined(batch) {
                 let twins = (0..set.queries(data::Split::Train).len() as u32)
                     .filter(|&q| title(q) == title(row.query));
@@ -117,4 +117,30 @@ fn no_recipe_ever_takes_a_known_positive_for_a_negative() {
         }
         assert!(met > 0, "{} has negatives", recipe.name);
     }
+}
+
+/// In an epoch composed of labels each label that has a query is a positive once, with a query that has it.
+#[test]
+fn an_epoch_of_labels_meets_every_label_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // A label of one query beside others of many.
+    let rows: String =
+        (0..120).map(|i| format!("w{} n{i},label {}\n", i % 9, if i < 90 { i % 3 } else { i })).collect();
+    let data = world::prepared(dir.path(), &format!("title,label\n{rows}"), 200, |source| {
+        source.split = "100/0".parse().expect("a ratio");
+    });
+    let recipe = RECIPES.iter().find(|r| r.name == "ngame-labels").expect("a recipe");
+    let mut trainer = assembled(&data, recipe, &["train.batch=11", "data.validation_per_mille=0"]);
+    assert_eq!(trainer.steps_per_epoch(), 3, "33 labels have a query");
+    trainer.gradient_of_next_batch(&mut Silent).expect("a gradient");
+    let mut met: Vec<u32> = vec![];
+    for batch in 0..3 {
+        for row in trainer.mined(batch) {
+            let of = trainer.data().positives(data::Split::Train, row.query as usize);
+            assert!(of.contains(&row.positive.0));
+            met.push(row.positive.0);
+        }
+    }
+    met.sort_unstable();
+    assert_eq!(met, (0..33).collect::<Vec<u32>>());
 }

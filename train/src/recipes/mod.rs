@@ -23,6 +23,7 @@ mod in_batch;
 mod log_uniform;
 mod margin_mse;
 mod ngame;
+mod ngame_labels;
 mod nv_retriever;
 mod popularity;
 mod simans;
@@ -49,6 +50,7 @@ pub struct Recipe {
 pub const RECIPES: &[Recipe] = &[
     in_batch::RECIPE,
     ngame::RECIPE,
+    ngame_labels::RECIPE,
     uniform::RECIPE,
     log_uniform::RECIPE,
     popularity::RECIPE,
