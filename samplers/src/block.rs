@@ -64,7 +64,8 @@ impl FromStr for Block {
 pub struct Members<'a> {
     /// The query of each row, `[B]`.
     pub queries: &'a [u32],
-    /// For each training query the number of its text: queries with equal text share it.
+    /// For each training query the number of its text: queries and labels ([`Known::text_group`]) with equal text
+    /// share it.
     pub query_texts: &'a [u32],
     /// The labels, `[U]`.
     pub labels: &'a [u32],
@@ -76,8 +77,8 @@ pub struct Members<'a> {
 pub fn keep(blocks: &[Block], known: &Known<'_>, members: Members<'_>) -> Vec<f32> {
     let of = |block: &Block| match block {
         Block::QueryLabel => known_positives(known, members.queries, members.labels, members.target),
-        Block::QueryQuery => members.by_rows(|i, j| !members.share_a_label(known, i, j)),
-        Block::LabelQuery => members.by_rows(|i, j| !members.knows_positive(known, j, i)),
+        Block::QueryQuery => members.by_rows(known, |i, j| !members.share_a_label(known, i, j)),
+        Block::LabelQuery => members.by_rows(known, |i, j| !members.knows_positive(known, j, i)),
         Block::LabelLabel => members.labels_of_labels(known),
     };
     let parts: Vec<Vec<f32>> = blocks.iter().map(of).collect();
@@ -102,10 +103,18 @@ impl Members<'_> {
         let mut seen = HashSet::new();
         (0..self.queries.len()).map(|row| seen.insert(self.text(row))).collect()
     }
-    /// A block whose columns are the rows: of those with one text the first counts, and for no row of that text.
-    fn by_rows(&self, counts: impl Fn(usize, usize) -> bool) -> Vec<f32> {
+    /// A block whose columns are the rows: of those with one text the first counts, and for no row of that text, nor
+    /// for one of which a label of that text is known or filtered.
+    fn by_rows(&self, known: &Known<'_>, counts: impl Fn(usize, usize) -> bool) -> Vec<f32> {
         let (n, first) = (self.queries.len(), self.first_of_text());
-        let keep = |i: usize, j: usize| first[j] && self.text(i) != self.text(j) && counts(i, j);
+        let texts_of = |row: &u32| -> HashSet<u32> {
+            let barred = known.barred.iter().flat_map(|barred| barred.row(*row as usize));
+            known.positives.row(*row as usize).iter().chain(barred).map(|&label| known.group(label)).collect()
+        };
+        let own: Vec<HashSet<u32>> = self.queries.iter().map(texts_of).collect();
+        let keep = |i: usize, j: usize| {
+            first[j] && self.text(i) != self.text(j) && !own[i].contains(&self.text(j)) && counts(i, j)
+        };
         (0..n * n).map(|at| f32::from(keep(at / n, at % n))).collect()
     }
     fn share_a_label(&self, known: &Known<'_>, i: usize, j: usize) -> bool {
@@ -115,7 +124,9 @@ impl Members<'_> {
     /// Whether the positive of row `i`, or a label of its text, is known of the query of row `j`.
     fn knows_positive(&self, known: &Known<'_>, j: usize, i: usize) -> bool {
         let text = known.group(self.labels[self.target[i] as usize]);
-        known.positives.row(self.queries[j] as usize).iter().any(|&label| known.group(label) == text)
+        let row = self.queries[j] as usize;
+        let barred = known.barred.iter().flat_map(|barred| barred.row(row));
+        known.positives.row(row).iter().chain(barred).any(|&label| known.group(label) == text)
     }
     fn labels_of_labels(&self, known: &Known<'_>) -> Vec<f32> {
         let mut keep = known_positives(known, self.queries, self.labels, self.target);
@@ -172,6 +183,24 @@ mod tests {
             &[0, 1, 1, 1, 0, 1, 0, 1, 0, 0],
         ];
         check(&[Block::QueryLabel, Block::QueryQuery], &rows);
+    }
+
+    #[test]
+    fn a_query_that_is_a_known_label_of_a_row_or_filtered_is_none_of_its_negatives() {
+        // Query 1 has the text of label 0, which is query 0's; label 1 is filtered for query 1, and query 0's positive.
+        let positives = Csr { starts: &[0, 1, 2, 3], items: &[1, 2, 3] };
+        let barred = Csr { starts: &[0, 1, 2, 2], items: &[0, 1] };
+        let groups = [20, 21, 22, 23];
+        let known = Known { positives, barred: Some(barred), text_group: Some(&groups) };
+        let members = Members {
+            queries: &[0, 1, 2],
+            query_texts: &[9, 20, 22],
+            labels: &[1, 2, 3],
+            target: &[0, 1, 2],
+        };
+        let row = |block| keep(&[block], &known, members)[..6].to_vec();
+        assert_eq!(row(Block::QueryQuery), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+        assert_eq!(row(Block::LabelQuery), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
     }
 
     #[test]

@@ -98,6 +98,21 @@ impl Bm25 {
         self.add_up(query, &mut sums);
         texts.iter().map(|&text| sums.of[text as usize]).collect()
     }
+    /// The lowest score among the texts of row `i` of `of`, for query `i`; −∞ where there is none.
+    pub fn lowest(&self, engine: &Engine, queries: &[&str], of: Csr<'_>) -> Vec<f32> {
+        let mut lowest = vec![f32::NEG_INFINITY; queries.len()];
+        engine.chunks(&mut lowest, BLOCK, |block, lowest| {
+            let mut sums = Sums { of: vec![0.0; self.texts], touched: vec![] };
+            for (i, lowest) in lowest.iter_mut().enumerate() {
+                let query = block * BLOCK + i;
+                self.add_up(queries[query], &mut sums);
+                let scores = of.row(query).iter().map(|&text| sums.of[text as usize]);
+                *lowest = scores.reduce(f32::min).unwrap_or(f32::NEG_INFINITY);
+                sums.clear();
+            }
+        });
+        lowest
+    }
     fn add_up(&self, query: &str, sums: &mut Sums) {
         let mut words = vec![];
         self.vocabulary.ids(query, &mut words);
@@ -115,7 +130,7 @@ impl Bm25 {
         let allowed = sums.touched.iter().filter(|text| excluded.binary_search(text).is_err());
         let mut words: Vec<u64> = allowed.map(|&text| best(sums.of[text as usize], text)).collect();
         keep_largest(&mut words, k);
-        sums.touched.drain(..).for_each(|text| sums.of[text as usize] = 0.0);
+        sums.clear();
         words
     }
 }
@@ -124,6 +139,12 @@ impl Bm25 {
 struct Sums {
     of: Vec<f32>,
     touched: Vec<u32>,
+}
+
+impl Sums {
+    fn clear(&mut self) {
+        self.touched.drain(..).for_each(|text| self.of[text as usize] = 0.0);
+    }
 }
 
 #[cfg(test)]
@@ -162,6 +183,10 @@ mod tests {
             let hits = index.search(&Engine::new(threads), &queries, 3, Some(rows.csr()));
             assert_eq!((hits.row(0).0, hits.row(598).0), (&[1, 0][..], &[1, 0][..]));
             assert_eq!(hits.row(599).0, [0], "its label is excluded");
+            let positives: crate::Lists =
+                (0..600).map(|i| if i == 5 { vec![] } else { vec![0, 1] }).collect();
+            let lowest = index.lowest(&Engine::new(threads), &queries, positives.csr());
+            assert_eq!((lowest[5], lowest[599]), (f32::NEG_INFINITY, index.scores("red hen", &[0])[0]));
             assert_eq!(hits.row(0).1[1], index.scores("red hen", &[0])[0]);
         }
     }

@@ -72,6 +72,14 @@ impl Ranked {
             self.scores[list.end - skip..list.end].fill(f32::NEG_INFINITY);
         }
     }
+    /// Keeps the best `width` of each list.
+    pub fn shorten(&mut self, width: usize) {
+        let (from, to) = (self.width, self.width.min(width));
+        let best = |q: usize| q * from..q * from + to;
+        self.ids = (0..self.rows()).flat_map(best).map(|at| self.ids[at]).collect();
+        self.scores = (0..self.rows()).flat_map(best).map(|at| self.scores[at]).collect();
+        self.width = to;
+    }
     /// The bytes that it holds.
     pub fn bytes(&self) -> usize {
         4 * (self.ids.len() + self.scores.len() + self.positive.len())
@@ -110,6 +118,9 @@ mod tests {
         assert_eq!((lists.row(0).0, lists.row(1)), (&[7, 3, 9][..], (&[5][..], &[0.2][..])));
         lists.skip(1);
         assert_eq!((lists.row(0).0, lists.row(1).0), (&[3, 9][..], &[][..]));
+        let mut short = two();
+        short.shorten(1);
+        assert_eq!((short.width, &short.ids[..], &short.scores[..]), (1, &[7, 4][..], &[0.9, 0.7][..]));
         lists.skip(9);
         assert!(lists.row(0).0.is_empty());
     }

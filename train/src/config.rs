@@ -289,6 +289,22 @@ impl LossConfig {
             let what = "`loss.false_negatives` must be in [0, 1) and `loss.concentration` 0 or more";
             return Err(Error::input(format!("{what}, they are {share} and {weight}")));
         }
+        if ![self.hardness, guide.margin, self.concentration].iter().all(|x| x.is_finite()) {
+            return Err(Error::input(
+                "`loss.hardness`, `loss.concentration` and `guide.margin` must be finite",
+            ));
+        }
+        if self.hardness != 0.0 && self.name != "infonce" {
+            let what = format!("`loss.hardness` shifts logits, which the loss {} does not have", self.name);
+            return Err(Error::input(what).help("--loss infonce"));
+        }
+        // Exponentials of logits are added up as they are there.
+        if self.name == "debiased" && (1.0 + self.concentration) / self.temperature > 80.0 {
+            let e = Error::input("the debiased loss overflows with so small a temperature");
+            return Err(e.help(
+                "(1 + loss.concentration) / loss.temperature must be at most 80; 0.5 is as published",
+            ));
+        }
         self.blocks().map(|_| ())
     }
 }
@@ -351,6 +367,14 @@ impl Config {
             return wrong("train.accumulate", "1 with a classifier", &t.accumulate);
         }
         self.head.check()?;
+        if self.negatives.corrects() {
+            let known = self.composer.name == "shuffled" && self.composer.of == "queries";
+            if !known || t.positives != 1 || self.negatives.own || self.loss.name != "infonce" {
+                let what = "negatives.correct needs random batches of queries with one positive each, that all rows \
+                            meet all columns, and the loss infonce: else the chance of a column is not known";
+                return Err(Error::input(what).help("--set negatives.correct=false"));
+            }
+        }
         if self.head.is_on() && (self.negatives.from != "batch" || !self.guide.model.is_empty()) {
             let e = Error::input(
                 "negatives.from and guide.model are for encoders, and this run learns a classifier",

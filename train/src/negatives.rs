@@ -4,12 +4,14 @@
 //! bm25     words of the labels' titles                            once: titles do not change
 //! model    embeddings of all training queries and all labels     N + L texts encoded, then an exact search
 //! ```
-//! Known labels of a query, by any query of its text, are never in its list. What the rules of the configuration leave
-//! out goes, then the best so many, and `depth` labels stay. A run waits for its lists, so no race decides a bit.
+//! Known labels of a query, by any query of its text, labels that are filtered for it, and labels of the text of one of
+//! these are never in its list. Where rules may leave labels out, ten times as many are looked at; then the best so
+//! many go, and `depth` labels stay. A run waits for its lists, so no race decides a bit.
 
 use crate::config::NegativesConfig;
 use crate::embed::embed;
 use crate::guide;
+use crate::head::labels::AllLabels;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
 use crate::text_ids::place;
@@ -18,7 +20,7 @@ use engine::profile::Way;
 use engine::{Packed, Result};
 use samplers::bm25::Bm25;
 use samplers::search::{Limits, search};
-use samplers::{Matrix, Ranked};
+use samplers::{Lists, Matrix, Ranked};
 use std::path::Path;
 
 impl Trainer {
@@ -51,22 +53,37 @@ impl Trainer {
         };
         lists.retain(|positive, score| config.may_be_negative(positive, score));
         lists.skip(config.skip);
+        lists.shorten(config.depth);
         Ok(lists)
+    }
+    /// Row `q`: the labels that must not be negatives of query `q`.
+    fn barred(&self) -> Lists {
+        let (data, ids) = (&self.data, &self.text_ids);
+        let rows: Vec<u32> = (0..ids.queries.len() as u32).collect();
+        let marks = AllLabels::new(ids).marks(data, ids, &rows);
+        let truth = marks.truth();
+        let row = |q: usize| {
+            let [own, out] =
+                [&truth.positives, &truth.left_out].map(|ids| &ids.items[ids.starts[q]..ids.starts[q + 1]]);
+            let mut all = [own, out].concat();
+            all.sort_unstable();
+            all
+        };
+        (0..rows.len()).map(row).collect()
     }
     fn by_words(&self, config: &NegativesConfig) -> Ranked {
         let labels = self.data.labels();
         let index = Bm25::new((0..labels.len()).map(|l| labels.title(l)), config.bm25());
-        let known = self.text_ids.known(&self.data);
-        let total = self.text_ids.queries.len();
+        let (barred, total) = (self.barred(), self.text_ids.queries.len());
         let queries: Vec<&str> = (0..total as u32)
             .map(|q| {
                 let (texts, i) = place(&self.data, q);
                 texts.title(i)
             })
             .collect();
-        let hits = index.search(&self.engine, &queries, config.depth + config.skip, Some(known));
+        let hits = index.search(&self.engine, &queries, looked_at(config), Some(barred.csr()));
         let of = self.text_ids.positives(&self.data);
-        let lowest = self.engine.map(total, |q| lowest(index.scores(queries[q], of.row(q))));
+        let lowest = index.lowest(&self.engine, &queries, of);
         Ranked::new(hits, lowest, self.progress.step)
     }
     fn by_model(
@@ -86,8 +103,9 @@ impl Trainer {
         let queries = embed(&self.engine, network, total, query, "queries", observer)?;
         let items = embed(&self.engine, network, labels.len(), label, "labels", observer)?;
         let (queries, items) = (Matrix::new(&queries, network.width()), Matrix::new(&items, network.width()));
-        let limits = Limits { exclude: Some(self.text_ids.known(&self.data)), only: None };
-        let hits = search(&self.engine, queries, items, config.depth + config.skip, limits);
+        let barred = self.barred();
+        let limits = Limits { exclude: Some(barred.csr()), only: None };
+        let hits = search(&self.engine, queries, items, looked_at(config), limits);
         self.engine.trim();
         let of = self.text_ids.positives(&self.data);
         let cosine =
@@ -95,6 +113,13 @@ impl Trainer {
         let lowest = self.engine.map(total, |q| lowest(of.row(q).iter().map(|&l| cosine(q, l)).collect()));
         Ok(Ranked::new(hits, lowest, self.progress.step))
     }
+}
+
+/// Labels of each query that are looked at.
+pub(crate) fn looked_at(config: &NegativesConfig) -> usize {
+    let rules =
+        config.absolute_margin >= 0.0 || config.relative_margin >= 0.0 || config.max_score < f64::INFINITY;
+    config.depth * if rules { 10 } else { 1 } + config.skip
 }
 
 /// −∞ of none.

@@ -71,12 +71,12 @@ pub fn plan(name: &str, for_all: &Settings, for_one: &[(String, String)]) -> Res
     let mut all = vec![for_all.clone(); defaults.len()];
     for ((stage, settings), defaults) in STAGES.iter().zip(&mut all).zip(*defaults) {
         if *stage == "classifier" {
-            settings.recipe_set("head.name=classifier", name)?;
+            settings.recipe_set("head.name=classifier", name, false)?;
         }
         for (_, assignment) in for_one.iter().filter(|(of, _)| of == stage) {
             settings.set(assignment)?;
         }
-        defaults.iter().try_for_each(|assignment| settings.recipe_set(assignment, name))?;
+        defaults.iter().try_for_each(|assignment| settings.recipe_set(assignment, name, false))?;
         recipes::apply_defaults(settings)?;
     }
     Ok(all)

@@ -21,6 +21,7 @@ use crate::batch::{Batch, Source};
 use crate::embed::CHUNK_TOKENS;
 use crate::exec::Exec;
 use crate::head::Head;
+use crate::negatives::looked_at;
 use crate::text_ids::place;
 use crate::trainer::Trainer;
 use autograd::optim::Optimizer;
@@ -212,7 +213,7 @@ fn lists(trainer: &Trainer) -> usize {
         return 0;
     }
     let (queries, labels) = (trainer.text_ids.queries.len(), trainer.data.labels().len());
-    let made = F32 * queries * (2 * (config.depth + config.skip) + 1);
+    let made = F32 * queries * (2 * looked_at(config) + 1);
     let embedded =
         if config.from == "model" { F32 * (queries + labels) * trainer.network.width() } else { 0 };
     made + embedded.max(made)

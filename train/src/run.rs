@@ -3,7 +3,7 @@
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::Settings;
 use crate::evaluate::{self, Evaluation, LabelSet, Options, Queries};
-use crate::guide::Guide;
+use crate::guide::{self, Guide};
 use crate::head::Head;
 use crate::index::Index;
 use crate::load;
@@ -62,6 +62,11 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
     let mut trainer = Trainer::new(engine, data, network, config)?;
     trainer.guide = guide;
     trainer.warm = warm_start(&trainer)?;
+    let ranks = &trainer.config.negatives;
+    if ranks.from == "model" && !ranks.model.is_empty() {
+        // It is read when lists are due: whether it can be must be known before there is a run.
+        guide::named(Path::new(&ranks.model), &trainer.data)?;
+    }
     Ok(trainer)
 }
 

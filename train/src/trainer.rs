@@ -93,10 +93,7 @@ impl Trainer {
         }
         let text_ids = TextIds::of(&data, config.train.label_texts);
         let queries_of = (config.composer.of == "labels").then(|| queries_of(&data, &text_ids, &train_rows));
-        let order: Vec<u32> = match &queries_of {
-            Some(lists) => (0..lists.rows() as u32).filter(|&l| !lists.row(l as usize).is_empty()).collect(),
-            None => train_rows.clone(),
-        };
+        let order = order(queries_of.as_ref(), &train_rows)?;
         let population = || population(&data, &text_ids, &train_rows);
         let parts = Parts::new(&config, order.clone(), data.labels().len(), population)?;
         let steps_per_epoch = steps_per_epoch(&config, order.len());
@@ -310,7 +307,7 @@ impl Trainer {
             optimizer: self.optimizer.state(params),
             bank: bank.unwrap_or_default(),
             composer: self.parts.composer.state(),
-            lists: self.parts.miner.lists().map(Cow::Borrowed),
+            lists: self.parts.miner.lists().filter(|lists| lists.rows() > 0).map(Cow::Borrowed),
             head: self.head.as_ref().and_then(Head::state),
         }
     }
@@ -373,6 +370,16 @@ pub(crate) fn restore_params(model: &mut models::Model, params: Vec<(String, Ten
         }
     }
     Ok(())
+}
+
+/// What batches are composed of: the labels that have a query, or the queries.
+fn order(queries_of: Option<&Lists>, rows: &[u32]) -> Result<Vec<u32>> {
+    let Some(lists) = queries_of else { return Ok(rows.to_vec()) };
+    let order: Vec<u32> = (0..lists.rows() as u32).filter(|&l| !lists.row(l as usize).is_empty()).collect();
+    match order.len() {
+        0 | 1 => Err(Error::input("no two labels have training queries: batches of labels need some")),
+        _ => Ok(order),
+    }
 }
 
 /// The training queries of each label among `rows`.

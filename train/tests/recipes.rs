@@ -97,7 +97,7 @@ fn no_recipe_ever_takes_a_known_positive_for_a_negative() {
         .collect();
     let data = world::prepared(dir.path(), &format!("title,label\n{rows}"), 200, |_| ());
     for recipe in RECIPES {
-        let mut trainer = assembled(&data, recipe, &["train.positives=0"]);
+        let mut trainer = assembled(&data, recipe, &["train.positives=0", "negatives.correct=false"]);
         trainer.gradient_of_next_batch(&mut Silent).expect("a gradient");
         let set = trainer.data();
         let title = |q: u32| set.queries(data::Split::Train).title(q as usize).to_lowercase();
@@ -143,4 +143,30 @@ fn an_epoch_of_labels_meets_every_label_once() {
     }
     met.sort_unstable();
     assert_eq!(met, (0..33).collect::<Vec<u32>>());
+}
+
+/// Stops while texts are embedded for the first lists, before there is any step.
+struct StopEmbedding;
+impl train::Observer for StopEmbedding {
+    fn seconds(&mut self) -> f64 {
+        0.0
+    }
+    fn stop(&mut self) -> bool {
+        true
+    }
+    fn event(&mut self, _: &train::Event<'_>) {}
+}
+
+#[test]
+fn a_stop_while_the_first_lists_are_made_can_be_resumed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 120);
+    let recipe = RECIPES.iter().find(|r| r.name == "ance").expect("a recipe");
+    let (out, engine) = (dir.path().join("run"), Engine::new(2));
+    let settings = settings(&data, recipe, &["train.steps=4"]);
+    let (mut trainer, run_dir) = run::begin(&engine, &settings, &out).expect("begins");
+    assert!(!run::run(&mut trainer, &run_dir, &mut StopEmbedding).expect("stops").finished);
+    drop((trainer, run_dir));
+    let (mut again, run_dir) = run::resume(&engine, &out, &mut Silent).expect("resumes");
+    assert!(run::run(&mut again, &run_dir, &mut Silent).expect("ends").finished);
 }

@@ -7,7 +7,7 @@
 //! chance         π_l = 1 − (1 − p_l)^(B−1) (1 − q_l)^K      p_l: the share of pairs whose positive is l
 //! ```
 //! K labels are drawn with repetition for the batch, k for each row. π_l is the probability that l is a column of some
-//! other row's making, as its positive or by a draw: with ω_l = 1/π_l the sum over the negatives of a row has the
+//! other row's making, as its positive or by a draw: with β_l = −ln π_l the sum over the negatives of a row has the
 //! expectation of the sum over all labels ([`crate::shaper::sampled`]).
 
 use engine::Stream;

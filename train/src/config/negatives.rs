@@ -140,6 +140,20 @@ impl NegativesConfig {
         if !(self.alpha.is_finite() && self.window_narrow >= 0.0 && self.window_above.is_finite()) {
             return wrong("alpha, window_narrow and window_above", "finite, window_narrow 0 or more", "not");
         }
+        let margins = [self.absolute_margin, self.relative_margin];
+        if margins.iter().any(|m| !m.is_finite())
+            || self.max_score.is_nan()
+            || !self.window_narrow.is_finite()
+        {
+            return wrong("absolute_margin, relative_margin, max_score and window_narrow", "numbers", "not");
+        }
+        if !(-10.0..=10.0).contains(&self.alpha) {
+            return wrong("alpha", "from -10 to 10", &self.alpha.to_string());
+        }
         Ok(())
+    }
+    /// Whether the loss is corrected for a law, and knows it.
+    pub(super) fn corrects(&self) -> bool {
+        self.from == "random" && self.correct
     }
 }

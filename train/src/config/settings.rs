@@ -145,12 +145,16 @@ impl Settings {
         }
         Ok(())
     }
-    /// As [`Settings::recipe`], of an `a.b=c`.
+    /// As [`Settings::recipe`], of an `a.b=c`; `over_preset` where the user has asked for the recipe by its name: then
+    /// it also replaces what a preset set.
     ///
     /// # Errors
     /// As [`Settings::set`].
-    pub fn recipe_set(&mut self, assignment: &str, recipe: &'static str) -> Result<()> {
+    pub fn recipe_set(&mut self, assignment: &str, recipe: &'static str, over_preset: bool) -> Result<()> {
         let (key, value) = parsed(assignment)?;
+        if over_preset && matches!(self.origin(key), Some(Origin::Preset(_))) {
+            return self.put(key, value, Origin::Recipe(recipe));
+        }
         self.recipe(key, value, recipe)
     }
     /// Where a value came from.

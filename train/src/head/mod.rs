@@ -10,7 +10,7 @@
 //! gives dL/dx back, for whoever trains the encoder.
 
 pub(crate) mod candidates;
-mod labels;
+pub(crate) mod labels;
 pub(crate) mod shortlist;
 mod start;
 mod step;

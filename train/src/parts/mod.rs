@@ -66,6 +66,7 @@ impl Parts {
         // each a row has n − 1, and those that are drawn.
         let pairs = config.train.batch.min(rows.len());
         let negatives = match config.train.positives {
+            _ if config.negatives.own => config.negatives.count,
             1 => (pairs + miner.most(pairs)).min(labels.max(pairs)).saturating_sub(1),
             _ => usize::MAX,
         };
@@ -130,7 +131,9 @@ fn miner(config: &NegativesConfig, labels: usize, population: impl FnOnce() -> P
                 "window" => Pick::Window { narrow: config.window_narrow, above: config.window_above },
                 _ => Pick::Uniform,
             };
-            let (lists, every) = (Ranked::default(), config.refresh_steps);
+            // What does not learn ranks alike for ever.
+            let changes = config.from == "model" && config.model.is_empty();
+            let (lists, every) = (Ranked::default(), if changes { config.refresh_steps } else { 0 });
             Box::new(Listed { lists, every, count: config.count, pick })
         }
     }
@@ -218,7 +221,10 @@ mod tests {
         assert!(objective(&[], 99).contains("hardest: 10,"));
         assert!(objective(&["train.batch=4"], 99).contains("hardest: 3,"));
         assert!(objective(&[], 5).contains("hardest: 4,"));
-        assert!(objective(&["train.batch=4", "negatives.from=random"], 99).contains("hardest: 7,"));
+        assert!(
+            objective(&["train.batch=4", "negatives.from=random", "negatives.correct=false"], 99)
+                .contains("hardest: 7,")
+        );
         assert!(objective(&["train.batch=4", "negatives.from=all"], 99).contains("hardest: 10,"));
         assert!(objective(&["train.batch=4", "train.positives=3"], 99).contains("hardest: 10,"));
     }

@@ -90,19 +90,21 @@ pub fn find(name: &str) -> Result<&'static Recipe> {
 /// # Errors
 /// If the recipe is unknown.
 pub fn apply_defaults(settings: &mut Settings) -> Result<()> {
-    let config = settings.config()?;
+    let has_head = settings.text("head.name") == Some("classifier");
     // A classifier has its own way to its negatives; random batches serve it unless a strategy is asked for.
     let asked_for = settings.origin("strategy.name") != Some(&Origin::Default);
-    if config.head.is_on() && !asked_for {
+    if has_head && !asked_for {
         settings.recipe("composer.name", "shuffled", "classifier")?;
     }
-    let recipe = find(&config.strategy.name)?;
-    recipe.defaults.iter().try_for_each(|assignment| settings.recipe_set(assignment, recipe.name))?;
+    let recipe = find(settings.text("strategy.name").unwrap_or_default())?;
+    for assignment in recipe.defaults {
+        settings.recipe_set(assignment, recipe.name, asked_for)?;
+    }
     if settings.text("loss.name") == Some("triplet") {
         settings.recipe("loss.temperature", 0.1, "triplet")?;
         settings.recipe("loss.hardest", 10, "triplet")?;
     }
-    if config.head.is_on() {
+    if has_head {
         settings.recipe("train.epochs", 10, "classifier")?;
         settings.recipe("train.lr", 1e-3, "classifier")?;
     }
@@ -148,6 +150,29 @@ mod tests {
             ("model", 7, true)
         );
         assert_eq!(settings.origin("negatives.from"), Some(&Origin::Recipe("ance")));
+    }
+
+    #[test]
+    fn what_a_recipe_sets_is_there_before_anything_is_checked() {
+        for changes in
+            [["strategy.name=star", "negatives.own=true"], ["strategy.name=gist", "loss.name=distil"]]
+        {
+            let mut settings = Settings::default();
+            changes.iter().for_each(|change| settings.set(change).expect("a value"));
+            apply_defaults(&mut settings).unwrap_or_else(|e| panic!("{changes:?}: {e}"));
+        }
+    }
+
+    #[test]
+    fn a_strategy_that_is_asked_for_stands_above_a_preset() {
+        let mut settings = Settings::default();
+        settings.preset("lf-amazontitles-131k").expect("a preset");
+        let loss = |settings: &Settings| settings.config().expect("in range").loss.name;
+        let mut alone = settings.clone();
+        apply_defaults(&mut alone).expect("a recipe");
+        settings.set("strategy.name=star").expect("a name");
+        apply_defaults(&mut settings).expect("a recipe");
+        assert_eq!((&*loss(&alone), &*loss(&settings)), ("triplet", "pairwise"));
     }
 
     #[test]
