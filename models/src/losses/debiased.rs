@@ -80,26 +80,13 @@ fn negatives(terms: &Terms, m: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::super::InfoNce;
+    use super::super::testing::{close, terms};
     use super::*;
-    use autograd::Tape;
-    use engine::Engine;
-    use std::sync::Arc;
 
     const SCORES: [f32; 8] = [0.5, 0.1, -0.2, 0.3, 0.4, 0.0, -0.3, 0.2];
 
     fn loss(objective: &dyn Objective, terms: &Terms) -> (f64, Vec<f64>) {
-        let tape = Tape::checked(&Engine::poisoned(1));
-        let scores = tape.leaf(Tensor::from_vec([2, 4], SCORES.to_vec()));
-        let loss = objective.loss(scores, terms);
-        let value = loss.value().item();
-        (value, tape.backward_from(loss).of(scores).to_f64())
-    }
-    fn terms(keep: [bool; 8]) -> Terms {
-        Terms::masked(Arc::from([0, 1]), Arc::from(keep))
-    }
-    #[track_caller]
-    fn close(got: f64, want: f64) {
-        assert!((got - want).abs() < 2e-6, "{got} is not {want}");
+        super::super::testing::loss(objective, &SCORES, terms)
     }
     const ALL: [bool; 8] = [true; 8];
 
@@ -108,7 +95,7 @@ mod tests {
         let objective = Debiased { temperature: 0.5, false_negatives: 0.0, concentration: 0.0 };
         let infonce = InfoNce { temperature: 0.5, symmetric: false };
         for keep in [ALL, [true, false, true, true, true, true, false, true], [false; 8]] {
-            let (got, want) = (loss(&objective, &terms(keep)), loss(&infonce, &terms(keep)));
+            let (got, want) = (loss(&objective, &terms(&keep)), loss(&infonce, &terms(&keep)));
             close(got.0, want.0);
             got.1.iter().zip(want.1).for_each(|(got, want)| close(*got, want));
         }
@@ -136,7 +123,7 @@ mod tests {
             let floor = (-2.0f64).exp();
             let of = |z: &[f64], c| row(z.try_into().expect("four"), c, share, b, floor);
             let want = (of(&z[..4], 0) + of(&z[4..], 1)) / 2.0;
-            close(loss(&objective, &terms(ALL)).0, want);
+            close(loss(&objective, &terms(&ALL)).0, want);
         }
     }
 
@@ -145,7 +132,7 @@ mod tests {
     fn gradients_are_those_of_the_paper() {
         let share = 0.1;
         let objective = Debiased { temperature: 1.0, false_negatives: share, concentration: 0.0 };
-        let (_, grad) = loss(&objective, &terms(ALL));
+        let (_, grad) = loss(&objective, &terms(&ALL));
         let z = [0.5f64, 0.1, -0.2, 0.3];
         let g = ((z[1].exp() + z[2].exp() + z[3].exp()) - 3.0 * share * z[0].exp()) / (1.0 - share);
         let whole = z[0].exp() + g;
@@ -156,7 +143,7 @@ mod tests {
     #[test]
     fn below_the_least_that_is_possible_no_negative_has_a_gradient() {
         let objective = Debiased { temperature: 0.05, false_negatives: 0.3, concentration: 1.0 };
-        let (value, grad) = loss(&objective, &terms(ALL));
+        let (value, grad) = loss(&objective, &terms(&ALL));
         assert!(value.is_finite());
         assert_eq!(grad[1..4], [0.0; 3]);
         assert!(grad[0] < 0.0, "{grad:?}");

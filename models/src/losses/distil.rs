@@ -59,19 +59,13 @@ impl Objective for Distil {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
-    use autograd::Tape;
-    use engine::Engine;
-    use std::sync::Arc;
 
     fn loss(scores: [f32; 6], keep: [bool; 6], teacher: [f32; 6]) -> (f64, Vec<f64>) {
-        let tape = Tape::checked(&Engine::poisoned(1));
-        let scores = tape.leaf(Tensor::from_vec([2, 3], scores.to_vec()));
         let teacher = Some(Tensor::from_vec([2, 3], teacher.to_vec()));
-        let terms = Terms { teacher, ..Terms::masked(Arc::from([0, 1]), Arc::from(keep)) };
-        let loss = Distil { temperature: 0.5, teacher: 2.0 }.loss(scores, &terms);
-        let value = loss.value().item();
-        (value, tape.backward_from(loss).of(scores).to_f64())
+        let terms = Terms { teacher, ..testing::terms(&keep) };
+        testing::loss(&Distil { temperature: 0.5, teacher: 2.0 }, &scores, &terms)
     }
 
     fn softmax(z: &[f64]) -> Vec<f64> {

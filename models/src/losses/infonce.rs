@@ -69,25 +69,13 @@ fn reversed_mask(terms: &Terms, m: usize) -> Arc<[bool]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{close, terms};
     use super::*;
-    use autograd::Tape;
-    use engine::Engine;
 
     const SCORES: [f32; 6] = [0.5, 0.1, -0.2, 0.3, 0.4, 0.0];
 
     fn loss(objective: InfoNce, terms: &Terms) -> (f64, Vec<f64>) {
-        let tape = Tape::checked(&Engine::poisoned(1));
-        let scores = tape.leaf(Tensor::from_vec([2, 3], SCORES.to_vec()));
-        let loss = objective.loss(scores, terms);
-        let value = loss.value().item();
-        (value, tape.backward_from(loss).of(scores).to_f64())
-    }
-    fn terms(keep: [bool; 6]) -> Terms {
-        Terms::masked(Arc::from([0, 1]), Arc::from(keep))
-    }
-    #[track_caller]
-    fn close(got: f64, want: f64) {
-        assert!((got - want).abs() < 1e-6, "{got} is not {want}");
+        super::super::testing::loss(&objective, &SCORES, terms)
     }
     const PLAIN: InfoNce = InfoNce { temperature: 0.5, symmetric: false };
 
@@ -96,20 +84,20 @@ mod tests {
     fn loss_is_the_mean_of_the_rows() {
         let row = |z: [f64; 3], c: usize| z.iter().map(|z| z.exp()).sum::<f64>().ln() - z[c];
         let (a, b) = (row([1.0, 0.2, -0.4], 0), row([0.6, 0.8, 0.0], 1));
-        close(loss(PLAIN, &terms([true; 6])).0, (a + b) / 2.0);
-        let weighted = Terms { row_weight: Some(vec![3.0, 1.0]), ..terms([true; 6]) };
+        close(loss(PLAIN, &terms(&[true; 6])).0, (a + b) / 2.0);
+        let weighted = Terms { row_weight: Some(vec![3.0, 1.0]), ..terms(&[true; 6]) };
         close(loss(PLAIN, &weighted).0, (3.0 * a + b) / 4.0);
-        let one = terms([true, false, true, true, true, true]);
+        let one = terms(&[true, false, true, true, true, true]);
         let masked = ((1.0f64).exp() + (-0.4f64).exp()).ln() - 1.0;
         close(loss(PLAIN, &one).0, (masked + b) / 2.0);
-        let none = Terms { row_weight: Some(vec![0.0, 0.0]), ..terms([true; 6]) };
+        let none = Terms { row_weight: Some(vec![0.0, 0.0]), ..terms(&[true; 6]) };
         assert_eq!(loss(PLAIN, &none).0, 0.0);
     }
 
     #[test]
     fn a_batch_without_negatives_costs_nothing_and_moves_nothing() {
         for symmetric in [false, true] {
-            let (value, grad) = loss(InfoNce { symmetric, ..PLAIN }, &terms([false; 6]));
+            let (value, grad) = loss(InfoNce { symmetric, ..PLAIN }, &terms(&[false; 6]));
             assert_eq!((value, grad), (0.0, vec![0.0; 6]));
         }
     }
@@ -117,13 +105,13 @@ mod tests {
     #[test]
     fn the_symmetric_loss_also_lets_labels_choose_among_queries() {
         let other = |z: [f64; 2], c: usize| (z[0].exp() + z[1].exp()).ln() - z[c];
-        let forward = loss(PLAIN, &terms([true; 6])).0;
+        let forward = loss(PLAIN, &terms(&[true; 6])).0;
         // Column 0 is (0.5, 0.3), column 1 is (0.1, 0.4); column 2 is nobody's positive.
         let back = (other([1.0, 0.6], 0) + other([0.2, 0.8], 1)) / 2.0;
         let both = InfoNce { symmetric: true, ..PLAIN };
-        close(loss(both, &terms([true; 6])).0, (forward + back) / 2.0);
+        close(loss(both, &terms(&[true; 6])).0, (forward + back) / 2.0);
         // Query 1 has label 0 as well: it does not compete for it.
-        let known = terms([true, true, true, false, true, true]);
+        let known = terms(&[true, true, true, false, true, true]);
         let back = other([0.2, 0.8], 1) / 2.0;
         close(loss(both, &known).0, (loss(PLAIN, &known).0 + back) / 2.0);
     }

@@ -11,6 +11,8 @@ mod infonce;
 mod pairs;
 mod pairwise;
 pub mod set;
+#[cfg(test)]
+mod testing;
 mod triplet;
 
 pub use autograd::Weighting;

@@ -58,26 +58,13 @@ impl Objective for MarginMse {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{close, terms};
     use super::*;
-    use autograd::Tape;
-    use engine::Engine;
-    use std::sync::Arc;
 
     const SCORES: [f32; 6] = [0.5, 0.1, -0.2, 0.3, 0.4, 0.0];
 
     fn loss(objective: &dyn Objective, terms: &Terms) -> (f64, Vec<f64>) {
-        let tape = Tape::checked(&Engine::poisoned(1));
-        let scores = tape.leaf(Tensor::from_vec([2, 3], SCORES.to_vec()));
-        let loss = objective.loss(scores, terms);
-        let value = loss.value().item();
-        (value, tape.backward_from(loss).of(scores).to_f64())
-    }
-    fn terms(keep: [bool; 6]) -> Terms {
-        Terms::masked(Arc::from([0, 1]), Arc::from(keep))
-    }
-    #[track_caller]
-    fn close(got: f64, want: f64) {
-        assert!((got - want).abs() < 1e-6, "{got} is not {want}");
+        super::super::testing::loss(objective, &SCORES, terms)
     }
     fn softplus(x: f64) -> f64 {
         x.exp().ln_1p()
@@ -86,7 +73,7 @@ mod tests {
     /// By hand: the pairs of row 0 lie 0.4 and 0.7 apart, that of row 1 0.1 (its first one is masked).
     #[test]
     fn the_loss_is_the_mean_over_all_pairs_not_over_rows() {
-        let keep = terms([true, true, true, false, true, true]);
+        let keep = terms(&[true, true, true, false, true, true]);
         let (value, grad) = loss(&Pairwise { temperature: 0.5 }, &keep);
         let pairs = [(0.1 - 0.5) / 0.5, (-0.2 - 0.5) / 0.5, (0.0 - 0.4) / 0.5];
         close(value, pairs.map(softplus).iter().sum::<f64>() / 3.0);
@@ -98,7 +85,7 @@ mod tests {
     #[test]
     fn rows_and_pairs_weigh_what_the_terms_say() {
         let weight = Tensor::from_vec([2, 3], vec![9.0f32, 2.0, 0.0, 1.0, 9.0, 3.0]);
-        let weighted = Terms { weight: Some(weight), row_weight: Some(vec![0.5, 1.0]), ..terms([true; 6]) };
+        let weighted = Terms { weight: Some(weight), row_weight: Some(vec![0.5, 1.0]), ..terms(&[true; 6]) };
         let (a, b, c) = (softplus(-0.4), softplus(-0.1), softplus(-0.4));
         close(loss(&Pairwise { temperature: 1.0 }, &weighted).0, (a + b + 3.0 * c) / 5.0);
     }
@@ -106,7 +93,7 @@ mod tests {
     #[test]
     fn a_batch_without_negatives_costs_nothing_and_moves_nothing() {
         let teacher = Some(Tensor::from_vec([2, 3], vec![0.0f32; 6]));
-        let none = Terms { teacher, ..terms([false; 6]) };
+        let none = Terms { teacher, ..terms(&[false; 6]) };
         for objective in [&Pairwise { temperature: 0.1 } as &dyn Objective, &MarginMse] {
             assert_eq!(loss(objective, &none), (0.0, vec![0.0; 6]), "{objective:?}");
         }
@@ -115,7 +102,7 @@ mod tests {
     #[test]
     fn margins_are_learned_from_the_teacher() {
         let teacher = Some(Tensor::from_vec([2, 3], vec![3.0f32, 1.0, 0.5, 2.0, 2.0, 1.0]));
-        let (value, grad) = loss(&MarginMse, &Terms { teacher, ..terms([true; 6]) });
+        let (value, grad) = loss(&MarginMse, &Terms { teacher, ..terms(&[true; 6]) });
         let errors = [0.4 - 2.0, 0.7 - 2.5, 0.1 - 0.0, 0.4 - 1.0f64];
         close(value, errors.iter().map(|e| e * e).sum::<f64>() / 4.0);
         close(grad[0], (errors[0] + errors[1]) / 2.0);
