@@ -135,7 +135,7 @@ impl Observer for Terminal {
             }
             Event::Clustered { epoch, clusters, seconds } => {
                 let (clusters, took) = (count(clusters as u64), span(seconds));
-                self.more(&format!("epoch {epoch}: {clusters} clusters of near queries in {took}"));
+                self.more(&format!("epoch {epoch}: {clusters} clusters in {took}"));
             }
             Event::Ranked { step, kept, empty, seconds } => {
                 let (step, took) = (count(step), span(seconds));

@@ -218,6 +218,10 @@ fn said(args: &Args, assignments: &[String]) -> Result<Settings> {
         settings.set(assignment)?;
     }
     flags(args, &mut settings)?;
+    // They are read again when the run is resumed, from whatever folder.
+    for key in ["guide.model", "negatives.model", "head.scratch"] {
+        settings.rewrite(key, |model| if model.is_empty() { String::new() } else { source(model) });
+    }
     Ok(settings)
 }
 

@@ -228,18 +228,15 @@ mod tests {
         (dir, data)
     }
 
+    fn source<'a>(data: &'a DataSet, ids: &'a TextIds, positives: usize) -> Source<'a> {
+        Source { data, ids, miner: &InBatch, positives, blocks: &[Block::QueryLabel], queries_of: None }
+    }
+
     #[test]
     fn a_query_with_several_positives_is_encoded_once_and_weighs_as_much_as_any_other() {
         let (_dir, data) = prepared("red shoe,shoes|red things\nblue boot,boots\n");
         let ids = TextIds::of(&data, false);
-        let source = Source {
-            data: &data,
-            ids: &ids,
-            miner: &InBatch,
-            positives: 0,
-            blocks: &[Block::QueryLabel],
-            queries_of: None,
-        };
+        let source = source(&data, &ids, 0);
         let batch = Batch::compose(source, &[0, 1], Stream::new(0, 0));
         assert_eq!(
             (&batch.rows[..], batch.row_weight.as_deref()),
@@ -259,14 +256,7 @@ mod tests {
     fn what_is_known_of_a_text_counts_for_all_queries_with_that_text() {
         let (_dir, data) = prepared("red shoe,shoes\nRed  shoe,red things\nblue boot,boots\n");
         let ids = TextIds::of(&data, false);
-        let source = Source {
-            data: &data,
-            ids: &ids,
-            miner: &InBatch,
-            positives: 1,
-            blocks: &[Block::QueryLabel],
-            queries_of: None,
-        };
+        let source = source(&data, &ids, 1);
         let batch = Batch::compose(source, &[0, 1, 2], Stream::new(0, 0));
         let counts = |row: usize, label: &str| {
             let column = batch.labels.iter().position(|&l| data.labels().title(l as usize) == label);

@@ -357,6 +357,16 @@ impl Config {
         if self.composer.of == "labels" && self.head.is_on() {
             return wrong("composer.of", "queries with a classifier", &self.composer.of);
         }
+        if self.composer.of == "labels" && (t.positives != 1 || t.label_texts || t.overfit_batch) {
+            let what = "batches of labels draw one query for each: train.positives is 1 there, and train.label_texts \
+                        and --overfit-batch are for batches of queries";
+            return Err(Error::input(what).help("--set composer.of=queries"));
+        }
+        if self.negatives.own && self.loss.blocks.len() > 1 {
+            let what = "with negatives.own a row is scored against its own labels alone: further loss.blocks \
+                        have no effect";
+            return Err(Error::input(what).help("--set negatives.own=false"));
+        }
         if self.composer.refresh_epochs == 0 {
             return wrong("composer.refresh_epochs", "at least 1", &0);
         }

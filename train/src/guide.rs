@@ -2,13 +2,14 @@
 
 use crate::batch::Batch;
 use crate::config::Config;
-use crate::embed::CHUNK_TOKENS;
+use crate::embed::{CHUNK_TOKENS, embed};
+use crate::load;
 use crate::network::Network;
+use crate::observer::Silent;
 use crate::vocabulary;
-use crate::{load, plan};
 use autograd::Tape;
 use data::DataSet;
-use engine::{Engine, Result, Tensor};
+use engine::{Engine, Packed, Result, Tensor};
 use std::path::Path;
 
 /// The name of the model that a run starts from.
@@ -38,27 +39,18 @@ impl Guide {
     }
     /// What it scores for each pair of a batch, `[n, C]`.
     pub(crate) fn scores(&self, engine: &Engine, batch: &Batch) -> Tensor {
-        let mut all: Vec<f32> = Vec::with_capacity(batch.texts.len() * self.network.width());
-        let (mut from, total) = (0, batch.texts.len());
-        while from < total {
-            let (mut to, mut tokens) = (from, 0);
-            while to < total && tokens < CHUNK_TOKENS {
-                tokens += (batch.texts.starts[to + 1] - batch.texts.starts[to]) as usize;
-                to += 1;
-            }
-            let tape = Tape::inference(engine);
-            let texts = batch.texts.slice(from..to);
-            all.extend_from_slice(self.network.encode(&tape, &texts, 0, None).value().data());
-            from = to;
-        }
+        let (total, width) = (batch.texts.len(), self.network.width());
+        let push = |i: usize, packed: &mut Packed| packed.push(batch.texts.text(i).iter().copied());
+        let all = embed(engine, &self.network, total, push, "", &mut Silent);
+        let all = all.expect("a silent observer never stops");
         let tape = Tape::inference(engine);
-        let embeddings = tape.constant(Tensor::from_vec([total, self.network.width()], all));
+        let embeddings = tape.constant(Tensor::from_vec([total, width], all));
         batch.scores(embeddings).value()
     }
     /// Bytes that it holds, and takes beside a batch of so many texts.
     pub(crate) fn bytes(&self, texts: usize) -> usize {
         let params = 4 * self.network.model.params.count();
-        let embeddings = plan::F32 * texts * self.network.width();
+        let embeddings = 4 * texts * self.network.width();
         params + 2 * embeddings + self.network.encoder.inference_bytes(CHUNK_TOKENS)
     }
 }

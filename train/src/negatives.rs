@@ -35,21 +35,26 @@ impl Trainer {
         let engine = self.engine.clone();
         let since = observer.seconds();
         let lists = engine.span("lists", Way::Beside, || self.ranked(observer))?;
-        let labels: usize = (0..lists.rows()).map(|q| lists.row(q).0.len()).sum();
-        let empty = self.train_rows.iter().filter(|&&q| lists.row(q as usize).0.is_empty()).count();
+        // Lists of those who do not learn are made once.
+        self.ranker = None;
+        let kept: Vec<usize> = self.train_rows.iter().map(|&q| lists.row(q as usize).0.len()).collect();
         self.parts.miner.install(lists);
-        let (step, queries) = (self.progress.step, self.text_ids.queries.len());
-        let seconds = observer.seconds() - since;
-        let kept = labels as f64 / queries.max(1) as f64;
+        let (step, seconds) = (self.progress.step, observer.seconds() - since);
+        let empty = kept.iter().filter(|&&labels| labels == 0).count();
+        let kept = kept.iter().sum::<usize>() as f64 / kept.len() as f64;
         observer.event(&Event::Ranked { step, kept, empty, seconds });
         Ok(())
     }
     fn ranked(&self, observer: &mut dyn Observer) -> Result<Ranked> {
         let config = &self.config.negatives;
-        let mut lists = match (&*config.from, &*config.model) {
-            ("bm25", _) => self.by_words(config),
-            (_, "") => self.by_model(config, &self.network, observer)?,
-            (_, path) => self.by_model(config, &guide::named(Path::new(path), &self.data)?, observer)?,
+        let mut lists = match (&*config.from, &*config.model, &self.ranker) {
+            ("bm25", ..) => self.by_words(config),
+            (_, "", _) => self.by_model(config, &self.network, observer)?,
+            (_, _, Some(ranker)) => self.by_model(config, ranker, observer)?,
+            // A run that was stopped before it had any.
+            (_, path, None) => {
+                self.by_model(config, &guide::named(Path::new(path), &self.data)?, observer)?
+            }
         };
         lists.retain(|positive, score| config.may_be_negative(positive, score));
         lists.skip(config.skip);
@@ -60,7 +65,7 @@ impl Trainer {
     fn barred(&self) -> Lists {
         let (data, ids) = (&self.data, &self.text_ids);
         let rows: Vec<u32> = (0..ids.queries.len() as u32).collect();
-        let marks = AllLabels::new(ids).marks(data, ids, &rows);
+        let marks = AllLabels::new(data, ids).marks(data, ids, &rows);
         let truth = marks.truth();
         let row = |q: usize| {
             let [own, out] =

@@ -40,9 +40,9 @@ pub enum Event<'a> {
     Ranked {
         /// The step before which.
         step: u64,
-        /// Labels in a list, in the mean.
+        /// Labels in the list of a training query, in the mean.
         kept: f64,
-        /// Training queries whose list is empty: they meet the other rows' labels alone.
+        /// Training queries whose list is empty: they have no hard negatives of their own.
         empty: usize,
         /// Seconds that it took.
         seconds: f64,

@@ -19,9 +19,9 @@
 //! ```
 //! over the embeddings of all labels, encoded in chunks with a cached gradient (`crate::exec`). That is InfoNCE here,
 //! since known positives are masked in every block: over all labels (`negatives.from=all`), with one positive drawn
-//! for a query as DEXML does by default, or with all of them (`train.positives = 0`). Of DEXML are not here: the
-//! variant with negatives from a shortlist that is refreshed every few epochs, SoftTop-k for an encoder, inner
-//! products that are no cosines, and the division of the labels among several accelerators.
+//! for a query as DEXML does by default, or with all of them (`train.positives = 0`). Its variant with negatives from
+//! a shortlist is the strategy `dexml-hard`. Of DEXML are not here: SoftTop-k for an encoder, inner products that are
+//! no cosines, and the division of the labels among several accelerators.
 
 use crate::config::Settings;
 use crate::observer::Observer;

@@ -25,6 +25,7 @@ use crate::negatives::looked_at;
 use crate::text_ids::place;
 use crate::trainer::Trainer;
 use autograd::optim::Optimizer;
+use data::Split;
 use engine::{Error, Kind, Packed, Result, Stream};
 use samplers::composer::tree::copied_bytes;
 use samplers::miner::random::{Law, Random};
@@ -36,8 +37,6 @@ use std::path::{Path, PathBuf};
 const TRIALS: u64 = 24;
 /// Bytes a label of what a validation knows of it: how often it occurs, its propensity, and what sorts them.
 const FREQUENCY: usize = 20;
-/// Bytes of a number.
-pub(crate) const F32: usize = 4;
 /// Bytes of the program itself: tables, tokenizer, stacks, what the allocator holds back.
 const PROGRAM: usize = 4 << 20;
 /// Bytes of a worker: its stack and the packed panels of its matrix products.
@@ -213,10 +212,21 @@ fn lists(trainer: &Trainer) -> usize {
         return 0;
     }
     let (queries, labels) = (trainer.text_ids.queries.len(), trainer.data.labels().len());
-    let made = F32 * queries * (2 * looked_at(config) + 1);
-    let embedded =
-        if config.from == "model" { F32 * (queries + labels) * trainer.network.width() } else { 0 };
-    made + embedded.max(made)
+    let made = 4 * queries * (2 * looked_at(config) + 1);
+    let pairs = trainer.data.positive_rows(Split::Train).1.len();
+    let barred = 8 * queries + 4 * pairs;
+    let making = if config.from == "bm25" {
+        let texts = trainer.data.labels();
+        let words: usize = (0..labels).map(|label| texts.token_count(label)).sum();
+        8 * words + 16 * queries + 4 * labels * trainer.engine.threads()
+    } else {
+        let who = trainer.ranker.as_ref().unwrap_or(&trainer.network);
+        let own = trainer.ranker.as_ref().map_or(0, |ranker| 4 * ranker.model.params.count());
+        let inference =
+            trainer.ranker.as_ref().map_or(0, |ranker| ranker.encoder.inference_bytes(CHUNK_TOKENS));
+        own + inference + 4 * (queries + labels) * who.width()
+    };
+    made + (making + barred).max(made)
 }
 
 /// The largest of some random batches.

@@ -64,8 +64,7 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
     trainer.warm = warm_start(&trainer)?;
     let ranks = &trainer.config.negatives;
     if ranks.from == "model" && !ranks.model.is_empty() {
-        // It is read when lists are due: whether it can be must be known before there is a run.
-        guide::named(Path::new(&ranks.model), &trainer.data)?;
+        trainer.ranker = Some(guide::named(Path::new(&ranks.model), &trainer.data)?);
     }
     Ok(trainer)
 }

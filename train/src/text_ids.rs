@@ -67,13 +67,24 @@ impl TextIds {
         let longer = label_texts.then(|| {
             // Labels without a text are not equal to each other: none of them is trained on.
             let own = |label: usize| total as u32 + label as u32;
-            let named = |label: usize| !data.labels().title(label).trim().is_empty();
-            queries.extend((0..labels.len()).map(|l| if named(l) { labels[l] } else { own(l) }));
+            let number = |l: usize| if is_nameless(data, l as u32) { own(l) } else { labels[l] };
+            queries.extend((0..labels.len()).map(number));
             Longer::of(data)
         });
         let mut ids = TextIds { queries, labels, together: None, longer };
         ids.together = labels_together(&ids.queries, ids.positives(data));
         ids
+    }
+    /// For weights of labels, which a missing text does not make equal: each label without one has a number of its own.
+    /// To an encoder they are one text.
+    pub(crate) fn with_nameless_apart(mut self, data: &DataSet) -> TextIds {
+        let first = data.queries(Split::Train).len() as u32 + 2 * self.labels.len() as u32;
+        for (number, label) in self.labels.iter_mut().zip(0u32..) {
+            if is_nameless(data, label) {
+                *number = first + label;
+            }
+        }
+        self
     }
     /// Row `q`: the labels of training query `q`.
     pub(crate) fn positives<'a>(&'a self, data: &'a DataSet) -> Csr<'a> {
@@ -124,6 +135,11 @@ impl Longer {
         });
         Longer { positives, filtered }
     }
+}
+
+/// Whether a label has no text.
+pub(crate) fn is_nameless(data: &DataSet, label: u32) -> bool {
+    data.labels().title(label as usize).trim().is_empty()
 }
 
 /// Where training query `q` has its text: among the queries of the data set, or among its labels.
@@ -201,5 +217,9 @@ mod tests {
         // Two queries, then the texts of five labels, of which two are equal and two are missing.
         let rows: Vec<&[u32]> = (0..7).map(|row| known.row(row)).collect();
         assert_eq!(rows, [&[0][..], &[2, 4], &[0, 1], &[0, 1], &[2], &[3], &[4]]);
+        // One text for an encoder, two weights for a classifier.
+        assert_eq!(ids.labels[3], ids.labels[4]);
+        let apart = ids.with_nameless_apart(&data).labels;
+        assert!(apart[0] == apart[1] && apart[3] != apart[4] && !apart[..3].contains(&apart[3]), "{apart:?}");
     }
 }

@@ -12,7 +12,7 @@ use crate::network::Network;
 use crate::observer::{Event, Observer};
 use crate::parts::{Parts, Population};
 use crate::step::StepReport;
-use crate::text_ids::{TextIds, place};
+use crate::text_ids::{TextIds, is_nameless, place};
 use crate::warm_start::WarmStart;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
@@ -41,6 +41,8 @@ pub struct Trainer {
     pub(crate) parts: Parts,
     /// Who judges negatives, where somebody does.
     pub(crate) guide: Option<Guide>,
+    /// Who ranks labels for the lists of a run that has none yet, where it is not the model in training.
+    pub(crate) ranker: Option<Network>,
     pub(crate) optimizer: AdamW,
     pub(crate) schedule: Schedule,
     /// The last embedding of every training query, where a composer wants them.
@@ -84,14 +86,16 @@ impl Trainer {
             .help("look at what `lode prepare` kept: queries without labels are not trained on"));
         }
         if config.train.label_texts {
-            let (first, labels) = (data.queries(Split::Train).len() as u32, data.labels());
-            let with_text = (0..labels.len()).filter(|&l| !labels.title(l).trim().is_empty());
-            train_rows.extend(with_text.map(|l| first + l as u32));
+            let (first, labels) = (data.queries(Split::Train).len() as u32, data.labels().len() as u32);
+            train_rows.extend((0..labels).filter(|&l| !is_nameless(&data, l)).map(|l| first + l));
         }
         if config.train.overfit_batch {
             train_rows.truncate(config.train.batch);
         }
-        let text_ids = TextIds::of(&data, config.train.label_texts);
+        let mut text_ids = TextIds::of(&data, config.train.label_texts);
+        if config.head.is_on() {
+            text_ids = text_ids.with_nameless_apart(&data);
+        }
         let queries_of = (config.composer.of == "labels").then(|| queries_of(&data, &text_ids, &train_rows));
         let order = order(queries_of.as_ref(), &train_rows)?;
         let population = || population(&data, &text_ids, &train_rows);
@@ -127,6 +131,7 @@ impl Trainer {
             network,
             parts,
             guide: None,
+            ranker: None,
             optimizer,
             bank,
             progress: Progress::default(),
@@ -372,7 +377,7 @@ pub(crate) fn restore_params(model: &mut models::Model, params: Vec<(String, Ten
     Ok(())
 }
 
-/// What batches are composed of: the labels that have a query, or the queries.
+/// What batches are composed of: the labels that have a text and a query, or the queries.
 fn order(queries_of: Option<&Lists>, rows: &[u32]) -> Result<Vec<u32>> {
     let Some(lists) = queries_of else { return Ok(rows.to_vec()) };
     let order: Vec<u32> = (0..lists.rows() as u32).filter(|&l| !lists.row(l as usize).is_empty()).collect();
@@ -382,12 +387,13 @@ fn order(queries_of: Option<&Lists>, rows: &[u32]) -> Result<Vec<u32>> {
     }
 }
 
-/// The training queries of each label among `rows`.
+/// The training queries of each label among `rows`; none of a label without a text, which an encoder cannot learn.
 fn queries_of(data: &DataSet, ids: &TextIds, rows: &[u32]) -> Lists {
     let positives = ids.positives(data);
     let mut lists = vec![vec![]; data.labels().len()];
     for &row in rows {
-        positives.row(row as usize).iter().for_each(|&label| lists[label as usize].push(row));
+        let named = positives.row(row as usize).iter().filter(|&&label| !is_nameless(data, label));
+        named.for_each(|&label| lists[label as usize].push(row));
     }
     lists.into_iter().collect()
 }

@@ -182,6 +182,29 @@ fn weights_start_from_the_labels_texts_or_the_mean_of_their_titles() {
     assert!(titles.len() > 32 && got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-5));
 }
 
+/// Labels without a text are one text to an encoder, but not one label: each is a negative of the others' titles.
+#[test]
+fn labels_without_a_text_compete_for_a_classifier() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let folder = dir.path().join("nameless");
+    std::fs::create_dir(&folder).expect("a folder");
+    let title =
+        |i: usize| format!("{{\"uid\":\"t{i}\",\"title\":\"w{} n{i}\",\"target_ind\":[{}]}}\n", i % 5, i % 5);
+    let label = |l: usize| format!("{{\"uid\":\"l{l}\",\"title\":\"\"}}\n");
+    let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("written");
+    write("trn.jsonl", (0..60).map(title).collect());
+    write("tst.jsonl", title(60));
+    write("lbl.jsonl", (0..5).map(label).collect());
+    let out = dir.path().join("nameless.lode");
+    let options = PrepareOptions::new(&out, TokenizerChoice::Train(90));
+    data::prepare(&Source::Jsonl(folder), &options, &mut |_| {}).expect("prepared");
+    for labels in ["head.labels=all", "head.labels=sampled"] {
+        let settings = settings(&out, &[labels, "train.batch=16"]);
+        let mut trainer = run::assemble(&Engine::new(1), &settings).expect("assembles");
+        assert_eq!(trainer.next_step(&mut Silent).expect("a step").masked, 0, "{labels}");
+    }
+}
+
 /// Two ways that share neither masks nor gradient: candidates that are all labels, and the shortcut over all labels.
 #[test]
 fn candidates_that_are_all_labels_teach_what_all_labels_teach() {

@@ -97,7 +97,9 @@ fn no_recipe_ever_takes_a_known_positive_for_a_negative() {
         .collect();
     let data = world::prepared(dir.path(), &format!("title,label\n{rows}"), 200, |_| ());
     for recipe in RECIPES {
-        let mut trainer = assembled(&data, recipe, &["train.positives=0", "negatives.correct=false"]);
+        // All labels of each query, where batches are composed of queries.
+        let positives = if recipe.name == "ngame-labels" { "train.positives=1" } else { "train.positives=0" };
+        let mut trainer = assembled(&data, recipe, &[positives, "negatives.correct=false"]);
         trainer.gradient_of_next_batch(&mut Silent).expect("a gradient");
         let set = trainer.data();
         let title = |q: u32| set.queries(data::Split::Train).title(q as usize).to_lowercase();

@@ -105,7 +105,7 @@ impl Composer for Cluster {
         let whole = state.ends.is_sorted() && state.ends.last().copied() == Some(state.order.len() as u32);
         let ours = whole && sorted(&state.order) == sorted(&self.rows);
         if !(none || ours) {
-            let why = "the checkpoint's clusters are not a partition of the training queries";
+            let why = "the checkpoint's clusters are not a partition of what is composed";
             return Err(Error::new(Kind::Damaged, why).help("was the data set or the split changed since?"));
         }
         self.state = state;

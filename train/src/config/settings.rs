@@ -3,6 +3,7 @@
 //! ```text
 //! flag  >  --set a.b=c  >  file (--config run.toml)  >  preset  >  recipe  >  default
 //! ```
+//! A strategy that is asked for by its name stands above a preset: its recipe's settings are what was asked for.
 //! [`Settings::config`] gives the typed [`Config`]. A run directory keeps the result with the origins as comments, and
 //! `lode resume` reads it back.
 
@@ -165,6 +166,13 @@ impl Settings {
     pub fn text(&self, key: &str) -> Option<&str> {
         let (section, name) = key.split_once('.')?;
         self.table.get(section)?.get(name)?.as_str()
+    }
+    /// Exchanges the text of a key for what `by` makes of it, and keeps its origin.
+    pub fn rewrite(&mut self, key: &str, by: impl FnOnce(&str) -> String) {
+        let Some((section, name)) = key.split_once('.') else { return };
+        if let Some(Value::String(text)) = self.table.get_mut(section).and_then(|s| s.get_mut(name)) {
+            *text = by(text);
+        }
     }
     fn put(&mut self, key: &str, value: Value, origin: Origin) -> Result<()> {
         let (section, name) = key.split_once('.').unwrap_or((key, ""));

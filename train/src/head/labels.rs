@@ -1,6 +1,6 @@
 //! What every label is to the rows of a batch, for a loss over all labels.
 
-use crate::text_ids::TextIds;
+use crate::text_ids::{TextIds, is_nameless};
 use data::DataSet;
 use engine::kernels::bce::Ids;
 use models::heads::Truth;
@@ -19,10 +19,11 @@ pub(crate) struct Marks {
 }
 
 impl AllLabels {
-    /// Finds labels of equal text.
-    pub(crate) fn new(ids: &TextIds) -> AllLabels {
+    /// Finds labels of equal text. Those without one are no twins: of these there can be many.
+    pub(crate) fn new(data: &DataSet, ids: &TextIds) -> AllLabels {
         let text = |label: u32| ids.labels[label as usize];
         let mut labels: Vec<u32> = (0..ids.labels.len() as u32).collect();
+        labels.retain(|&label| !is_nameless(data, label));
         labels.sort_unstable_by_key(|&label| (text(label), label));
         let same = labels.chunk_by(|&a, &b| text(a) == text(b)).filter(|same| same.len() > 1);
         let twins = same.map(|same| (text(same[0]), same.to_vec())).collect();

@@ -257,7 +257,7 @@ fn learning(head: &HeadConfig, data: &DataSet, ids: &TextIds) -> Learning {
     let all = head.labels == "all" || head.labels == "auto" && labels <= FEW_LABELS;
     if all && head.loss == "bce" {
         let loss = OneVsAll { scale, shift, chunk: CHUNK };
-        return Learning::All { loss, labels: AllLabels::new(ids) };
+        return Learning::All { loss, labels: AllLabels::new(data, ids) };
     }
     let temperature = head.temperature;
     let objective: Box<dyn SetObjective> = match &*head.loss {
