@@ -57,7 +57,8 @@ pub struct Members {
     judge: Option<Judge>,
 }
 
-/// A tree, and the inverse propensity of each label, which it looks at; behind them that of a label without queries.
+/// A tree, and the inverse propensity of each label among the queries that were trained on, which it looks at; behind
+/// them that of a label without queries.
 #[derive(Clone, Debug, PartialEq)]
 struct Judge {
     tree: Tree,
@@ -174,10 +175,20 @@ fn members(
     let found = candidates(engine, queries, panel, DEPTH, limits);
     let positives: Vec<Vec<u32>> = held_out.iter().map(|&row| relevant(data, Split::Train, row)).collect();
     let positives: Vec<&[u32]> = positives.iter().map(Vec::as_slice).collect();
-    let frequency = [data.label_frequency(), vec![0]].concat();
-    let model = Propensities::new(&frequency, data.queries(Split::Train).len());
+    let frequency = [learned(data, &voters), vec![0]].concat();
+    let model = Propensities::new(&frequency, voters.len());
     let propensities = (0..model.labels() as u32).map(|label| model.inverse(label) as f32).collect();
     chosen(engine, found, &positives, propensities, nearest)
+}
+
+/// How many of these training queries have each label. A held-out query must not count for its own labels: the tree would
+/// see that a label without any query is never right, and that one which nobody learned but has a query always is.
+fn learned(data: &DataSet, rows: &[u32]) -> Vec<u32> {
+    let mut counts = vec![0; data.labels().len()];
+    for &row in rows {
+        data.positives(Split::Train, row as usize).iter().for_each(|&label| counts[label as usize] += 1);
+    }
+    counts
 }
 
 /// Weights that are tried, the simplest sums first.
@@ -286,5 +297,24 @@ mod tests {
             members.weights.share > 0.0 && with_tree > best_sum + 0.1,
             "{members:?}: {with_tree}, {best_sum}"
         );
+    }
+
+    #[test]
+    fn a_held_out_query_does_not_count_for_its_own_labels() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (table, out) = (dir.path().join("t.csv"), dir.path().join("t.lode"));
+        let rows = "title,label\nred shoe,shoes\nblue shoe,shoes\nred boot,boots\n";
+        std::fs::write(&table, rows).expect("written");
+        let mut source = data::CsvSource::new(&table, "title", "label");
+        source.split = "100/0".parse().expect("a ratio");
+        let options = data::PrepareOptions::new(&out, data::TokenizerChoice::Train(100));
+        data::prepare(&data::Source::Csv(source), &options, &mut |_| {}).expect("prepared");
+        let data = DataSet::open(&out, data::Verify::Full).expect("opens");
+        let mut counts = learned(&data, &[0, 1]);
+        counts.sort_unstable();
+        assert_eq!(counts, [0, 2], "nobody learned of boots");
+        counts = learned(&data, &[0, 1, 2]);
+        counts.sort_unstable();
+        assert_eq!(counts, [1, 2]);
     }
 }
