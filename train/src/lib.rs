@@ -26,6 +26,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod predict;
 pub mod presets;
+pub mod race;
 pub mod recipes;
 pub mod run;
 pub mod run_dir;

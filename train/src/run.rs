@@ -238,6 +238,7 @@ impl Loop<'_> {
             "rate": report.rate,
             "grad_norm": report.grad_norm,
             "masked": report.masked,
+            "negatives": report.negatives,
             "tokens_per_s": speed.round(),
             "seconds": now - self.since,
         }))
@@ -360,7 +361,7 @@ fn measure_old_labels(trainer: &Trainer, observer: &mut dyn Observer) -> Result<
 
 /// Measures the model: by its classifier, where it learns one. Their fusion is not measured here, since its weights are
 /// fitted on the validation queries.
-fn measure(
+pub(crate) fn measure(
     trainer: &Trainer,
     queries: Queries<'_>,
     metrics: Vec<Metric>,

@@ -14,6 +14,7 @@ use crate::trainer::Trainer;
 use autograd::{Anomaly, Grad, Optimizer, ParamGrads, Tape, Var, clip};
 use engine::profile::Way;
 use engine::{Error, Kind, Result, Stream};
+use models::Terms;
 
 /// What a step did.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,8 +31,12 @@ pub struct StepReport {
     pub rate: f64,
     /// Tokens that were encoded, no padding among them.
     pub tokens: u64,
+    /// Texts that were encoded, by the model and by a guide.
+    pub texts: u64,
     /// Pairs that were masked as known positives, duplicates or filtered.
     pub masked: u64,
+    /// Negatives that the loss sees of a row once every rule was applied, in the mean; not counted for a classifier.
+    pub negatives: Option<f64>,
 }
 
 impl Trainer {
@@ -59,7 +64,9 @@ impl Trainer {
         let pulled =
             loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");
         let (grads, anomaly) = encoded.backward(record, &self.engine, pulled);
-        (Measured::of(loss, batch, first(anomaly, loss_tape.anomaly())), grads)
+        let passes = 1 + u64::from(self.guide.is_some());
+        let anomaly = first(anomaly, loss_tape.anomaly());
+        (Measured { anomaly, ..Measured::of(loss, batch, &terms, passes) }, grads)
     }
 
     /// One update of the parameters, from one or more batches of training queries.
@@ -134,7 +141,9 @@ impl Trainer {
 struct Measured {
     loss: f64,
     tokens: u64,
+    texts: u64,
     masked: u64,
+    negatives: f64,
     /// The first NaN or infinity, where it was looked for.
     anomaly: Option<Anomaly>,
 }
@@ -146,18 +155,22 @@ fn first(encoder: Option<Anomaly>, loss: Option<Anomaly>) -> Option<Anomaly> {
 }
 
 impl Measured {
-    fn of(loss: Var<'_>, batch: &Batch, anomaly: Option<Anomaly>) -> Measured {
+    fn of(loss: Var<'_>, batch: &Batch, terms: &Terms, passes: u64) -> Measured {
         Measured {
-            anomaly,
+            anomaly: None,
             loss: loss.value().item(),
             tokens: batch.texts.tokens.len() as u64,
+            texts: passes * batch.texts.len() as u64,
             masked: batch.masked() as u64,
+            negatives: terms.negatives(),
         }
     }
     fn add(&mut self, other: &Measured) {
         self.loss += other.loss;
         self.tokens += other.tokens;
+        self.texts += other.texts;
         self.masked += other.masked;
+        self.negatives += other.negatives;
     }
     fn report(&self, of: &Trainer, batches: usize, grad_norm: f64) -> StepReport {
         StepReport {
@@ -167,7 +180,9 @@ impl Measured {
             grad_norm,
             rate: of.rate(),
             tokens: self.tokens,
+            texts: self.texts,
             masked: self.masked,
+            negatives: Some(self.negatives / batches as f64),
         }
     }
 }

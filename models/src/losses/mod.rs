@@ -50,6 +50,16 @@ impl Terms {
     pub fn masked(targets: Arc<[u32]>, keep: Arc<[bool]>) -> Terms {
         Terms { targets, keep, weight: None, shift: None, row_weight: None, teacher: None }
     }
+    /// Negatives of a row in the mean: columns that count, the target aside.
+    pub fn negatives(&self) -> f64 {
+        let width = self.keep.len() / self.targets.len().max(1);
+        let count = |(row, &target): (usize, &u32)| {
+            let kept = self.keep[row * width..][..width].iter().filter(|&&keep| keep).count();
+            kept - usize::from(self.keep[row * width + target as usize])
+        };
+        let all: usize = self.targets.iter().enumerate().map(count).sum();
+        all as f64 / self.targets.len().max(1) as f64
+    }
     /// (1/Σρ) Σ ρ_i ℓ_i of row losses `[n]`; 0 where no row weighs anything.
     fn mean<'t>(&self, rows: Var<'t>) -> Var<'t> {
         let Some(weights) = &self.row_weight else { return rows.mean() };

@@ -41,7 +41,7 @@ impl Trainer {
         let head = self.head.as_mut().expect("the run has a head");
         let batch = Embedded { x, rows, data: &self.data, ids: &self.text_ids, stream };
         let learned = head.learn(&self.engine, &batch, rate);
-        let report = self.report(learned.loss, norm(&learned.dx), learned.masked, 0);
+        let report = self.report(learned.loss, norm(&learned.dx), learned.masked, (0, 0));
         demand_finite(&report)?;
         self.advance(1);
         Ok(report)
@@ -50,7 +50,8 @@ impl Trainer {
         let (texts, places) = self.packed(rows);
         let (learned, mut grads) = self.walk_jointly(rows, &texts, places);
         let grad_norm = clip(&self.engine, &mut grads, self.config.train.norm_max());
-        let report = self.report(learned.loss, grad_norm, learned.masked, texts.tokens.len() as u64);
+        let encoded = (texts.len() as u64, texts.tokens.len() as u64);
+        let report = self.report(learned.loss, grad_norm, learned.masked, encoded);
         demand_finite(&report)?;
         let rate = self.encoder_rate() as f32;
         self.optimizer.step(&self.engine, &mut self.network.model.params, &grads, rate);
@@ -87,9 +88,9 @@ impl Trainer {
         let places = rows.iter().map(slot).collect();
         (texts, places)
     }
-    fn report(&self, loss: f64, grad_norm: f64, masked: u64, tokens: u64) -> StepReport {
+    fn report(&self, loss: f64, grad_norm: f64, masked: u64, (texts, tokens): (u64, u64)) -> StepReport {
         let (step, epoch, rate) = (self.progress.step + 1, self.progress.epoch, self.rate());
-        StepReport { step, epoch, loss, grad_norm, rate, tokens, masked }
+        StepReport { step, epoch, loss, grad_norm, rate, tokens, texts, masked, negatives: None }
     }
 }
 

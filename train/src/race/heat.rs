@@ -1,0 +1,273 @@
+//! One heat: a run in memory whose encoder forwards are counted.
+
+use crate::config::Settings;
+use crate::evaluate::{LabelSet, Queries};
+use crate::observer::{Event, Observer};
+use crate::run::{assemble, measure};
+use crate::trainer::Trainer;
+use data::Split;
+use data::metrics::Metric;
+use engine::container::checksum;
+use engine::{Engine, Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What is measured. The first decides trials and is what a race is about.
+pub(super) const METRICS: &str = "nDCG@5,P@1,R@10,R@100";
+/// The metric that decides trials.
+const DECIDES: &str = "nDCG@5";
+
+/// What a heat is for, and how long it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Stage {
+    /// An epoch is run to count what it encodes.
+    Epoch,
+    /// Steps are taken while the budget lasts, to count them.
+    Rehearsal {
+        /// The budget.
+        forwards: u64,
+    },
+    /// So many steps, then the validation queries.
+    Trial {
+        /// How many.
+        steps: u64,
+    },
+    /// So many steps with measurements on the way, then the test queries.
+    Final {
+        /// How many.
+        steps: u64,
+        /// Measurements.
+        marks: u32,
+    },
+}
+
+/// A heat that is to be run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Course {
+    pub(super) seed: u32,
+    pub(super) stage: Stage,
+}
+
+impl Course {
+    /// The stage in words, and the number that sets its length.
+    pub(super) fn key(&self) -> (&'static str, u64) {
+        match self.stage {
+            Stage::Epoch => ("epoch", 0),
+            Stage::Rehearsal { forwards } => ("rehearsal", forwards),
+            Stage::Trial { steps } => ("trial", steps),
+            Stage::Final { steps, .. } => ("final", steps),
+        }
+    }
+}
+
+/// A point of a curve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Texts encoded by then.
+    pub forwards: u64,
+    /// Seconds of training by then, measurements left out.
+    pub seconds: f64,
+    /// Metrics of the validation queries.
+    pub validation: BTreeMap<String, f64>,
+}
+
+/// A heat that was run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finish {
+    /// Who.
+    pub entrant: String,
+    /// `epoch`, `rehearsal`, `trial` or `final`.
+    pub stage: String,
+    /// The number that set its length: steps, or forwards of a rehearsal.
+    pub length: u64,
+    /// The seed of all randomness.
+    pub seed: u32,
+    /// The learning rate at its peak.
+    pub rate: f64,
+    /// The temperature of the loss.
+    pub temperature: f64,
+    /// A hash of all settings, in hexadecimal.
+    pub settings: String,
+    /// Steps taken.
+    pub steps: u64,
+    /// Texts encoded: in steps, by guides, for clusters and lists.
+    pub forwards: u64,
+    /// Of these, texts encoded outside of steps.
+    pub mined: u64,
+    /// Seconds of training, measurements left out.
+    pub seconds: f64,
+    /// Negatives that the loss saw of a row, in the mean.
+    pub negatives: f64,
+    /// The mean loss of the last tenth of the steps.
+    pub loss: f64,
+    /// Validation queries on the way and at the end.
+    pub curve: Vec<Mark>,
+    /// Metrics of the test queries; empty but in finals.
+    pub test: BTreeMap<String, f64>,
+}
+
+impl Finish {
+    /// What decides between trials.
+    pub(super) fn validation_score(&self) -> f64 {
+        self.curve.last().and_then(|mark| mark.validation.get(DECIDES)).copied().unwrap_or(0.0)
+    }
+}
+
+/// Counts what is encoded, and passes on what happens.
+struct Counting<'a> {
+    inner: &'a mut dyn Observer,
+    /// Texts encoded for clusters and lists.
+    mined: u64,
+}
+
+impl Observer for Counting<'_> {
+    fn seconds(&mut self) -> f64 {
+        self.inner.seconds()
+    }
+    fn stop(&mut self) -> bool {
+        self.inner.stop()
+    }
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Embedding { done, total, .. } = event
+            && done == total
+        {
+            self.mined += *total as u64;
+        }
+        // Warnings and the like were heard in the first heat of a race, and are the same in all.
+        if matches!(event, Event::Embedding { .. }) {
+            self.inner.event(event);
+        }
+    }
+    fn memory_peak(&mut self) -> Option<u64> {
+        self.inner.memory_peak()
+    }
+}
+
+/// Runs a heat.
+pub(super) fn run(
+    engine: &Engine,
+    entrant: &str,
+    mut settings: Settings,
+    course: &Course,
+    observer: &mut dyn Observer,
+) -> Result<Finish> {
+    let hash = fingerprint(&settings)?;
+    settings.set(&format!("train.seed={}", course.seed))?;
+    let (stage, length) = course.key();
+    match course.stage {
+        Stage::Epoch => settings.set("train.epochs=1").and_then(|()| settings.set("train.steps=0"))?,
+        // A batch has at least one text: there are never more steps than forwards.
+        Stage::Rehearsal { forwards: steps } | Stage::Trial { steps } | Stage::Final { steps, .. } => {
+            settings.set(&format!("train.steps={}", steps.min(u64::from(u32::MAX))))?;
+        }
+    }
+    let mut trainer = assemble(engine, &settings)?;
+    let marks = match course.stage {
+        Stage::Final { marks, .. } => u64::from(marks).max(1),
+        _ => 1,
+    };
+    let (rate, temperature) = (trainer.config().train.lr, trainer.config().loss.temperature);
+    let mut heat =
+        Heat { forwards: 0, steps: 0, seconds: 0.0, negatives: 0.0, losses: vec![], mined: 0, curve: vec![] };
+    heat.go(&mut trainer, course.stage, marks, (entrant, observer))?;
+    let test = match course.stage {
+        Stage::Final { .. } => {
+            let queries = Queries { split: Split::Test, rows: None };
+            measured(&trainer, queries, observer)?
+        }
+        _ => BTreeMap::new(),
+    };
+    let tail = &heat.losses[heat.losses.len() - heat.losses.len().div_ceil(10)..];
+    Ok(Finish {
+        entrant: entrant.to_owned(),
+        stage: stage.to_owned(),
+        length,
+        seed: course.seed,
+        rate,
+        temperature,
+        settings: hash,
+        steps: heat.steps,
+        forwards: heat.forwards + heat.mined,
+        mined: heat.mined,
+        seconds: heat.seconds,
+        negatives: heat.negatives / heat.steps.max(1) as f64,
+        loss: tail.iter().sum::<f64>() / tail.len().max(1) as f64,
+        curve: heat.curve,
+        test,
+    })
+}
+
+/// A hash of all values, so that a journal knows what its heats were told.
+///
+/// # Errors
+/// If a value lies outside its range.
+pub(super) fn fingerprint(settings: &Settings) -> Result<String> {
+    let values = serde_json::to_vec(&settings.config()?).expect("a configuration is plain data");
+    Ok(format!("{:016x}", checksum(&values)))
+}
+
+/// What is counted while a heat runs.
+struct Heat {
+    /// Texts encoded in steps.
+    forwards: u64,
+    mined: u64,
+    steps: u64,
+    seconds: f64,
+    negatives: f64,
+    losses: Vec<f64>,
+    curve: Vec<Mark>,
+}
+
+impl Heat {
+    fn go(
+        &mut self,
+        trainer: &mut Trainer,
+        stage: Stage,
+        marks: u64,
+        (entrant, observer): (&str, &mut dyn Observer),
+    ) -> Result<()> {
+        let total = trainer.total_steps();
+        while self.steps < total {
+            let mut counting = Counting { inner: &mut *observer, mined: 0 };
+            let since = counting.seconds();
+            let report = trainer.next_step(&mut counting)?;
+            let (seconds, mined) = (counting.seconds() - since, counting.mined);
+            if let Stage::Rehearsal { forwards } = stage
+                && self.forwards + self.mined + report.texts + mined > forwards
+            {
+                return Ok(());
+            }
+            self.steps += 1;
+            self.seconds += seconds;
+            self.forwards += report.texts;
+            self.mined += mined;
+            self.negatives += report.negatives.unwrap_or(0.0);
+            self.losses.push(report.loss);
+            observer.event(&Event::Stepped(&report));
+            if observer.stop() {
+                return Err(Error::new(
+                    Kind::Interrupted,
+                    format!("{entrant}: stopped at step {}", self.steps),
+                ));
+            }
+            let measures = matches!(stage, Stage::Trial { .. } | Stage::Final { .. });
+            // The last step is the last mark.
+            if measures && self.steps * marks / total > (self.steps - 1) * marks / total {
+                let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
+                let validation = measured(trainer, queries, observer)?;
+                let forwards = self.forwards + self.mined;
+                self.curve.push(Mark { forwards, seconds: self.seconds, validation });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn measured(
+    trainer: &Trainer,
+    queries: Queries<'_>,
+    observer: &mut dyn Observer,
+) -> Result<BTreeMap<String, f64>> {
+    let found = measure(trainer, queries, Metric::list(METRICS)?, LabelSet::All, observer)?;
+    Ok(found.metrics.into_iter().map(|(metric, value)| (metric.to_string(), value)).collect())
+}

@@ -1,0 +1,150 @@
+//! Races on a small world, with a clock that stands still.
+
+use super::*;
+use crate::Silent;
+use crate::observer::Event;
+use data::{CsvSource, DataSet, PrepareOptions, Source, TokenizerChoice, Verify};
+use engine::Stream;
+use std::path::{Path, PathBuf};
+
+/// Titles of four words of one of thirty topics, whose label is two words of the topic.
+fn world(dir: &Path) -> PathBuf {
+    let (table, out) = (dir.join("t.csv"), dir.join("t.lode"));
+    let draw = |i: u64, n: u64| Stream::new(3, 1).below(i, n);
+    let mut csv = String::from("title,label\n");
+    for i in 0..400u64 {
+        let topic = draw(8 * i, 30);
+        let words: Vec<String> = (1..5).map(|j| format!("w{topic}x{}", draw(8 * i + j, 8))).collect();
+        csv += &format!("{},w{topic}x0 w{topic}x1\n", words.join(" "));
+    }
+    std::fs::write(&table, csv).expect("written");
+    let options = PrepareOptions::new(&out, TokenizerChoice::Train(300));
+    data::prepare(&Source::Csv(CsvSource::new(&table, "title", "label")), &options, &mut |_| {})
+        .expect("prepared");
+    out
+}
+
+fn race(data: &Path, entrants: &[&str], change: impl FnOnce(&mut Race)) -> Race {
+    let mut base = Settings::default();
+    base.flag("data.path", data.to_str().expect("a name"), "DATA").expect("a path");
+    for set in ["model.source=bag", "model.width=16", "train.batch=16", "data.validation_per_mille=200"] {
+        base.set(set).expect("a setting");
+    }
+    let entrants = entrants.iter().map(|name| Entrant::new(name).expect("a strategy")).collect();
+    let mut race =
+        Race { base, entrants, seeds: 2, rates: vec![], temperatures: vec![], forwards: None, marks: 3 };
+    change(&mut race);
+    race
+}
+
+fn run(race: &Race, folder: &Path, observer: &mut dyn Observer) -> Result<(Outcome, Vec<Finish>)> {
+    let data = DataSet::open(&race.base.config()?.data.path, Verify::Header)?;
+    let mut journal = Journal::open(folder, data.fingerprint(), "test")?;
+    let outcome = race.run(&Engine::new(2), &mut journal, observer)?;
+    Ok((outcome, journal.heats().to_vec()))
+}
+
+/// Stops after so many events.
+struct Impatient(u64);
+impl Observer for Impatient {
+    fn seconds(&mut self) -> f64 {
+        0.0
+    }
+    fn stop(&mut self) -> bool {
+        self.0 == 0
+    }
+    fn event(&mut self, event: &Event<'_>) {
+        if matches!(event, Event::Stepped(_)) {
+            self.0 = self.0.saturating_sub(1);
+        }
+    }
+}
+
+#[test]
+fn all_have_the_same_budget_and_what_mines_pays_for_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let race = race(&world(dir.path()), &["in-batch", "ance:negatives.refresh_steps=5"], |race| {
+        race.forwards = Some(3000);
+    });
+    let (outcome, heats) = run(&race, &dir.path().join("r"), &mut Silent).expect("runs");
+    let [plain, ance] = &outcome.standings[..] else { panic!("{outcome:?}") };
+    for standing in &outcome.standings {
+        let names: Vec<u32> = standing.finals.iter().map(|heat| heat.seed).collect();
+        assert_eq!(names, [1, 2]);
+        for heat in &standing.finals {
+            let off = heat.forwards as f64 / 3000.0 - 1.0;
+            assert!(off.abs() < 0.06, "{}: {} texts", heat.entrant, heat.forwards);
+            assert_eq!(heat.curve.len(), 3);
+            let last = heat.curve.last().expect("a mark");
+            assert_eq!(last.forwards, heat.forwards);
+            assert!(heat.test["P@1"] > 0.2 && last.validation["P@1"] > 0.2, "it learned: {heat:?}");
+        }
+    }
+    let of = |standing: &Standing| (standing.finals[0].steps, standing.finals[0].mined);
+    assert!(of(plain).1 == 0 && of(ance).1 > 0 && of(ance).0 < of(plain).0, "{:?} {:?}", of(plain), of(ance));
+    // Lists of all queries and labels, as often as they were made.
+    let texts = DataSet::open(&dir.path().join("t.lode"), Verify::Header).expect("opens");
+    let once = (texts.queries(data::Split::Train).len() + texts.labels().len()) as u64;
+    assert_eq!(of(ance).1, once * of(ance).0.div_ceil(5));
+    assert!(ance.finals[0].negatives <= 1.0 && plain.finals[0].negatives > 5.0, "own negatives alone");
+    assert!(heats.iter().all(|heat| heat.stage != "trial"), "there was nothing to choose");
+}
+
+#[test]
+fn a_race_that_was_stopped_ends_as_if_it_had_not_been() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path());
+    let race = race(&data, &["in-batch", "uniform"], |race| {
+        (race.rates, race.temperatures, race.forwards) = (vec![1e-3, 1e-2], vec![0.1], Some(1200));
+    });
+    let (_, whole) = run(&race, &dir.path().join("whole"), &mut Silent).expect("runs");
+    let folder = dir.path().join("stopped");
+    let mut stops = 0;
+    let again = loop {
+        match run(&race, &folder, &mut Impatient(100)) {
+            Ok((_, heats)) => break heats,
+            Err(e) => assert_eq!(e.kind(), engine::Kind::Interrupted, "{e}"),
+        }
+        stops += 1;
+        // As a process leaves it that was killed while it wrote.
+        let path = folder.join("race.jsonl");
+        let text = std::fs::read_to_string(&path).expect("a journal");
+        std::fs::write(&path, format!("{text}{{\"entrant\":\"in-")).expect("written");
+    };
+    assert!(stops > 2 && again == whole, "{stops} stops, {} and {} heats", again.len(), whole.len());
+    assert_eq!(whole.len(), 2 * (1 + 4 + 2), "rehearsal, four trials and two finals of each");
+}
+
+#[test]
+fn the_choice_of_the_trials_is_raced_and_the_same_settings_are_not_run_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path());
+    let mut race = race(&data, &["in-batch"], |race| {
+        (race.rates, race.forwards) = (vec![1e-6, 2e-2], Some(2000));
+    });
+    let folder = dir.path().join("r");
+    let (outcome, before) = run(&race, &folder, &mut Silent).expect("runs");
+    assert!(outcome.standings[0].finals.iter().all(|heat| heat.rate == 2e-2), "a rate that learns wins");
+    race.seeds = 3;
+    let (outcome, after) = run(&race, &folder, &mut Silent).expect("runs");
+    assert_eq!((after.len(), &after[..before.len()]), (before.len() + 1, &before[..]));
+    assert_eq!(outcome.standings[0].finals.len(), 3);
+    race.base.set("train.batch=8").expect("a setting");
+    assert!(run(&race, &folder, &mut Silent).expect("runs").1.len() > after.len() + 1, "another race");
+}
+
+#[test]
+fn what_cannot_be_raced_is_said_before_anything_is_run() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path());
+    let refused = |entrants: &[&str], change: fn(&mut Race), want: &str| {
+        let e = run(&race(&data, entrants, change), &dir.path().join("r"), &mut Silent).expect_err("refused");
+        assert!(e.to_string().contains(want), "{e}");
+    };
+    refused(&["in-batch", "ance"], |race| race.forwards = Some(300), "steps, at least 10 are needed");
+    refused(&["in-batch", "uniform:negatives.law=odd"], |_| (), "negatives.law");
+    refused(&["in-batch:head.name=classifier"], |_| (), "between encoders");
+    assert!(Entrant::new("ancee").expect_err("unknown").to_string().contains("did you mean `ance`"));
+    let other = Journal::open(&dir.path().join("r"), 1, "test").expect_err("another data set");
+    assert!(other.to_string().contains("other data"), "{other}");
+}
