@@ -98,6 +98,9 @@ impl Terminal {
             let measured = validation.map_or_else(String::new, |p| format!("  P@1 {}", percent(p)));
             let (step, speed) = (count(report.step), count(speed as u64));
             let loss = report.loss;
+            if steps == 0 {
+                return format!("step {step}  loss {loss:.4}  {speed} tokens/s");
+            }
             format!(
                 "step {step} of {}  loss {loss:.4}{measured}  {speed} tokens/s  {} left",
                 count(steps),
@@ -127,6 +130,12 @@ impl Observer for Terminal {
                 let from = if done > 0 { format!(", {} done before", count(done)) } else { String::new() };
                 let (steps, epoch) = (count(steps), count(steps_per_epoch));
                 self.meter.line(&format!("train: {steps} steps, {epoch} in an epoch{from}"));
+            }
+            Event::Heat { entrant, stage, seed, steps } => {
+                (self.steps, self.done_before, self.stepping_since) = (steps, 0, self.seconds());
+                self.speed = Speed { since: self.stepping_since, ..Speed::default() };
+                let seed = if stage == "final" { format!(" {seed}") } else { String::new() };
+                self.meter.line(&format!("{entrant}: {stage}{seed}"));
             }
             Event::Stepped(report) => self.stepped(report),
             Event::Embedding { what, done, total } => {

@@ -14,6 +14,7 @@ mod memory;
 mod pipeline;
 mod precision;
 mod products;
+mod race;
 mod rankings;
 mod run;
 mod signals;

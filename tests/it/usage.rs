@@ -9,7 +9,7 @@ fn help_shows_the_verbs_and_the_rest_under_more() {
     for verb in ["prepare", "train", "resume", "evaluate", "predict", "export"] {
         assert!(verbs.contains(&format!("\n  {verb} ")), "{help}");
     }
-    for verb in ["encode", "strategies", "doctor", "completions"] {
+    for verb in ["encode", "race", "strategies", "doctor", "completions"] {
         assert!(more.contains(&format!("\n  {verb} ")) && !verbs.contains(&format!("\n  {verb} ")), "{help}");
     }
 }

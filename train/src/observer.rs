@@ -16,6 +16,17 @@ pub enum Event<'a> {
         /// Steps of one epoch.
         steps_per_epoch: u64,
     },
+    /// A heat of a race begins.
+    Heat {
+        /// Who runs.
+        entrant: &'a str,
+        /// `epoch`, `rehearsal`, `trial` or `final`.
+        stage: &'a str,
+        /// Its seed.
+        seed: u32,
+        /// Steps that it takes; 0 where they are to be counted.
+        steps: u64,
+    },
     /// An optimizer step is done.
     Stepped(&'a StepReport),
     /// Texts are being embedded for a refresh, an index or an evaluation.

@@ -181,8 +181,8 @@ fn members(
     chosen(engine, found, &positives, propensities, nearest)
 }
 
-/// How many of these training queries have each label. A held-out query must not count for its own labels: the tree would
-/// see that a label without any query is never right, and that one which nobody learned but has a query always is.
+/// How many of these training queries have each label. A held-out query must not count for its own labels: the tree
+/// would see that a label without any query is never right, and that one which nobody learned but has a query always is.
 fn learned(data: &DataSet, rows: &[u32]) -> Vec<u32> {
     let mut counts = vec![0; data.labels().len()];
     for &row in rows {

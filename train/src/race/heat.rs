@@ -166,6 +166,11 @@ pub(super) fn run(
         Stage::Final { marks, .. } => u64::from(marks).max(1),
         _ => 1,
     };
+    let steps = match course.stage {
+        Stage::Rehearsal { .. } => 0,
+        _ => trainer.total_steps(),
+    };
+    observer.event(&Event::Heat { entrant, stage, seed: course.seed, steps });
     let (rate, temperature) = (trainer.config().train.lr, trainer.config().loss.temperature);
     let mut heat =
         Heat { forwards: 0, steps: 0, seconds: 0.0, negatives: 0.0, losses: vec![], mined: 0, curve: vec![] };

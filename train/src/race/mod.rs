@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! rehearsal   how many steps fit in the budget: mining, clustering and guides are paid from it
-//! trials      seed 0: each rate and temperature, judged by nDCG@5 on the validation queries        (the winner's go on)
+//! trials      seed 0: each rate and temperature, judged by nDCG@5 on the validation queries
 //! finals      seeds 1 … n with them: the test queries, and a curve of the validation queries on the way
 //! ```
 //! No final shares a seed with the trials, so no choice flatters itself. Runs of one seed have the same validation
@@ -82,8 +82,8 @@ impl Race {
     /// Runs the heats that the journal does not have.
     ///
     /// # Errors
-    /// If settings do not fit each other, a strategy spends its budget before it can learn, a heat fails, or the observer
-    /// wants to stop: what was run by then is kept.
+    /// If settings do not fit each other, a strategy spends its budget before it can learn, a heat fails, or the
+    /// observer wants to stop: what was run by then is kept.
     pub fn run(
         &self,
         engine: &Engine,
@@ -101,6 +101,13 @@ impl Race {
         };
         let standings = self.entrants.iter().map(|entrant| track.standing(entrant, forwards));
         Ok(Outcome { forwards, standings: standings.collect::<Result<_>>()? })
+    }
+    /// The settings of an entrant as it would run of itself.
+    ///
+    /// # Errors
+    /// If they do not fit each other.
+    pub fn settings_of(&self, entrant: &Entrant) -> Result<Settings> {
+        self.settings(entrant, Choice::default())
     }
     /// The settings of an entrant with a rate and a temperature, all of them checked.
     fn settings(&self, entrant: &Entrant, choice: Choice) -> Result<Settings> {
