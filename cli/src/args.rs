@@ -2,7 +2,9 @@
 
 use crate::context::Context;
 use crate::early::Done;
-use crate::{demo, doctor, encode, evaluate, export, index, predict, prepare, resume, strategies, train};
+use crate::{
+    demo, doctor, encode, evaluate, export, index, mine, predict, prepare, resume, strategies, train,
+};
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::num::NonZeroUsize;
 
@@ -11,6 +13,7 @@ const MORE: &str = "\
 More:
   encode       Embed texts, one a line, into an .npy file
   index        Add labels to a run by their text, remove labels, list them
+  mine         Find hard negatives for every query, as JSON lines
   strategies   List the ways to choose negatives
   doctor       Say what this machine offers, and test the arithmetic
   completions  Print the completions of a shell
@@ -73,6 +76,9 @@ pub(crate) enum Verb {
     /// Add labels to a run by their text, remove labels, list them
     #[command(hide = true)]
     Index(index::Args),
+    /// Find hard negatives for every query, as JSON lines
+    #[command(hide = true)]
+    Mine(Box<mine::Args>),
     /// List the ways to choose negatives
     #[command(hide = true)]
     Strategies,
@@ -100,6 +106,7 @@ impl Verb {
             Verb::Export(args) => export::run(args, context),
             Verb::Encode(args) => encode::run(args, context),
             Verb::Index(args) => index::run(args, context),
+            Verb::Mine(args) => mine::run(args, context),
             Verb::Strategies => strategies::run(context),
             Verb::Doctor => doctor::run(context),
             Verb::Completions { shell } => {
