@@ -138,6 +138,7 @@ fn what_cannot_be_mined_is_refused_before_anything_is_done() {
     mine(&["--max-memory", "1M"]).fails(5, &["--max-memory", "--range-max", "parameters"]);
     mine(&["--split", "test"]).fails(3, &["d: no query of the test split has a label", "--split"]);
     mine(&["--format", "triples"]).fails(2, &["triplets", "flag-embedding"]);
+    mine(&["--relative-margin", "nan"]).fails(2, &["--relative-margin", "0.05"]);
     mine(&["--sampling", "best"]).fails(2, &["top", "random"]);
     world.lode(&["mine", "none", "d", "--out", "out"]).fails(3, &["none"]);
     world.lode(&["mine", "run", "none", "--out", "out"]).fails(3, &["none"]);

@@ -14,8 +14,13 @@ use train::{Event, Network, Observer, Silent};
 const LABELS: usize = 17_000;
 const WIDTH: usize = 16;
 
-/// 340 queries of one or two labels, and a bag with weights drawn by chance.
+/// 340 queries of one or two labels, and a bag with weights drawn by chance, whose embeddings have any length.
 fn set(dir: &Path, labels: usize) -> (DataSet, Network) {
+    filtered_set(dir, labels, "")
+}
+
+/// The same, with lines of query and label that must not meet.
+fn filtered_set(dir: &Path, labels: usize, filters: &str) -> (DataSet, Network) {
     let write = |name: &str, lines: String| std::fs::write(dir.join(name), lines).expect("written");
     let label = |l: usize| format!("{{\"uid\":\"l{l}\",\"title\":\"label {l} {}\"}}\n", l % 13);
     let query = |i: usize| {
@@ -25,11 +30,14 @@ fn set(dir: &Path, labels: usize) -> (DataSet, Network) {
     write("lbl.jsonl", (0..labels).map(label).collect());
     write("trn.jsonl", (0..20).map(query).collect());
     write("tst.jsonl", (20..360).map(query).collect());
+    if !filters.is_empty() {
+        write("filter_labels_test.txt", filters.into());
+    }
     let out = dir.join("set.lode");
     let options = PrepareOptions::new(&out, TokenizerChoice::Train(300));
     data::prepare(&Source::Jsonl(dir.into()), &options, &mut |_| {}).expect("prepared");
     let data = DataSet::open(&out, Verify::Full).expect("opens");
-    let config = bag::Config { vocab: data.vocab_size(), width: WIDTH, normalise: true };
+    let config = bag::Config { vocab: data.vocab_size(), width: WIDTH, normalise: false };
     (data, Network::new(Model::fresh(Architecture::Bag(config), 32, 1)))
 }
 
@@ -83,25 +91,26 @@ fn mining_finds_what_scoring_everything_finds() {
         embed(&engine, &network, texts.len(), push, "", &mut Silent).expect("embedded")
     };
     let (labels, queries) = (all(data.labels()), all(data.queries(Split::Test)));
-    let cosine = |q: usize, l: usize| -> f64 {
-        let (q, l) = (&queries[q * WIDTH..(q + 1) * WIDTH], &labels[l * WIDTH..(l + 1) * WIDTH]);
-        q.iter().zip(l).map(|(a, b)| f64::from(a * b)).sum()
+    let of = |q: usize, l: usize| {
+        cosine(&queries[q * WIDTH..(q + 1) * WIDTH], &labels[l * WIDTH..(l + 1) * WIDTH])
     };
     assert!(found.len() > 100 && statistics.corpus == LABELS);
     for mined in &found {
         let q = mined.query as usize;
         let own: Vec<u32> = mined.positives.iter().map(|p| p.0).collect();
-        let lowest = own.iter().map(|&l| cosine(q, l as usize)).fold(f64::INFINITY, f64::min);
+        let lowest = own.iter().map(|&l| of(q, l as usize)).fold(f64::INFINITY, f64::min);
         let limit = lowest - lowest.abs() * 0.1;
+        let near = |&(l, score): &(u32, f32)| (f64::from(score) - of(q, l as usize)).abs() < 1e-5;
+        assert!(mined.positives.iter().all(near), "{mined:?}");
         let mut scores: Vec<f64> =
-            (0..LABELS).filter(|&l| !own.contains(&(l as u32))).map(|l| cosine(q, l)).collect();
+            (0..LABELS).filter(|&l| !own.contains(&(l as u32))).map(|l| of(q, l)).collect();
         scores.sort_by(|a, b| b.total_cmp(a));
         // Ten candidates for each that is wanted, and what range-min and the positives take.
         scores.truncate(mining.range_max() + own.len());
         let want: Vec<f64> = scores.into_iter().filter(|&s| s <= limit + 1e-6).skip(1).take(5).collect();
         assert_eq!(mined.negatives.len(), want.len(), "{mined:?} {want:?}");
         for (&(label, score), want) in mined.negatives.iter().zip(want) {
-            let own = cosine(q, label as usize);
+            let own = of(q, label as usize);
             assert!((f64::from(score) - want).abs() < 1e-5 && (own - want).abs() < 1e-5, "{mined:?}");
         }
     }
@@ -112,6 +121,33 @@ fn mining_finds_what_scoring_everything_finds() {
     assert!(statistics.suspects == 0 && statistics.positive_mean() > statistics.negative_mean());
     assert_eq!(statistics.negatives, found.iter().map(|m| m.negatives.len() as u64).sum::<u64>());
     assert_eq!(statistics.none, found.iter().filter(|m| m.negatives.is_empty()).count());
+}
+
+/// In f64.
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[test]
+fn what_is_filtered_for_a_query_is_not_mined_for_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let engine = Engine::new(1);
+    let options = Options { rules: Rules { num_negatives: 5, ..Rules::default() }, ..options() };
+    let found = |data: &DataSet, network: &Network, name: &str| {
+        let mining =
+            Mining::new(&engine, network, data, options.clone(), &dir.path().join(name)).expect("planned");
+        mining.run(&mut Silent).expect("mined");
+        rows(&mining).0
+    };
+    let (data, network) = set(dir.path(), 600);
+    let before = found(&data, &network, "a");
+    // The best of each is forbidden to it: the others move up.
+    let filters: String = before.iter().map(|m| format!("{} {}\n", m.query, m.negatives[0].0)).collect();
+    let (data, network) = filtered_set(dir.path(), 600, &filters);
+    for (mined, before) in found(&data, &network, "b").iter().zip(&before) {
+        assert_eq!(mined.negatives[..4], before.negatives[1..], "{mined:?} {before:?}");
+    }
 }
 
 #[test]
@@ -181,11 +217,13 @@ fn files_of_another_mining_are_not_taken() {
     let (found, embedded) = run(&network, other.clone(), &work);
     assert!(found == fresh(&network, other, "a") && embedded > 0 && embedded < all, "{embedded} of {all}");
     // Another seed draws others; another prompt or model changes all.
+    assert_eq!(run(&network, options(), &work).0, first);
     let other = Options { seed: 2, ..options() };
     assert!(run(&network, other, &work).0 != first);
     let other = Options { corpus_prompt: "of 7 ".into(), query_prompt: "label ".into(), ..options() };
     let (found, embedded) = run(&network, other.clone(), &work);
     assert!(found == fresh(&network, other, "b") && found != first && embedded >= all, "{embedded} of {all}");
+    assert_eq!(run(&network, options(), &work).0, first);
     let model = Network::new(Model::fresh(network.model.architecture.clone(), 32, 9));
     let (found, embedded) = run(&model, options(), &work);
     assert!(found == fresh(&model, options(), "c") && found != first && embedded == all);
@@ -224,8 +262,8 @@ fn a_prompt_stands_before_every_text_and_needs_texts() {
             _ => labels.push_to(mined.positives[0].0 as usize, packed),
         };
         let pair = embed(&engine, &network, 2, push, "", &mut Silent).expect("embedded");
-        let score: f32 = pair[..WIDTH].iter().zip(&pair[WIDTH..]).map(|(a, b)| a * b).sum();
-        assert!((score - mined.positives[0].1).abs() < 1e-5, "{score} {mined:?}");
+        let score = cosine(&pair[..WIDTH], &pair[WIDTH..]);
+        assert!((score - f64::from(mined.positives[0].1)).abs() < 1e-5, "{score} {mined:?}");
     }
     // A file of before contents were kept.
     let file = Container::open(data.path(), "dataset", Verify::Full).expect("opens");

@@ -63,16 +63,16 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Rules, in the order in which they are asked")]
 struct RuleArgs {
     /// Leave out a label that scores more than the lowest positive less this
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = finite)]
     margin: Option<f32>,
     /// Leave out a label that scores more than the lowest positive less this part of it; 0.05 is a good one
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", value_parser = finite)]
     relative_margin: Option<f32>,
     /// Leave out a label that scores more
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = finite)]
     max_score: Option<f32>,
     /// Leave out a label that scores less
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = finite)]
     min_score: Option<f32>,
     /// Consider so many of the best that are left [default: what is wanted and the most positives of a query; with a
     /// margin or --max-score ten times what is wanted]
@@ -102,6 +102,11 @@ enum Which {
     Top,
     /// Any
     Random,
+}
+
+fn finite(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|x: &f32| x.is_finite());
+    number.ok_or_else(|| "a number, for example 0.05".to_owned())
 }
 
 impl RuleArgs {

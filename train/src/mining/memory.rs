@@ -6,7 +6,8 @@
 //! a part of the corpus 4·PART·d (mapped)   program
 //! ```
 //! The corpus itself lies on the disk, so nothing here grows with its length but ids. A smaller block reads it more
-//! often; so the block is the largest that fits.
+//! often; so the block is the largest that fits. Before that, telling equal texts apart takes 17 bytes a text for
+//! a moment.
 
 use super::{LOT, PART};
 use crate::embed::CHUNK_TOKENS;
