@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::early::Done;
 use crate::{
-    demo, doctor, encode, evaluate, export, index, predict, prepare, race, resume, strategies, train,
+    demo, doctor, encode, evaluate, export, index, mine, predict, prepare, race, resume, strategies, train,
 };
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::num::NonZeroUsize;
@@ -13,6 +13,7 @@ const MORE: &str = "\
 More:
   encode       Embed texts, one a line, into an .npy file
   index        Add labels to a run by their text, remove labels, list them
+  mine         Find hard negatives for every query, as JSON lines
   race         Race strategies against each other: table and page
   strategies   List the ways to choose negatives
   doctor       Say what this machine offers, and test the arithmetic
@@ -76,6 +77,9 @@ pub(crate) enum Verb {
     /// Add labels to a run by their text, remove labels, list them
     #[command(hide = true)]
     Index(index::Args),
+    /// Find hard negatives for every query, as JSON lines
+    #[command(hide = true)]
+    Mine(Box<mine::Args>),
     /// Race strategies against each other: the same budget and choices for each, paired seeds, a table and a page
     #[command(hide = true)]
     Race(race::Args),
@@ -106,6 +110,7 @@ impl Verb {
             Verb::Export(args) => export::run(args, context),
             Verb::Encode(args) => encode::run(args, context),
             Verb::Index(args) => index::run(args, context),
+            Verb::Mine(args) => mine::run(args, context),
             Verb::Race(args) => race::run(args, context),
             Verb::Strategies => strategies::run(context),
             Verb::Doctor => doctor::run(context),

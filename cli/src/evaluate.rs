@@ -96,11 +96,17 @@ impl Args {
 
 /// A split, as it is typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Part {
+pub(crate) enum Part {
     /// Queries kept apart
     Test,
     /// Queries trained on
     Train,
+}
+
+impl Part {
+    pub(crate) fn split(self) -> Split {
+        if self == Part::Test { Split::Test } else { Split::Train }
+    }
 }
 
 /// Which labels, as it is typed.
@@ -134,7 +140,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         }
     }
     let data = DataSet::open(&args.data, Verify::Full)?;
-    let split = if args.split == Part::Test { Split::Test } else { Split::Train };
+    let split = args.split.split();
     let files = args.files.begin(&data, split)?;
     let labels = match args.labels {
         Labels::All => LabelSet::All,

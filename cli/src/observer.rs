@@ -154,6 +154,10 @@ impl Observer for Terminal {
                 };
                 self.meter.line(&format!("  step {step}: lists of {kept:.1} labels a query in {took}{none}"));
             }
+            Event::Mined { done, total } => {
+                let shown = || format!("{} of {}", count(done as u64), count(total as u64));
+                self.meter.show("mine queries", done as u64, total as u64, shown);
+            }
             Event::Validated { step, p_at_1, queries } => {
                 self.validation = Some(p_at_1);
                 let (step, p) = (count(step), percent(p_at_1));

@@ -4,6 +4,7 @@
 //! meta  u8  JSON: Meta                     tokenizer  u8  a tokenizer.json
 //! T.tokens u16|u32, T.starts u64           T = train, test, label; text i: starts[i]..starts[i+1]
 //! T.titles u8, T.title_starts u64          UTF-8
+//! T.contents u8, T.content_starts u64      UTF-8, what follows the title of a text; absent when nothing does
 //! T.uids u8, T.uid_starts u64              UTF-8
 //! S.positives u32, S.positive_starts u64   S = train, test; labels of query i, ascending
 //! S.relevance f32                          beside S.positives; absent when all are 1
@@ -46,6 +47,9 @@ pub(crate) struct Meta {
     pub(crate) train: usize,
     pub(crate) test: usize,
     pub(crate) labels: usize,
+    /// Whether titles and contents are all of the texts: files of before contents were kept do not say so.
+    #[serde(default)]
+    pub(crate) whole_texts: bool,
     /// Hash of all other sections, in hexadecimal: JSON numbers are no 64-bit integers everywhere.
     pub(crate) fingerprint: String,
     pub(crate) summary: Summary,

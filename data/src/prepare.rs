@@ -109,6 +109,10 @@ fn write(
         (tokens, *cut) = (tokens + total, truncated);
         out.section(&section(name, "titles"), &table.titles.bytes)?;
         out.section(&section(name, "title_starts"), &table.titles.starts)?;
+        if !table.contents.bytes.is_empty() {
+            out.section(&section(name, "contents"), &table.contents.bytes)?;
+            out.section(&section(name, "content_starts"), &table.contents.starts)?;
+        }
         out.section(&section(name, "uids"), &table.uids.bytes)?;
         out.section(&section(name, "uid_starts"), &table.uids.starts)?;
     }
@@ -154,6 +158,7 @@ fn meta(
         train: parts.train.texts.len(),
         test: parts.test.texts.len(),
         labels: parts.labels.len(),
+        whole_texts: true,
         fingerprint: format!("{:016x}", checksum(&sums)),
         summary: summary.clone(),
     }

@@ -180,6 +180,11 @@ impl DataSet {
     pub fn label_frequency(&self) -> Vec<u32> {
         self.by_label.starts.windows(2).map(|w| (w[1] - w[0]) as u32).collect()
     }
+    /// Whether [`Texts::text`] is all that was tokenized. Of a data set that was made before contents were kept, nobody
+    /// knows.
+    pub fn has_whole_texts(&self) -> bool {
+        self.meta.whole_texts
+    }
     /// Tokens of a text at most.
     pub fn max_len(&self) -> usize {
         self.meta.max_len

@@ -2,6 +2,7 @@
 
 use crate::build::{Build, Counts, Queries, Rows, Strings, TextSpool};
 use crate::reject::Rejected;
+use crate::texts::joined;
 use engine::Result;
 use engine::container::Spooled;
 use std::borrow::Cow;
@@ -43,10 +44,7 @@ impl TextTable {
     }
     /// What is tokenized: title, then content.
     pub(crate) fn text(&self, i: usize) -> Cow<'_, str> {
-        match self.contents.get(i) {
-            "" => Cow::Borrowed(self.titles.get(i)),
-            content => Cow::Owned(format!("{} {content}", self.titles.get(i))),
-        }
+        joined(self.titles.get(i), self.contents.get(i))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::set::{check_rising, check_starts};
 use crate::spooled::range;
 use engine::container::{Container, View};
 use engine::{Error, Packed, Result};
+use std::borrow::Cow;
 use std::path::Path;
 
 #[derive(Debug)]
@@ -20,6 +21,9 @@ pub(crate) struct TextsFile {
     starts: View<u64>,
     titles: View<u8>,
     title_starts: View<u64>,
+    /// Both empty where no text has a content.
+    contents: View<u8>,
+    content_starts: View<u64>,
     uids: View<u8>,
     uid_starts: View<u64>,
 }
@@ -36,6 +40,10 @@ impl TextsFile {
         let (starts, title_starts, uid_starts) =
             (view("starts")?, view("title_starts")?, view("uid_starts")?);
         let (titles, uids) = (text("titles")?, text("uids")?);
+        let (contents, content_starts) = match file.has(&section(table, "contents")) {
+            true => (text("contents")?, view("content_starts")?),
+            false => (View::default(), View::default()),
+        };
         let count = match &tokens {
             TokenView::Narrow(ids) => ids.len(),
             TokenView::Wide(ids) => ids.len(),
@@ -46,7 +54,10 @@ impl TextsFile {
         check("starts", &starts, count)?;
         check("title_starts", &title_starts, titles.len())?;
         check("uid_starts", &uid_starts, uids.len())?;
-        Ok(TextsFile { tokens, starts, titles, title_starts, uids, uid_starts })
+        if !content_starts.is_empty() {
+            check("content_starts", &content_starts, contents.len())?;
+        }
+        Ok(TextsFile { tokens, starts, titles, title_starts, contents, content_starts, uids, uid_starts })
     }
 
     /// Starts rise, texts are UTF-8, tokens are in the vocabulary.
@@ -59,12 +70,14 @@ impl TextsFile {
         if !known {
             return Err(Error::damaged(path, &section(table, "tokens"), "a token is not in the vocabulary"));
         }
-        for (field, bytes, starts) in
-            [("title", &self.titles, &self.title_starts), ("uid", &self.uids, &self.uid_starts)]
-        {
+        for (field, bytes, starts) in [
+            ("title", &self.titles, &self.title_starts),
+            ("content", &self.contents, &self.content_starts),
+            ("uid", &self.uids, &self.uid_starts),
+        ] {
             check_rising(path, &section(table, &format!("{field}_starts")), starts)?;
             let text = |i| std::str::from_utf8(&bytes[range(starts, i)]).is_ok();
-            if !(0..starts.len() - 1).all(text) {
+            if !(0..starts.len().saturating_sub(1)).all(text) {
                 return Err(Error::damaged(
                     path,
                     &section(table, &format!("{field}s")),
@@ -85,6 +98,8 @@ impl TextsFile {
             starts: &self.starts,
             titles: &self.titles,
             title_starts: &self.title_starts,
+            contents: &self.contents,
+            content_starts: &self.content_starts,
             uids: &self.uids,
             uid_starts: &self.uid_starts,
         }
@@ -97,13 +112,15 @@ enum Ids<'a> {
     Wide(&'a [u32]),
 }
 
-/// The texts of a table, in place. Copying it copies six slices.
+/// The texts of a table, in place. Copying it copies a few slices.
 #[derive(Clone, Copy, Debug)]
 pub struct Texts<'a> {
     tokens: Ids<'a>,
     starts: &'a [u64],
     titles: &'a [u8],
     title_starts: &'a [u64],
+    contents: &'a [u8],
+    content_starts: &'a [u64],
     uids: &'a [u8],
     uid_starts: &'a [u64],
 }
@@ -148,6 +165,14 @@ impl<'a> Texts<'a> {
     pub fn title(&self, i: usize) -> &'a str {
         text(self.titles, self.title_starts, i)
     }
+    /// What follows the title of text `i`; empty where nothing does.
+    pub fn content(&self, i: usize) -> &'a str {
+        if self.content_starts.is_empty() { "" } else { text(self.contents, self.content_starts, i) }
+    }
+    /// What was tokenized as text `i`: title, then content.
+    pub fn text(&self, i: usize) -> Cow<'a, str> {
+        joined(self.title(i), self.content(i))
+    }
     /// The id that the source gave to text `i`.
     pub fn uid(&self, i: usize) -> &'a str {
         text(self.uids, self.uid_starts, i)
@@ -172,6 +197,14 @@ impl Iterator for TokenIds<'_> {
 }
 
 impl ExactSizeIterator for TokenIds<'_> {}
+
+/// A text from its two parts.
+pub(crate) fn joined<'a>(title: &'a str, content: &'a str) -> Cow<'a, str> {
+    match content {
+        "" => Cow::Borrowed(title),
+        content => Cow::Owned(format!("{title} {content}")),
+    }
+}
 
 fn text<'a>(bytes: &'a [u8], starts: &[u64], i: usize) -> &'a str {
     // What is not UTF-8 was damaged after it was written; a full check would have said so.

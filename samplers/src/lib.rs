@@ -88,6 +88,7 @@ pub mod knn;
 pub mod mask;
 pub mod matrix;
 pub mod miner;
+pub mod mining;
 pub mod ranked;
 mod ranking;
 pub mod search;

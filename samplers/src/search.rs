@@ -56,12 +56,17 @@ pub struct Hits {
 
 impl Hits {
     /// No hit for so many queries.
-    pub(crate) fn none(queries: usize, k: usize) -> Hits {
+    pub fn none(queries: usize, k: usize) -> Hits {
         Hits { ids: vec![NO_HIT; queries * k], scores: vec![f32::NEG_INFINITY; queries * k], k }
     }
     /// The best of these and of those that were found among other items.
-    pub(crate) fn add(&mut self, engine: &Engine, more: &Hits) {
+    ///
+    /// # Panics
+    /// If they are not of the same queries and as many.
+    #[track_caller]
+    pub fn add(&mut self, engine: &Engine, more: &Hits) {
         let k = self.k;
+        assert_eq!((k, self.ids.len()), (more.k, more.ids.len()), "Hits: of other queries");
         engine.chunks2((&mut self.ids, k), (&mut self.scores, k), |i, ids, scores| {
             let words = |(ids, scores): (&[u32], &[f32])| -> Vec<u64> {
                 ids.iter().zip(scores).map(|(&id, &score)| best(score, id)).collect()
@@ -94,7 +99,7 @@ pub fn search(engine: &Engine, queries: Matrix<'_>, items: Matrix<'_>, k: usize,
 /// # Panics
 /// If the widths differ.
 #[track_caller]
-pub(crate) fn search_part(
+pub fn search_part(
     engine: &Engine,
     queries: Matrix<'_>,
     (items, first): (Matrix<'_>, usize),

@@ -11,6 +11,7 @@ mod classifier;
 mod export;
 mod index;
 mod memory;
+mod mine;
 mod pipeline;
 mod precision;
 mod products;

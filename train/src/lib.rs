@@ -17,6 +17,7 @@ pub mod index;
 pub mod likeness;
 pub mod load;
 pub mod mined;
+pub mod mining;
 pub(crate) mod negatives;
 pub mod network;
 pub mod observer;

@@ -58,6 +58,13 @@ pub enum Event<'a> {
         /// Seconds that it took.
         seconds: f64,
     },
+    /// Hard negatives are being mined.
+    Mined {
+        /// Queries done, with a share of those at hand.
+        done: usize,
+        /// Queries in all.
+        total: usize,
+    },
     /// Measured on the validation queries.
     Validated {
         /// After this step.

@@ -38,9 +38,9 @@ const TRIALS: u64 = 24;
 /// Bytes a label of what a validation knows of it: how often it occurs, its propensity, and what sorts them.
 const FREQUENCY: usize = 20;
 /// Bytes of the program itself: tables, tokenizer, stacks, what the allocator holds back.
-const PROGRAM: usize = 4 << 20;
+pub(crate) const PROGRAM: usize = 4 << 20;
 /// Bytes of a worker: its stack and the packed panels of its matrix products.
-const WORKER: usize = 4 << 20;
+pub(crate) const WORKER: usize = 4 << 20;
 /// What clusters add to the tokens of the largest of some random batches.
 const CLUSTER_SLACK: f64 = 1.05;
 

@@ -97,7 +97,7 @@ impl RunDir {
     pub fn lock_overlay(&self) -> Result<File> {
         self.lock_of("overlay.lock", "another process is adding or removing labels in this directory")
     }
-    fn lock_of(&self, name: &str, busy: &str) -> Result<File> {
+    pub(crate) fn lock_of(&self, name: &str, busy: &str) -> Result<File> {
         let path = self.root.join(name);
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|e| Error::io(&path, e))?;

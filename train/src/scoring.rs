@@ -182,7 +182,7 @@ fn members(
 }
 
 /// How many of these training queries have each label. A held-out query must not count for its own labels: the tree
-/// would see that a label without any query is never right, and that one which nobody learned but has a query always is.
+/// would see that a label without any query is never right, and one with a query of which nothing was learned always.
 fn learned(data: &DataSet, rows: &[u32]) -> Vec<u32> {
     let mut counts = vec![0; data.labels().len()];
     for &row in rows {

@@ -5,7 +5,7 @@
 //! positives(q) ⊆ known(q)                    the labels of q; those of any query with the text of q
 //! ```
 
-use data::{DataSet, Split};
+use data::{DataSet, Split, Texts};
 use engine::container::checksum_wide;
 use samplers::{Csr, Lists};
 use std::collections::HashMap;
@@ -43,25 +43,11 @@ impl TextIds {
         let (queries, labels) = (data.queries(Split::Train), data.labels());
         let total = queries.len() + labels.len();
         let mut bytes = Vec::new();
-        let mut hash = |i: usize| {
+        let hash = |i: usize| {
             let (texts, i) = if i < queries.len() { (queries, i) } else { (labels, i - queries.len()) };
-            bytes.clear();
-            texts.tokens(i).for_each(|t| bytes.extend(t.to_le_bytes()));
-            checksum_wide(&bytes)
+            hash_of(texts, i, &mut bytes)
         };
-        // A table of all texts would be larger than all else that a run with mapped label weights holds.
-        let passes = total.div_ceil(TEXTS_AT_ONCE).clamp(1, 256);
-        let pass: Vec<u8> = (0..total).map(|i| (hash(i) % passes as u128) as u8).collect();
-        let (mut numbers, mut next) = (vec![0; total], 0);
-        for now in 0..passes {
-            let mut known: HashMap<u128, u32> = HashMap::new();
-            for i in (0..total).filter(|&i| usize::from(pass[i]) == now) {
-                numbers[i] = *known.entry(hash(i)).or_insert_with(|| {
-                    next += 1;
-                    next - 1
-                });
-            }
-        }
+        let mut numbers = numbered(total, hash);
         let labels = numbers.split_off(queries.len());
         let mut queries = numbers;
         let longer = label_texts.then(|| {
@@ -143,12 +129,52 @@ pub(crate) fn is_nameless(data: &DataSet, label: u32) -> bool {
 }
 
 /// Where training query `q` has its text: among the queries of the data set, or among its labels.
-pub(crate) fn place(data: &DataSet, q: u32) -> (data::Texts<'_>, usize) {
+pub(crate) fn place(data: &DataSet, q: u32) -> (Texts<'_>, usize) {
     let queries = data.queries(Split::Train);
     match (q as usize).checked_sub(queries.len()) {
         Some(label) => (data.labels(), label),
         None => (queries, q as usize),
     }
+}
+
+/// What stands for the tokens of a text. `bytes` is scratch.
+fn hash_of(texts: Texts<'_>, i: usize, bytes: &mut Vec<u8>) -> u128 {
+    bytes.clear();
+    texts.tokens(i).for_each(|t| bytes.extend(t.to_le_bytes()));
+    checksum_wide(bytes)
+}
+
+/// Equal hashes get equal numbers.
+fn numbered(total: usize, mut hash: impl FnMut(usize) -> u128) -> Vec<u32> {
+    // A table of all texts would be larger than all else that a run with mapped label weights holds.
+    let passes = total.div_ceil(TEXTS_AT_ONCE).clamp(1, 256);
+    let pass: Vec<u8> = (0..total).map(|i| (hash(i) % passes as u128) as u8).collect();
+    let (mut numbers, mut next) = (vec![0; total], 0);
+    for now in 0..passes {
+        let mut known: HashMap<u128, u32> = HashMap::new();
+        for i in (0..total).filter(|&i| usize::from(pass[i]) == now) {
+            numbers[i] = *known.entry(hash(i)).or_insert_with(|| {
+                next += 1;
+                next - 1
+            });
+        }
+    }
+    numbers
+}
+
+/// The distinct texts (as token ids) of a table, in the order in which they first occur: the first row of each, and of
+/// each row the place of its text.
+pub(crate) fn distinct(texts: Texts<'_>) -> (Vec<u32>, Vec<u32>) {
+    let mut bytes = vec![];
+    let mut places = numbered(texts.len(), |i| hash_of(texts, i, &mut bytes));
+    let (mut first, mut place_of) = (vec![], vec![None; texts.len()]);
+    for (row, number) in (0u32..).zip(&mut places) {
+        *number = *place_of[*number as usize].get_or_insert_with(|| {
+            first.push(row);
+            first.len() as u32 - 1
+        });
+    }
+    (first, places)
 }
 
 fn labels_together(queries: &[u32], positives: Csr<'_>) -> Option<Lists> {

@@ -78,7 +78,10 @@ fn content_can_be_left_aside() {
     let world = World::new(&files.map(|(name, text)| (name, text.as_bytes())));
     let options = data::PrepareOptions { content: false, ..world.options() };
     data::prepare(&Source::Jsonl(world.src()), &options, &mut |_| {}).unwrap();
-    assert_eq!(world.open().queries(Split::Train).tokens(1).collect::<Vec<_>>(), [2, 6, 8, 3]);
+    let set = world.open();
+    assert_eq!(set.queries(Split::Train).tokens(1).collect::<Vec<_>>(), [2, 6, 8, 3]);
+    // What was left aside is not kept either: the text is what was tokenized.
+    assert_eq!((set.queries(Split::Train).text(1), set.has_whole_texts()), ("blue boot".into(), true));
 }
 
 #[test]
@@ -146,6 +149,12 @@ fn documents_of_a_retrieval_set_are_the_labels() {
         [row("d1", "boot", &[2, 8, 11, 5, 8, 3]), row("d2", "shoes", &[2, 7, 9, 3])]
     );
     assert_eq!(positives(&set, Split::Test), [vec![0], vec![1]]);
+    // A text is given back whole, as it was tokenized; an empty title leaves nothing in front of it.
+    let whole = |texts: Texts<'_>| (0..texts.len()).map(|i| texts.text(i).into_owned()).collect::<Vec<_>>();
+    assert_eq!(whole(set.labels()), ["boot a red boot", "shoes"]);
+    assert_eq!(whole(set.queries(Split::Test)), ["red", "blue"]);
+    assert_eq!((set.labels().content(0), set.labels().content(1)), ("a red boot", ""));
+    assert!(set.has_whole_texts());
     assert_eq!(set.relevance(Split::Test, 1), Some(&[2.0][..]));
     assert_eq!((set.summary().dropped_without_labels, set.summary().zero_relevance), (1, 1));
 }

@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use data::{DataSet, PrepareOptions, Source, Split, TokenizerChoice, Verify};
+use engine::container::{Container, Scalar, Writer};
 use engine::{Engine, Kind, Packed};
 
 fn small_world() -> World {
@@ -134,4 +135,30 @@ fn no_damage_goes_unnoticed() {
 fn a_data_set_is_shared_between_threads() {
     fn shared<T: Send + Sync>(_: &T) {}
     shared(&small_world().data_set(Source::Jsonl));
+}
+
+#[test]
+fn of_a_file_that_does_not_say_so_texts_are_not_taken_for_whole() {
+    let world = small_world();
+    world.prepare(&Source::Jsonl(world.src())).unwrap();
+    assert!(world.open().has_whole_texts());
+    let file = Container::open(&world.out(), "dataset", Verify::Full).unwrap();
+    let mut older = Writer::create(&world.path("older"), "dataset").unwrap();
+    for section in file.sections() {
+        let name = &section.name;
+        match section.scalar {
+            Scalar::U8 if name == "meta" => {
+                let text = String::from_utf8(file.bytes(name).unwrap().to_vec()).unwrap();
+                older.section(name, text.replace("\"whole_texts\":true,", "").as_bytes()).unwrap();
+            }
+            Scalar::U8 => older.section(name, file.slice::<u8>(name).unwrap()).unwrap(),
+            Scalar::U16 => older.section(name, file.slice::<u16>(name).unwrap()).unwrap(),
+            Scalar::U32 => older.section(name, file.slice::<u32>(name).unwrap()).unwrap(),
+            Scalar::U64 => older.section(name, file.slice::<u64>(name).unwrap()).unwrap(),
+            Scalar::F32 => older.section(name, file.slice::<f32>(name).unwrap()).unwrap(),
+        }
+    }
+    older.commit().unwrap();
+    let older = DataSet::open(&world.path("older"), Verify::Full).unwrap();
+    assert!(!older.has_whole_texts() && older.queries(Split::Test).text(0) == "boots");
 }

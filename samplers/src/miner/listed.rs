@@ -1,5 +1,5 @@
 //! Hard negatives from ranked lists: of BM25 (DPR), of a model as it was (STAR), of the model as it was a while ago
-//! (ANCE), or of what `lode mine` wrote.
+//! (ANCE).
 //!
 //! ```text
 //! top       the first k of the list

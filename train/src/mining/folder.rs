@@ -1,0 +1,102 @@
+//! The work folder of a mining: what is done so far, so that the same command goes on from there.
+//!
+//! ```text
+//! FOLDER/lock                   held while a process works here
+//! FOLDER/corpus-00007.lode      the embeddings of PART texts of the corpus
+//! FOLDER/queries-00002.lode     what was kept for a block of queries
+//! ```
+//! Each file is a container, whole or absent, and holds the key of the work that it is part of: of another model, data
+//! set or option it is not there. Corpus files are of any options that do not change them.
+
+use crate::run_dir::RunDir;
+use engine::container::{Container, Verify, Writer};
+use engine::{Error, Result};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// The kind of its containers.
+const KIND: &str = "mining";
+
+/// What a file is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// The embeddings of the corpus.
+    Corpus,
+    /// The blocks of queries.
+    Queries,
+}
+
+impl Work {
+    fn name(self) -> &'static str {
+        match self {
+            Work::Corpus => "corpus",
+            Work::Queries => "queries",
+        }
+    }
+}
+
+/// A work folder, locked.
+pub(super) struct Folder {
+    path: PathBuf,
+    keys: [u64; 2],
+    _lock: File,
+}
+
+impl Folder {
+    /// Opens or makes it; `keys` are those of the corpus and of the queries.
+    ///
+    /// # Errors
+    /// If another process works there, or the system refuses.
+    pub(super) fn open(path: &Path, keys: [u64; 2]) -> Result<Folder> {
+        fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
+        let lock = RunDir::at(path).lock_of("lock", "another process is mining in this folder")?;
+        let folder = Folder { path: path.to_owned(), keys, _lock: lock };
+        // What a killed process had begun.
+        folder.delete(|name| name.starts_with('.'))?;
+        Ok(folder)
+    }
+    fn file(&self, work: Work, number: usize) -> PathBuf {
+        self.path.join(format!("{}-{number:05}.lode", work.name()))
+    }
+    /// A file of this work, if it is there and whole.
+    pub(super) fn read(&self, work: Work, number: usize) -> Option<Container> {
+        let file = Container::open(&self.file(work, number), KIND, Verify::Full).ok()?;
+        (file.slice::<u64>("key").ok()? == [self.keys[work as usize]]).then_some(file)
+    }
+    /// Begins a file of this work.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub(super) fn write(&self, work: Work, number: usize) -> Result<Writer> {
+        let mut writer = Writer::create(&self.file(work, number), KIND)?;
+        writer.section("key", &[self.keys[work as usize]])?;
+        Ok(writer)
+    }
+    /// Removes all that was written here; the folder stays if it holds anything else.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub(super) fn remove(self) -> Result<()> {
+        self.delete(|_| true)?;
+        let lock = self.path.join("lock");
+        fs::remove_file(&lock).map_err(|e| Error::io(&lock, e))?;
+        // It is not empty: what lies there is not ours.
+        let _ = fs::remove_dir(&self.path);
+        Ok(())
+    }
+    /// Deletes those of its own files whose names are `wanted`.
+    fn delete(&self, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let failed = |e| Error::io(&self.path, e);
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let is_own = [Work::Corpus, Work::Queries]
+                .iter()
+                .any(|work| name.trim_start_matches('.').starts_with(&format!("{}-", work.name())));
+            if is_own && wanted(name) {
+                fs::remove_file(self.path.join(name)).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
