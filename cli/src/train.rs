@@ -219,8 +219,8 @@ fn said(args: &Args, assignments: &[String]) -> Result<Settings> {
     }
     flags(args, &mut settings)?;
     // They are read again when the run is resumed, from whatever folder.
-    for key in ["guide.model", "negatives.model", "head.scratch"] {
-        settings.rewrite(key, |model| if model.is_empty() { String::new() } else { source(model) });
+    for key in ["guide.model", "negatives.model", "negatives.file", "head.scratch"] {
+        settings.rewrite(key, |path| if path.is_empty() { String::new() } else { source(path) });
     }
     Ok(settings)
 }
@@ -277,7 +277,7 @@ fn flags(args: &Args, settings: &mut Settings) -> Result<()> {
 /// A model directory or a run by a path that holds, or the name of a fresh shape.
 fn source(model: &str) -> String {
     let path = Path::new(model);
-    if path.is_dir() { lasting(path) } else { model.to_owned() }
+    if path.exists() { lasting(path) } else { model.to_owned() }
 }
 
 /// A path that still holds when `lode resume` is called from another folder.

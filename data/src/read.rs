@@ -3,7 +3,7 @@
 pub(crate) mod beir;
 pub(crate) mod csv;
 mod filters;
-mod json;
+pub(crate) mod json;
 mod matrix;
 mod npz;
 pub(crate) mod repository;

@@ -10,6 +10,7 @@ mod catalogue;
 mod classifier;
 mod export;
 mod index;
+mod listed;
 mod memory;
 mod mine;
 mod pipeline;

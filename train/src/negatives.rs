@@ -1,8 +1,9 @@
-//! The ranked lists that a miner asks for, made by BM25 or by a model.
+//! The ranked lists that a miner asks for, made by BM25, by a model, or before.
 //!
 //! ```text
 //! bm25     words of the labels' titles                            once: titles do not change
 //! model    embeddings of all training queries and all labels     N + L texts encoded, then an exact search
+//! file     what `lode mine` wrote, or somebody else              nothing
 //! ```
 //! Known labels of a query, by any query of its text, labels that are filtered for it, and labels of the text of one of
 //! these are never in its list. Where rules may leave labels out, ten times as many are looked at; then the best so
@@ -17,10 +18,11 @@ use crate::observer::{Event, Observer};
 use crate::text_ids::place;
 use crate::trainer::Trainer;
 use engine::profile::Way;
-use engine::{Packed, Result};
+use engine::{Error, Packed, Result};
 use samplers::bm25::Bm25;
-use samplers::search::{Limits, search};
+use samplers::search::{Hits, Limits, NO_HIT, search};
 use samplers::{Lists, Matrix, Ranked};
+use std::collections::HashMap;
 use std::path::Path;
 
 impl Trainer {
@@ -49,6 +51,7 @@ impl Trainer {
         let config = &self.config.negatives;
         let mut lists = match (&*config.from, &*config.model, &self.ranker) {
             ("bm25", ..) => self.by_words(config),
+            ("file", ..) => self.by_file(config)?,
             (_, "", _) => self.by_model(config, &self.network, observer)?,
             (_, _, Some(ranker)) => self.by_model(config, ranker, observer)?,
             // A run that was stopped before it had any.
@@ -91,6 +94,43 @@ impl Trainer {
         let lowest = index.lowest(&self.engine, &queries, of);
         Ranked::new(hits, lowest, self.progress.step)
     }
+    /// # Errors
+    /// If the file cannot be read, is of other data, or lacks the scores that a rule or a pick wants.
+    fn by_file(&self, config: &NegativesConfig) -> Result<Ranked> {
+        let (path, barred) = (Path::new(&config.file), self.barred());
+        // A file may name one query of several with the same text.
+        let mut of_text = HashMap::new();
+        let (mut unscored, mut widest) = (false, 0);
+        data::read_negatives(path, &self.data, |row| {
+            unscored |= row.scores.is_none() || row.lowest_positive.is_none();
+            let scores = row.scores.unwrap_or_else(|| vec![0.0; row.labels.len()]);
+            let bars = barred.row(row.query as usize);
+            let mut list: Vec<(u32, f32)> = row.labels.into_iter().zip(scores).collect();
+            list.retain(|(label, _)| bars.binary_search(label).is_err());
+            list.truncate(looked_at(config));
+            widest = widest.max(list.len());
+            let text = self.text_ids.queries[row.query as usize];
+            of_text.entry(text).or_insert((list, row.lowest_positive.unwrap_or(f32::NEG_INFINITY)));
+        })?;
+        if unscored && (has_rules(config) || config.pick == "window") {
+            let e = Error::input(
+                "negatives.pick=window and the rules of lists need `scores` and `positive_scores`",
+            );
+            return Err(e.at(path).help("`lode mine --format lode` writes them"));
+        }
+        let mut hits = Hits { ids: vec![], scores: vec![], k: widest };
+        let (none, mut lowest) = ((vec![], f32::NEG_INFINITY), vec![]);
+        for text in &self.text_ids.queries {
+            let (list, positive) = of_text.get(text).unwrap_or(&none);
+            let end = hits.ids.len() + widest;
+            hits.ids.extend(list.iter().map(|&(label, _)| label));
+            hits.scores.extend(list.iter().map(|&(_, score)| score));
+            hits.ids.resize(end, NO_HIT);
+            hits.scores.resize(end, f32::NEG_INFINITY);
+            lowest.push(*positive);
+        }
+        Ok(Ranked::new(hits, lowest, self.progress.step))
+    }
     fn by_model(
         &self,
         config: &NegativesConfig,
@@ -122,9 +162,12 @@ impl Trainer {
 
 /// Labels of each query that are looked at.
 pub(crate) fn looked_at(config: &NegativesConfig) -> usize {
-    let rules =
-        config.absolute_margin >= 0.0 || config.relative_margin >= 0.0 || config.max_score < f64::INFINITY;
-    config.depth * if rules { 10 } else { 1 } + config.skip
+    config.depth * if has_rules(config) { 10 } else { 1 } + config.skip
+}
+
+/// Whether labels may leave their lists for their scores.
+fn has_rules(config: &NegativesConfig) -> bool {
+    config.absolute_margin >= 0.0 || config.relative_margin >= 0.0 || config.max_score < f64::INFINITY
 }
 
 /// −∞ of none.

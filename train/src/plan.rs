@@ -215,7 +215,10 @@ fn lists(trainer: &Trainer) -> usize {
     let made = 4 * queries * (2 * looked_at(config) + 1);
     let pairs = trainer.data.positive_rows(Split::Train).1.len();
     let barred = 8 * queries + 4 * pairs;
-    let making = if config.from == "bm25" {
+    let making = if config.from == "file" {
+        // The ids, and where each is.
+        64 * (queries + labels)
+    } else if config.from == "bm25" {
         let texts = trainer.data.labels();
         let words: usize = (0..labels).map(|label| texts.token_count(label)).sum();
         8 * words + 16 * queries + 4 * labels * trainer.engine.threads()

@@ -63,6 +63,10 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
     trainer.guide = guide;
     trainer.warm = warm_start(&trainer)?;
     let ranks = &trainer.config.negatives;
+    if ranks.from == "file" {
+        // Its faults are told before a run has a folder.
+        data::read_negatives(Path::new(&ranks.file), &trainer.data, |_| ())?;
+    }
     if ranks.from == "model" && !ranks.model.is_empty() {
         trainer.ranker = Some(guide::named(Path::new(&ranks.model), &trainer.data)?);
     }

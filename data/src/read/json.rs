@@ -65,7 +65,7 @@ pub(crate) fn name(value: &Value) -> Option<String> {
     }
 }
 
-fn invalid(line: &Line, e: &serde_json::Error) -> engine::Error {
+pub(crate) fn invalid(line: &Line, e: &serde_json::Error) -> engine::Error {
     let at = e.column().saturating_sub(1);
     let whole = e.to_string();
     let why = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(why, _)| why);

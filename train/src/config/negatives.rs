@@ -4,14 +4,14 @@ use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Where negatives may come from.
-const SOURCES: [&str; 5] = ["batch", "all", "random", "bm25", "model"];
+const SOURCES: [&str; 6] = ["batch", "all", "random", "bm25", "model", "file"];
 
 /// Which labels a batch is scored against besides its positives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NegativesConfig {
     /// `batch` for the other rows' positives alone; `all` for every label, whose texts are then encoded in every step;
-    /// `random` by a law; `bm25` or `model` from ranked lists.
+    /// `random` by a law; `bm25`, `model` or `file` from ranked lists.
     pub from: String,
     /// Labels drawn for each row, besides the positives of the batch.
     pub count: usize,
@@ -43,6 +43,8 @@ pub struct NegativesConfig {
     pub refresh_steps: u64,
     /// Lists of a model: whose; empty for the model in training as it is then.
     pub model: String,
+    /// Lists of a file: which, as `lode mine` writes it.
+    pub file: String,
     /// BM25: how soon more of a word stops counting.
     pub k1: f64,
     /// BM25: how much long texts are held against it.
@@ -82,6 +84,7 @@ impl Default for NegativesConfig {
             max_score: f64::INFINITY,
             refresh_steps: 0,
             model: String::new(),
+            file: String::new(),
             k1: 0.9,
             b: 0.4,
         }
@@ -96,7 +99,7 @@ impl Default for GuideConfig {
 impl NegativesConfig {
     /// Whether they are drawn from ranked lists.
     pub fn listed(&self) -> bool {
-        ["bm25", "model"].contains(&&*self.from)
+        ["bm25", "model", "file"].contains(&&*self.from)
     }
     /// Checks ranges and names.
     ///
@@ -123,12 +126,18 @@ impl NegativesConfig {
         if self.listed() && self.depth < self.count {
             return wrong("depth", "at least negatives.count", &self.depth.to_string());
         }
+        if (self.from == "file") == self.file.is_empty() {
+            let e = Error::input("`negatives.from=file` and `negatives.file` need each other");
+            return Err(
+                e.help("--set negatives.from=file --set negatives.file=NEGATIVES; `lode mine` makes one")
+            );
+        }
         if self.own && !drawn {
             let e = Error::input(format!(
                 "`negatives.own` needs labels that are drawn for each row, not `{}`",
                 self.from
             ));
-            return Err(e.help("negatives.from = random, bm25 or model"));
+            return Err(e.help("negatives.from = random, bm25, model or file"));
         }
         if !(self.k1 >= 0.0 && (0.0..=1.0).contains(&self.b)) {
             return wrong(

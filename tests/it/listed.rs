@@ -1,0 +1,91 @@
+//! Negatives that were written to a file: `lode mine`, then `lode train`.
+
+use crate::catalogue;
+use crate::run::World;
+use serde_json::Value;
+
+const TRAIN: [&str; 14] = [
+    "train",
+    "shop.data",
+    "--model",
+    "bag",
+    "--strategy",
+    "ance",
+    "--set",
+    "negatives.from=file",
+    "--set",
+    "negatives.file=neg.jsonl",
+    "--steps",
+    "20",
+    "--batch",
+    "16",
+];
+
+fn train(world: &World, out: &str, more: &[&str]) -> crate::run::Ran {
+    world.lode(&[&TRAIN[..], &["--out", out], more].concat())
+}
+
+/// The first line of a log.
+fn log(world: &World, run: &str) -> Value {
+    let text = String::from_utf8(world.read(&format!("{run}/log.jsonl"))).unwrap();
+    serde_json::from_str(text.lines().next().unwrap()).unwrap()
+}
+
+#[test]
+fn what_was_mined_is_trained_on() {
+    let world = World::new();
+    catalogue::prepare(&world, 60);
+    world
+        .lode(&[
+            "train",
+            "shop.data",
+            "--model",
+            "bag",
+            "--steps",
+            "5",
+            "--batch",
+            "16",
+            "--out",
+            "run",
+            "-q",
+        ])
+        .ok();
+    let mine =
+        ["mine", "run", "shop.data", "--split", "train", "--num-negatives", "4", "--out", "neg.jsonl", "-q"];
+    world.lode(&mine).ok();
+    let ran = train(&world, "one", &[]).ok();
+    assert!(ran.stderr.contains("lists of 4.0 labels a query"), "{}", ran.stderr);
+    assert_eq!(log(&world, "one")["negatives"], 1.0, "one of its own for each row");
+
+    // A query whose only negative is a positive of it has none, and one that the file does not name neither.
+    let text = String::from_utf8(world.read("neg.jsonl")).unwrap();
+    let mut line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    line["negatives"] = line["positives"].clone();
+    line.as_object_mut().unwrap().retain(|key, _| !key.ends_with("scores"));
+    world.write("neg.jsonl", format!("{line}\n"));
+    let ran = train(&world, "none", &[]).ok();
+    assert!(ran.stderr.contains("lists of 0.0 labels a query"), "{}", ran.stderr);
+    assert_eq!(log(&world, "none")["negatives"], 0.0);
+
+    train(&world, "r", &["--set", "negatives.pick=window"]).fails(3, &["neg.jsonl", "positive_scores"]);
+    let uid = line["uid"].as_str().unwrap();
+    let wrong = |text: String, want: &[&str]| {
+        world.write("neg.jsonl", text);
+        train(&world, "wrong", &[]).fails(3, want);
+        assert!(!world.path("wrong").exists(), "a fault of the file leaves no run behind");
+    };
+    wrong(format!("{line}\n\n{line}\n"), &["neg.jsonl:3", "on line 1"]);
+    wrong(
+        format!("{{\"uid\": \"{uid}\", \"negatives\": [\"nobody\"]}}"),
+        &["neg.jsonl:1", "no label", "`nobody`"],
+    );
+    wrong("{\"uid\": \"nobody\", \"negatives\": []}".into(), &["neg.jsonl:1", "no training query"]);
+    wrong(
+        format!("{{\"uid\": \"{uid}\", \"negatives\": [], \"scores\": [1]}}"),
+        &["neg.jsonl:1", "1 scores"],
+    );
+    wrong(format!("{{\"uid\": \"{uid}\"}}"), &["neg.jsonl:1", "negatives"]);
+    world
+        .lode(&["train", "shop.data", "--out", "x", "--set", "negatives.from=file"])
+        .fails(3, &["negatives.file"]);
+}
