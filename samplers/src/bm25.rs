@@ -47,12 +47,12 @@ const BLOCK: usize = 256;
 
 impl Bm25 {
     /// Indexes texts; their ids are their positions.
-    pub fn new<'t>(texts: impl Iterator<Item = &'t str> + Clone, options: Bm25Options) -> Bm25 {
+    pub fn new(texts: impl Iterator<Item = impl AsRef<str>> + Clone, options: Bm25Options) -> Bm25 {
         let vocabulary = Vocabulary::fit(texts.clone());
         let mut starts = vec![0; vocabulary.len() + 1];
         let (mut lengths, mut ids) = (vec![], vec![]);
         for text in texts.clone() {
-            vocabulary.ids(text, &mut ids);
+            vocabulary.ids(text.as_ref(), &mut ids);
             lengths.push(ids.len() as f32);
             ids.chunk_by(|a, b| a == b).for_each(|run| starts[run[0] as usize + 1] += 1);
         }
@@ -62,7 +62,7 @@ impl Bm25 {
         let Bm25Options { k1, b } = options;
         let (mut next, mut postings) = (starts.clone(), vec![(0, 0.0); starts[starts.len() - 1]]);
         for ((text, length), id) in texts.zip(&lengths).zip(0u32..) {
-            vocabulary.ids(text, &mut ids);
+            vocabulary.ids(text.as_ref(), &mut ids);
             for run in ids.chunk_by(|a, b| a == b) {
                 let word = run[0] as usize;
                 let (df, tf) = ((starts[word + 1] - starts[word]) as f32, run.len() as f32);

@@ -35,14 +35,14 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     /// Counts in how many of the texts each word occurs.
-    pub fn fit<'t>(texts: impl Iterator<Item = &'t str>) -> Vocabulary {
+    pub fn fit(texts: impl Iterator<Item = impl AsRef<str>>) -> Vocabulary {
         let mut vocabulary = Vocabulary::default();
         // For each word: texts that have it, and the last of them.
         let mut seen: Vec<(u32, u32)> = Vec::new();
         let mut n = 0;
         for text in texts {
             n += 1;
-            words(text, |word| {
+            words(text.as_ref(), |word| {
                 let id = vocabulary.words.get(word).copied().unwrap_or_else(|| {
                     vocabulary.words.insert(word.to_owned(), seen.len() as u32);
                     seen.push((0, 0));

@@ -89,3 +89,24 @@ fn what_was_mined_is_trained_on() {
         .lode(&["train", "shop.data", "--out", "x", "--set", "negatives.from=file"])
         .fails(3, &["negatives.file"]);
 }
+
+#[test]
+fn bm25_reads_what_stands_below_a_title() {
+    let world = World::new();
+    let body = "{\"_id\": \"d1\", \"title\": \"Boots\", \"text\": \"of soft leather\"}\n";
+    world.write(
+        "src/corpus.jsonl",
+        format!("{body}{{\"_id\": \"d2\", \"title\": \"Oak\", \"text\": \"for six\"}}\n"),
+    );
+    world.write(
+        "src/queries.jsonl",
+        "{\"_id\": \"q1\", \"text\": \"leather\"}\n{\"_id\": \"q2\", \"text\": \"six\"}\n",
+    );
+    // Each query has the other document for its positive: what shares its word is a hard negative.
+    world.write("src/qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\td2\t1\nq2\td1\t1\n");
+    world.lode(&["prepare", "src", "--format", "beir", "--out", "d", "--train-vocab", "60", "-q"]).ok();
+    let train =
+        ["train", "d", "--model", "bag", "--strategy", "bm25", "--steps", "1", "--batch", "2", "--out", "r"];
+    let ran = world.lode(&train).ok();
+    assert!(ran.stderr.contains("lists of 1.0 labels a query"), "{}", ran.stderr);
+}

@@ -1,7 +1,7 @@
 //! The ranked lists that a miner asks for, made by BM25, by a model, or before.
 //!
 //! ```text
-//! bm25     words of the labels' titles                            once: titles do not change
+//! bm25     words of the labels' texts                             once: texts do not change
 //! model    embeddings of all training queries and all labels     N + L texts encoded, then an exact search
 //! file     what `lode mine` wrote, or somebody else              nothing
 //! ```
@@ -22,6 +22,7 @@ use engine::{Error, Packed, Result};
 use samplers::bm25::Bm25;
 use samplers::search::{Hits, Limits, NO_HIT, search};
 use samplers::{Lists, Matrix, Ranked};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -81,14 +82,15 @@ impl Trainer {
     }
     fn by_words(&self, config: &NegativesConfig) -> Ranked {
         let labels = self.data.labels();
-        let index = Bm25::new((0..labels.len()).map(|l| labels.title(l)), config.bm25());
+        let index = Bm25::new((0..labels.len()).map(|l| labels.text(l)), config.bm25());
         let (barred, total) = (self.barred(), self.text_ids.queries.len());
-        let queries: Vec<&str> = (0..total as u32)
+        let queries: Vec<Cow<'_, str>> = (0..total as u32)
             .map(|q| {
                 let (texts, i) = place(&self.data, q);
-                texts.title(i)
+                texts.text(i)
             })
             .collect();
+        let queries: Vec<&str> = queries.iter().map(|text| &**text).collect();
         let hits = index.search(&self.engine, &queries, looked_at(config), Some(barred.csr()));
         let of = self.text_ids.positives(&self.data);
         let lowest = index.lowest(&self.engine, &queries, of);
