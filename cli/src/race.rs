@@ -13,7 +13,7 @@ use engine::{Engine, Error, Kind, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use train::plan::MemoryPlan;
-use train::race::{Entrant, Finish, Journal, Outcome, Race, Standing, Versus};
+use train::race::{DECIDES, Entrant, Finish, Journal, Outcome, Race, Standing, Versus};
 use train::{RunDir, Settings};
 
 /// Flags of `race`.
@@ -84,6 +84,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         context.say(&format!("goes on: {} heats are done", count(done as u64)));
     }
     let mut observer = Terminal::new(context);
+    context.stop.is_heard();
     let ended = race.run(&engine, &mut journal, &mut observer);
     observer.finish();
     let outcome = match ended {
@@ -155,13 +156,19 @@ fn fits(race: &Race, engine: &Engine, args: &Args, context: &Context) -> Done {
     for entrant in &race.entrants {
         let mut trainer = train::run::assemble(engine, &race.settings_of(entrant)?)?;
         let plan = MemoryPlan::within(&mut trainer, session::limit(limit), &place);
-        session::check_memory(&plan, limit, context)?;
+        session::check_memory(&plan, limit, context).map_err(|e| {
+            e.note("in a race these are --set train.chunk=64, --set model.recompute=true, --batch")
+        })?;
+        if trainer.validation_rows.is_empty() {
+            let e = Error::input("no training query is held out: rates could not be chosen").at(&args.data);
+            return Err(e.help("raise data.validation_per_mille").into());
+        }
     }
     Ok(())
 }
 
 /// What decides, and what is shown beside it.
-const METRICS: [&str; 3] = ["nDCG@5", "P@1", "R@10"];
+const METRICS: [&str; 3] = [DECIDES, "P@1", "R@10"];
 
 /// Mean and standard deviation over seeds.
 fn spread(values: &[f64]) -> (f64, f64) {
@@ -186,7 +193,7 @@ fn cells(outcome: &Outcome) -> Vec<Vec<String>> {
         rows.push(vec![
             standing.name.clone(),
             one(values[0].0),
-            one(values[0].1),
+            if standing.finals.len() > 1 { one(values[0].1) } else { "?".to_owned() },
             versus,
             one(values[1].0),
             one(values[2].0),
@@ -212,7 +219,7 @@ fn shown(outcome: &Outcome, data: &DataSet) -> String {
     let (budget, queries) = (count(outcome.forwards), count(data.queries(data::Split::Test).len() as u64));
     let seeds = outcome.standings[0].finals.len();
     format!(
-        "{}\n{queries} test queries, {seeds} seeds, at most {budget} texts encoded by each run.\n\
+        "{}\n{queries} test queries, {seeds} seeds, about {budget} texts encoded by each run.\n\
          Over the first: the mean difference of nDCG@5, paired by seed, and its 95 % interval by Student's t;\n\
          a star where that leaves 0 out.\n",
         table(&cells(outcome))

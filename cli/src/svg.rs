@@ -1,4 +1,5 @@
-//! Small charts as SVG, made by hand: nothing is loaded, nothing runs, and every mark says its numbers when pointed at.
+//! Small charts as SVG, made by hand: nothing is loaded, nothing runs, and points and means say their numbers when
+//! pointed at.
 
 use std::fmt::Write;
 
@@ -31,6 +32,18 @@ pub(crate) struct Interval {
 /// Text inside of an element or attribute.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A name that fits where there is room for so many letters: its middle is left out, and said when pointed at.
+fn fitted(name: &str, most: usize) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= most {
+        return escaped(name);
+    }
+    let (head, tail) = (most * 2 / 3, most - most * 2 / 3 - 1);
+    let short: String =
+        letters[..head].iter().chain(&['…']).chain(&letters[letters.len() - tail..]).collect();
+    format!("{}<title>{}</title>", escaped(&short), escaped(name))
 }
 
 /// Round numbers that cover a range, about so many.
@@ -134,9 +147,10 @@ pub(crate) fn lines(series: &[Series], x_name: &str, y_name: &str, (width, heigh
             let _ = write!(svg, "<path class=\"lead\" d=\"M{from:.1} {:.1}L{to:.1} {label:.1}\"/>", to_y(b));
             let _ = write!(
                 svg,
-                "<text fill=\"{colour}\" x=\"{:.1}\" y=\"{:.1}\">{name}</text>",
+                "<text fill=\"{colour}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
                 to + 3.0,
-                label + 4.0
+                label + 4.0,
+                fitted(&one.name, 20)
             );
         }
         svg.push_str("</g>");
@@ -178,7 +192,8 @@ pub(crate) fn intervals(rows: &[Interval], x_name: &str, width: f64) -> String {
         } else {
             COLOURS[1]
         };
-        let _ = write!(svg, "<text class=\"y\" x=\"{:.1}\" y=\"{:.1}\">{name}</text>", left - 10.0, y + 4.0);
+        let (end, text) = (left - 10.0, fitted(&one.name, 28));
+        let _ = write!(svg, "<text class=\"y\" x=\"{end:.1}\" y=\"{:.1}\">{text}</text>", y + 4.0);
         if one.half.is_finite() {
             let (a, b) = (to_x(one.middle - one.half), to_x(one.middle + one.half));
             let _ = write!(svg, "<path d=\"M{a:.1} {y:.1}H{b:.1}\" stroke=\"{colour}\" stroke-width=\"2\"/>");
@@ -223,6 +238,13 @@ mod tests {
             (short(44_500.0), short(1.5e6), short(-0.001), short(27.25)),
             ("44.5k".into(), "1.5M".into(), "0".into(), "27.25".into())
         );
+    }
+
+    #[test]
+    fn long_names_keep_their_heads_and_are_whole_when_pointed_at() {
+        let name = "ngame:composer.sizes=[8]:loss.name=triplet";
+        assert_eq!(fitted(name, 20), format!("ngame:compose…riplet<title>{name}</title>"));
+        assert_eq!(fitted("a<b", 20), "a&lt;b");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! {"uid": QUERY, "negatives": [LABEL, …], "scores": [x, …], "positive_scores": [x, …]}
 //! ```
 //! `uid` and the negatives are ids of the data set; negatives stand best first. Scores are those by which they were
-//! ranked; both kinds may be left out. Other fields are ignored, so files made by hand or by other programs serve as well.
+//! ranked; both kinds may be left out. Other fields are ignored, so files made by hand or by another program serve as
+//! well.
 
 use crate::lines::{Line, Lines};
 use crate::read::json::{invalid, name};

@@ -134,8 +134,15 @@ impl Rules {
         }
         let strict = [self.absolute_margin, self.relative_margin, self.max_score];
         let spare = if strict.iter().any(Option::is_some) { SPARE } else { 1 };
-        let range_max = self.range_max.unwrap_or(range_min + num_negatives * spare + positives_max);
-        if range_max < range_min + num_negatives {
+        let range_max = self.range_max.unwrap_or_else(|| {
+            let wanted = range_min.saturating_add(num_negatives.saturating_mul(spare));
+            wanted.saturating_add(positives_max)
+        });
+        if self.relative_margin.is_some_and(|margin| margin >= 1.0) {
+            return Err(Error::input("--relative-margin is a share of the positive's score, below 1")
+                .help("0.05 for 5 %"));
+        }
+        if range_max < range_min.saturating_add(num_negatives) {
             let left = range_max.saturating_sub(range_min);
             let what = format!(
                 "{num_negatives} negatives are wanted of the {left} between --range-min {range_min} and --range-max \

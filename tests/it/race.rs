@@ -3,6 +3,8 @@
 use crate::products;
 use crate::run::World;
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Command;
 
 fn world() -> World {
     let world = World::new();
@@ -73,6 +75,25 @@ fn a_race_has_a_table_a_page_and_a_journal_from_which_it_goes_on() {
         texts.len() == 2 && texts.iter().all(|t| t.abs_diff(budget) < budget / 12),
         "{texts:?} of {budget}"
     );
+}
+
+#[test]
+#[cfg(unix)]
+fn a_race_that_is_interrupted_says_how_to_go_on() {
+    let world = world();
+    let race = [&RACE[..], &["--forwards", "3000000"]].concat();
+    let mut child = world.start(&race, std::process::Stdio::null());
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("rehearsal") {
+        line.clear();
+        assert_ne!(told.read_line(&mut line).unwrap(), 0, "it ended before it ran");
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    told.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("heats are kept") && rest.contains("the same command"), "{rest}");
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! pulled back through the encoder, at once or chunk by chunk ([`crate::exec`]), with the same result.
 
 use crate::batch::Batch;
-use crate::exec::{Encoded, Record};
+use crate::exec::{Encoded, Exec, Record};
 use crate::observer::Observer;
 use crate::trainer::Trainer;
 use autograd::{Anomaly, Grad, Optimizer, ParamGrads, Tape, Var, clip};
@@ -31,7 +31,7 @@ pub struct StepReport {
     pub rate: f64,
     /// Tokens that were encoded, no padding among them.
     pub tokens: u64,
-    /// Texts that were encoded, by the model and by a guide.
+    /// Texts that were encoded, by the model and by a guide; twice where that is done in chunks.
     pub texts: u64,
     /// Pairs that were masked as known positives, duplicates or filtered.
     pub masked: u64,
@@ -64,7 +64,9 @@ impl Trainer {
         let pulled =
             loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");
         let (grads, anomaly) = encoded.backward(record, &self.engine, pulled);
-        let passes = 1 + u64::from(self.guide.is_some());
+        // In chunks every text is encoded twice: for the scores, and for the gradient.
+        let chunked = matches!(self.exec, Exec::Chunked(size) if size < batch.texts.len());
+        let passes = 1 + u64::from(chunked) + u64::from(self.guide.is_some());
         let anomaly = first(anomaly, loss_tape.anomaly());
         (Measured { anomaly, ..Measured::of(loss, batch, &terms, passes) }, grads)
     }

@@ -208,7 +208,7 @@ fn object(s: &Statistics, out: &Path, lines: u64) -> Value {
     let skipped: Map<String, Value> =
         s.skipped.iter().map(|&(r, n)| (r.name().to_owned(), n.into())).collect();
     json!({
-        "out": out,
+        "out": out.display().to_string(),
         "lines": lines,
         "queries": s.queries,
         "queries_repeated": s.queries_repeated,

@@ -8,17 +8,18 @@ use std::path::Path;
 use train::race::{Mark, Outcome, Standing};
 
 const STYLE: &str = "\
-body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;max-width:1000px;margin:2em auto;padding:0 1em}
+body{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff}
+body{max-width:1000px;margin:2em auto;padding:0 1em}
 h1{font-size:1.5em;margin-bottom:.2em}h2{font-size:1.15em;margin-top:2em}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
 div.wide{overflow-x:auto}th,td{padding:3px 8px;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}p.note{color:#555;font-size:13px}
-svg{width:100%;height:auto;font:12px system-ui,sans-serif}svg text{fill:currentColor}svg text[fill]{fill:revert-layer}
+svg{width:100%;height:auto;font:12px system-ui,sans-serif}svg text:not([fill]){fill:currentColor}
 .grid{stroke:#e4e4e4}.zero{stroke:#555}.lead{stroke:#bbb;stroke-width:.7}.x{text-anchor:middle}.y{text-anchor:end}
 .line path{fill:none;stroke-width:1.8}svg .line .lead{stroke:#bbb;stroke-width:.7}.seed{fill:none;stroke:#777}
 svg:has(.line:hover) .line:not(:hover){opacity:.15}
 @media(prefers-color-scheme:dark){body{background:#151515;color:#ddd}th,td{border-color:#333}.grid{stroke:#333}
-p.note{color:#aaa}.zero{stroke:#aaa}}";
+p.note{color:#aaa}.zero{stroke:#aaa}svg text[fill]{fill:currentColor}}";
 
 /// The page.
 pub(super) fn html(outcome: &Outcome, data: &DataSet, out: &Path) -> String {
@@ -32,13 +33,17 @@ pub(super) fn html(outcome: &Outcome, data: &DataSet, out: &Path) -> String {
         lines(&curves(outcome, |mark| mark.forwards as f64), "texts encoded", "validation nDCG@5, %", size);
     let seconds =
         lines(&curves(outcome, |mark| mark.seconds), "seconds of training", "validation nDCG@5, %", size);
-    let differences = intervals(&versus(outcome), &format!("test nDCG@5 over {}, points", first), 940.0);
+    let differences = intervals(
+        &versus(outcome),
+        &format!("test nDCG@5 over {}, points", outcome.standings[0].name),
+        940.0,
+    );
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\
-         <h1>{title}</h1><p>Every run had the same first weights, the same {budget} texts to encode (those for \
-         lists, clusters and guides among them) and the same choice of rates and temperatures, made on validation \
+         <h1>{title}</h1><p>Every run had the same first weights, about {budget} texts to encode (those for \
+         lists, clusters and guides among them) and a choice of the same rates and temperatures, made on validation \
          queries of a seed that is not shown here. Measured once on {queries} test queries, {seeds} seeds each; the \
          longest took {}.</p>\
          <h2>Against {first}</h2><p class=\"note\">Differences paired by seed: each seed a small ring, the mean a \

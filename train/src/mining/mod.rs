@@ -18,6 +18,7 @@ pub use statistics::Statistics;
 
 use crate::network::Network;
 use crate::observer::{Event, Observer};
+use crate::trainer::check_vocabulary;
 use data::{DataSet, Split};
 use engine::container::{Container, Scalar, checksum};
 use engine::{Engine, Error, Kind, Result, Stream};
@@ -93,6 +94,7 @@ impl<'a> Mining<'a> {
         options: Options,
         folder: &Path,
     ) -> Result<Mining<'a>> {
+        check_vocabulary(data, &network.model)?;
         let subjects = Subjects::of(data, options.split);
         let total = subjects.corpus.len();
         if subjects.queries.is_empty() {
@@ -101,7 +103,7 @@ impl<'a> Mining<'a> {
             return Err(Error::input(what).at(data.path()).help("--split names the other queries"));
         }
         let range_max = options.rules.range(subjects.positives_max)?;
-        let looked_at = (range_max + subjects.positives_max).min(total);
+        let looked_at = range_max.saturating_add(subjects.positives_max).min(total);
         let ids = subjects.bytes();
         let sizes = Sizes { engine, network, queries: subjects.queries.len(), corpus: total, looked_at, ids };
         let block = sizes.block(options.memory)?;

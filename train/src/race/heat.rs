@@ -12,10 +12,10 @@ use engine::{Engine, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What is measured. The first decides trials and is what a race is about.
-pub(super) const METRICS: &str = "nDCG@5,P@1,R@10,R@100";
-/// The metric that decides trials.
-const DECIDES: &str = "nDCG@5";
+/// What is measured.
+const METRICS: &str = "nDCG@5,P@1,R@10";
+/// The metric that decides trials, and that a race is about.
+pub const DECIDES: &str = "nDCG@5";
 
 /// What a heat is for, and how long it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,6 +88,12 @@ pub struct Finish {
     pub temperature: f64,
     /// A hash of all settings, in hexadecimal.
     pub settings: String,
+    /// Hashes of the models that were read: where it starts from, guide, ranker. Empty without any.
+    #[serde(default)]
+    pub models: String,
+    /// Why it ended before its end: its numbers ran away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     /// Steps taken.
     pub steps: u64,
     /// Texts encoded: in steps, by guides, for clusters and lists.
@@ -107,9 +113,10 @@ pub struct Finish {
 }
 
 impl Finish {
-    /// What decides between trials.
+    /// What decides between trials; −∞ of one that failed.
     pub(super) fn validation_score(&self) -> f64 {
-        self.curve.last().and_then(|mark| mark.validation.get(DECIDES)).copied().unwrap_or(0.0)
+        let end = self.curve.last().filter(|_| self.failed.is_none());
+        end.and_then(|mark| mark.validation.get(DECIDES)).copied().unwrap_or(f64::NEG_INFINITY)
     }
 }
 
@@ -133,10 +140,7 @@ impl Observer for Counting<'_> {
         {
             self.mined += *total as u64;
         }
-        // Warnings and the like were heard in the first heat of a race, and are the same in all.
-        if matches!(event, Event::Embedding { .. }) {
-            self.inner.event(event);
-        }
+        self.inner.event(event);
     }
     fn memory_peak(&mut self) -> Option<u64> {
         self.inner.memory_peak()
@@ -146,7 +150,7 @@ impl Observer for Counting<'_> {
 /// Runs a heat.
 pub(super) fn run(
     engine: &Engine,
-    entrant: &str,
+    (entrant, models): (&str, &str),
     mut settings: Settings,
     course: &Course,
     observer: &mut dyn Observer,
@@ -174,9 +178,12 @@ pub(super) fn run(
     let (rate, temperature) = (trainer.config().train.lr, trainer.config().loss.temperature);
     let mut heat =
         Heat { forwards: 0, steps: 0, seconds: 0.0, negatives: 0.0, losses: vec![], mined: 0, curve: vec![] };
-    heat.go(&mut trainer, course.stage, marks, (entrant, observer))?;
+    let failed = match heat.go(&mut trainer, course.stage, marks, (entrant, observer)) {
+        Err(e) if e.kind() == Kind::Numeric => Some(e.to_string()),
+        ended => ended.map(|()| None)?,
+    };
     let test = match course.stage {
-        Stage::Final { .. } => {
+        Stage::Final { .. } if failed.is_none() => {
             let queries = Queries { split: Split::Test, rows: None };
             measured(&trainer, queries, observer)?
         }
@@ -191,6 +198,8 @@ pub(super) fn run(
         rate,
         temperature,
         settings: hash,
+        models: models.to_owned(),
+        failed,
         steps: heat.steps,
         forwards: heat.forwards + heat.mined,
         mined: heat.mined,

@@ -2,9 +2,10 @@
 
 use super::heat::{Course, Finish, Stage, fingerprint};
 use crate::config::Settings;
+use crate::run_dir::RunDir;
 use engine::{Error, Result};
 use serde_json::{Value, json};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -13,31 +14,36 @@ use std::path::{Path, PathBuf};
 pub struct Journal {
     path: PathBuf,
     heats: Vec<Finish>,
+    /// Held while this process may write.
+    _lock: File,
 }
 
 impl Journal {
     /// The journal in a folder, made where it is not there.
     ///
     /// # Errors
-    /// If the system refuses, or the folder has the journal of a race on other data or by other kernels. A line that a
-    /// killed process left half written is dropped.
+    /// If the system refuses, another process races here, or the folder has the journal of a race on other data or by
+    /// other kernels. A line that a killed process left half written is dropped.
     pub fn open(folder: &Path, data: u64, kernels: &str) -> Result<Journal> {
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+        let lock = RunDir::at(folder).lock_of("lock", "another process is racing in this folder")?;
         let path = folder.join("race.jsonl");
         let head = json!({"race": 1, "data": format!("{data:016x}"), "kernels": kernels});
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => vec![],
             Err(e) => return Err(Error::io(&path, e)),
         };
         // What has no end of line was being written when its process was killed.
-        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        let mut lines = whole.lines();
+        let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
+        let text = String::from_utf8_lossy(&bytes[..whole]);
+        let mut lines = text.lines();
         match lines.next() {
             None => fs::write(&path, format!("{head}\n")).map_err(|e| Error::io(&path, e))?,
             Some(first) if serde_json::from_str::<Value>(first).is_ok_and(|found| found == head) => {
-                if whole.len() < text.len() {
-                    fs::write(&path, whole).map_err(|e| Error::io(&path, e))?;
+                if whole < bytes.len() {
+                    let file = OpenOptions::new().write(true).open(&path);
+                    file.and_then(|file| file.set_len(whole as u64)).map_err(|e| Error::io(&path, e))?;
                 }
             }
             Some(_) => {
@@ -50,17 +56,22 @@ impl Journal {
             serde_json::from_str(line).map_err(bad)
         };
         let heats = lines.enumerate().map(heat).collect::<Result<_>>()?;
-        Ok(Journal { path, heats })
+        Ok(Journal { path, heats, _lock: lock })
     }
     /// Heats that were run.
     pub fn heats(&self) -> &[Finish] {
         &self.heats
     }
-    /// A heat that was run with these settings.
+    /// A heat that was run with these settings and models.
     ///
     /// # Errors
     /// If a value of the settings lies outside its range.
-    pub(super) fn find(&self, entrant: &str, settings: &Settings, course: &Course) -> Result<Option<Finish>> {
+    pub(super) fn find(
+        &self,
+        (entrant, models): (&str, &str),
+        settings: &Settings,
+        course: &Course,
+    ) -> Result<Option<Finish>> {
         let (hash, (stage, length)) = (fingerprint(settings)?, course.key());
         let marks = match course.stage {
             Stage::Final { marks, .. } => Some(marks as usize),
@@ -70,6 +81,7 @@ impl Journal {
             heat.entrant == entrant
                 && (&*heat.stage, heat.length, heat.seed) == (stage, length, course.seed)
                 && heat.settings == hash
+                && heat.models == models
                 && marks.is_none_or(|marks| heat.curve.len() == marks.min(heat.steps as usize))
         };
         Ok(self.heats.iter().find(same).cloned())

@@ -14,18 +14,23 @@ mod heat;
 mod journal;
 mod standing;
 
-pub use heat::{Finish, Mark};
+pub use heat::{DECIDES, Finish, Mark};
 pub use journal::Journal;
 pub use standing::{Standing, Versus, paired};
 
 use crate::config::Settings;
+use crate::load;
 use crate::observer::Observer;
 use crate::recipes;
-use engine::{Engine, Error, Result};
+use engine::{Engine, Error, Kind, Result};
 use heat::{Course, Stage};
+use std::path::Path;
 
 /// Steps that the finals need at least: fewer say nothing of a strategy.
 const STEPS_MIN: u64 = 10;
+
+/// What no entrant may say for itself: without it nothing could be compared.
+const SAME: [&str; 6] = ["data.", "model.source", "train.seed", "train.steps", "train.epochs", "train.lr"];
 
 /// What is raced, and how far.
 #[derive(Clone, Debug)]
@@ -59,12 +64,24 @@ impl Entrant {
     /// Reads `STRATEGY` or `STRATEGY:a.b=c:d.e=f`.
     ///
     /// # Errors
-    /// If there is no such strategy.
+    /// If there is no such strategy, or it wants for itself what must be the same for all.
     pub fn new(written: &str) -> Result<Entrant> {
         let mut parts = written.split(':').map(str::trim);
         let recipe = recipes::find(parts.next().unwrap_or_default())?;
         let first = format!("strategy.name={}", recipe.name);
-        let assignments = [first].into_iter().chain(parts.map(str::to_owned)).collect();
+        let assignments: Vec<String> = [first].into_iter().chain(parts.map(str::to_owned)).collect();
+        let key = |assignment: &str| assignment.split('=').next().unwrap_or_default().trim().to_owned();
+        if let Some(same) =
+            assignments.iter().map(|a| key(a)).find(|key| SAME.iter().any(|s| key.starts_with(s)))
+        {
+            let e = Error::input(format!(
+                "`{same}` is the same for all who race, and no part of `{}`",
+                recipe.name
+            ));
+            return Err(
+                e.help("--set says it for all; --lr, --seeds and --forwards say how long and how fast")
+            );
+        }
         Ok(Entrant { name: written.trim().to_owned(), assignments })
     }
 }
@@ -94,6 +111,9 @@ impl Race {
         // Nothing is run before all of it can be.
         for entrant in &self.entrants {
             track.race.choices(entrant)?;
+        }
+        if self.rates.iter().chain(&self.temperatures).any(|x| !(x.is_finite() && *x > 0.0)) {
+            return Err(Error::input("rates and temperatures are numbers above 0"));
         }
         let forwards = match self.forwards {
             Some(forwards) => forwards,
@@ -163,10 +183,11 @@ impl Track<'_> {
     /// A heat from the journal, or run now and noted there.
     fn heat(&mut self, entrant: &Entrant, choice: Choice, course: Course) -> Result<Finish> {
         let settings = self.race.settings(entrant, choice)?;
-        if let Some(done) = self.journal.find(&entrant.name, &settings, &course)? {
+        let named = (&*entrant.name, &*models(&settings)?);
+        if let Some(done) = self.journal.find(named, &settings, &course)? {
             return Ok(done);
         }
-        let finish = heat::run(self.engine, &entrant.name, settings, &course, self.observer)?;
+        let finish = heat::run(self.engine, named, settings, &course, self.observer)?;
         self.journal.append(&finish)?;
         Ok(finish)
     }
@@ -177,7 +198,14 @@ impl Track<'_> {
     fn standing(&mut self, entrant: &Entrant, forwards: u64) -> Result<Standing> {
         let choices = self.race.choices(entrant)?;
         let rehearsal = Course { seed: 0, stage: Stage::Rehearsal { forwards } };
-        let steps = self.heat(entrant, choices[0], rehearsal)?.steps;
+        // A rate at which it runs away is no reason not to try the others.
+        let mut rehearsed = self.heat(entrant, choices[0], rehearsal)?;
+        for &choice in &choices[1..] {
+            if rehearsed.failed.is_some() {
+                rehearsed = self.heat(entrant, choice, rehearsal)?;
+            }
+        }
+        let steps = demand_whole(rehearsed)?.steps;
         if steps < STEPS_MIN {
             let name = &entrant.name;
             let what =
@@ -186,7 +214,7 @@ impl Track<'_> {
                 Error::input(what).help("give more --forwards: lists and clusters are paid from them")
             );
         }
-        let mut best: Option<(f64, Choice)> = None;
+        let (mut best, mut failed): (Option<(f64, Choice)>, _) = (None, None);
         for &choice in &choices {
             // With one choice there is nothing to try.
             if choices.len() == 1 {
@@ -195,18 +223,46 @@ impl Track<'_> {
             }
             let trial = self.heat(entrant, choice, Course { seed: 0, stage: Stage::Trial { steps } })?;
             let found = trial.validation_score();
+            if found == f64::NEG_INFINITY {
+                failed = Some(trial);
+                continue;
+            }
             if best.is_none_or(|(so_far, _)| found > so_far) {
                 best = Some((found, choice));
             }
         }
-        let (_, choice) = best.expect("there is a choice");
+        let Some((_, choice)) = best else {
+            return Err(failed.map_or_else(|| Error::input("nothing to try"), |heat| ran_away(&heat)));
+        };
         let marks = self.race.marks;
         let mut finals = vec![];
         for seed in 1..=self.race.seeds {
-            finals.push(self.heat(entrant, choice, Course { seed, stage: Stage::Final { steps, marks } })?);
+            let heat = self.heat(entrant, choice, Course { seed, stage: Stage::Final { steps, marks } })?;
+            finals.push(demand_whole(heat)?);
         }
         Ok(Standing { name: entrant.name.clone(), finals })
     }
+}
+
+/// Hashes of the models that a run reads: a folder may hold another one by the time that a race goes on.
+fn models(settings: &Settings) -> Result<String> {
+    let config = settings.config()?;
+    let named =
+        [&*config.model.source, &config.model.embeddings, &config.guide.model, &config.negatives.model];
+    let folders = named.into_iter().map(Path::new).filter(|path| path.is_dir());
+    let hashes = folders.map(|path| Ok(format!("{:016x}", load::network(path)?.fingerprint())));
+    Ok(hashes.collect::<Result<Vec<_>>>()?.join(" "))
+}
+
+fn ran_away(heat: &Finish) -> Error {
+    let Finish { entrant, rate, temperature, .. } = heat;
+    let why = heat.failed.as_deref().unwrap_or_default();
+    Error::new(Kind::Numeric, format!("{entrant} at rate {rate} and temperature {temperature}: {why}"))
+}
+
+/// A heat that came to its end.
+fn demand_whole(heat: Finish) -> Result<Finish> {
+    if heat.failed.is_some() { Err(ran_away(&heat)) } else { Ok(heat) }
 }
 
 #[cfg(test)]

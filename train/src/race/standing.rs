@@ -42,7 +42,8 @@ impl Standing {
     }
 }
 
-/// The 97.5 % quantile of Student's t for so many degrees of freedom, from 1; the normal one beyond.
+/// The 97.5 % quantile of Student's t for so many degrees of freedom, from 1; the last one, which is a little too wide,
+/// beyond.
 const T: [f64; 30] = [
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
     2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
@@ -63,7 +64,7 @@ pub fn paired(a: &[f64], b: &[f64]) -> Versus {
         return Versus { mean, half: f64::INFINITY };
     }
     let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / freedom as f64;
-    let t = T.get(freedom - 1).copied().unwrap_or(1.96);
+    let t = T[freedom.min(T.len()) - 1];
     Versus { mean, half: t * (variance / n).sqrt() }
 }
 

@@ -103,7 +103,7 @@ fn a_race_that_was_stopped_ends_as_if_it_had_not_been() {
     let again = loop {
         match run(&race, &folder, &mut Impatient(100)) {
             Ok((_, heats)) => break heats,
-            Err(e) => assert_eq!(e.kind(), engine::Kind::Interrupted, "{e}"),
+            Err(e) => assert_eq!(e.kind(), Kind::Interrupted, "{e}"),
         }
         stops += 1;
         // As a process leaves it that was killed while it wrote.
@@ -134,6 +134,24 @@ fn the_choice_of_the_trials_is_raced_and_the_same_settings_are_not_run_again() {
 }
 
 #[test]
+fn a_rate_at_which_numbers_run_away_loses_and_ends_no_race() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path());
+    let run_with = |rates: &[f64], folder: &str| {
+        let race = race(&data, &["in-batch"], |race| {
+            (race.rates, race.forwards) = (rates.to_vec(), Some(1500));
+            race.base.set("train.clip=0").expect("a setting");
+        });
+        run(&race, &dir.path().join(folder), &mut Silent)
+    };
+    let (outcome, heats) = run_with(&[1e38, 1e-2], "r").expect("runs");
+    assert_eq!(heats.iter().filter(|heat| heat.failed.is_some()).count(), 2, "a rehearsal and a trial");
+    assert!(outcome.standings[0].finals.iter().all(|heat| heat.rate == 1e-2 && heat.failed.is_none()));
+    let e = run_with(&[1e38], "all").expect_err("nothing is left");
+    assert!(e.kind() == Kind::Numeric && e.to_string().contains("in-batch at rate"), "{e}");
+}
+
+#[test]
 fn what_cannot_be_raced_is_said_before_anything_is_run() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = world(dir.path());
@@ -145,6 +163,15 @@ fn what_cannot_be_raced_is_said_before_anything_is_run() {
     refused(&["in-batch", "uniform:negatives.law=odd"], |_| (), "negatives.law");
     refused(&["in-batch:head.name=classifier"], |_| (), "between encoders");
     assert!(Entrant::new("ancee").expect_err("unknown").to_string().contains("did you mean `ance`"));
+    for own in ["data.path=x", "train.seed=3", "train.lr=1"] {
+        let e = Entrant::new(&format!("ance:{own}")).expect_err("the same for all");
+        assert!(e.to_string().contains("the same for all"), "{e}");
+    }
+    refused(&["in-batch"], |race| race.temperatures = vec![0.0], "above 0");
+    let held = Journal::open(&dir.path().join("l"), 1, "test").expect("opens");
+    let busy = Journal::open(&dir.path().join("l"), 1, "test").expect_err("held");
+    assert!(busy.kind() == Kind::Refused && busy.to_string().contains("another process"), "{busy}");
+    drop(held);
     let other = Journal::open(&dir.path().join("r"), 1, "test").expect_err("another data set");
     assert!(other.to_string().contains("other data"), "{other}");
 }
