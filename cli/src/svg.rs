@@ -84,19 +84,20 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     }
 }
 
-/// Where labels may stand that want to be at these heights, none nearer to another than `gap`.
-fn apart(wanted: &[f64], gap: f64) -> Vec<f64> {
+/// Where labels may stand that want to be at these heights: none nearer to another than `gap`, none above `top`.
+fn apart(wanted: &[f64], gap: f64, top: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
     let mut at = wanted.to_vec();
-    let mut least = f64::NEG_INFINITY;
+    let mut least = top;
     for &i in &order {
         at[i] = at[i].max(least);
         least = at[i] + gap;
     }
     // What was pushed down in the mean goes up again.
     let pushed = at.iter().zip(wanted).map(|(a, w)| a - w).sum::<f64>() / wanted.len().max(1) as f64;
-    at.iter().map(|a| a - pushed).collect()
+    let highest = at.iter().copied().fold(f64::INFINITY, f64::min);
+    at.iter().map(|a| a - pushed.min(highest - top).max(0.0)).collect()
 }
 
 /// Lines with their names at their ends.
@@ -127,7 +128,7 @@ pub(crate) fn lines(series: &[Series], x_name: &str, y_name: &str, (width, heigh
     }
     named(&mut svg, (x_name, y_name), (width, height));
     let ends: Vec<f64> = series.iter().map(|s| s.points.last().map_or(0.0, |p| to_y(p.1))).collect();
-    for (i, (one, label)) in series.iter().zip(apart(&ends, 13.0)).enumerate() {
+    for (i, (one, label)) in series.iter().zip(apart(&ends, 13.0, top)).enumerate() {
         let (colour, dash) = (COLOURS[i % COLOURS.len()], DASHES[i / COLOURS.len() % DASHES.len()]);
         let name = escaped(&one.name);
         let path: Vec<String> =
@@ -249,8 +250,9 @@ mod tests {
 
     #[test]
     fn labels_keep_apart_and_stay_in_order() {
-        let at = apart(&[10.0, 11.0, 50.0, 12.0], 13.0);
+        let at = apart(&[10.0, 11.0, 50.0, 12.0], 13.0, 5.0);
         assert!(at[1] - at[0] >= 13.0 - 1e-9 && at[3] - at[1] >= 13.0 - 1e-9 && at[2] > at[3], "{at:?}");
+        assert!(at.iter().all(|a| *a >= 5.0), "{at:?}");
     }
 
     #[test]
