@@ -9,22 +9,13 @@ use std::process::Command;
 fn world() -> World {
     let world = World::new();
     world.write("t.csv", products::csv(400));
+    prepare(&world, "d", "90/10");
     world
-        .lode(&[
-            "prepare",
-            "t.csv",
-            "--out",
-            "d",
-            "--train-vocab",
-            "300",
-            "--text",
-            "title",
-            "--labels",
-            "category",
-            "-q",
-        ])
-        .ok();
-    world
+}
+
+fn prepare(world: &World, out: &str, split: &str) {
+    let words = ["prepare", "t.csv", "--train-vocab", "300", "--text", "title", "--labels", "category", "-q"];
+    world.lode(&[&words[..], &["--out", out, "--split", split]].concat()).ok();
 }
 
 const RACE: [&str; 15] = [
@@ -104,22 +95,6 @@ fn what_cannot_race_is_refused_with_a_reason() {
     with(&["--strategies", "in-batch,in-batch"]).fails(3, &["races against itself"]);
     with(&["--strategies", "in-batch", "--max-memory", "1M"]).fails(5, &["--chunk"]);
     with(&["--strategies", "in-batch,ance", "--forwards", "100", "--batch", "16"]).fails(3, &["--forwards"]);
-    world
-        .lode(&[
-            "prepare",
-            "t.csv",
-            "--out",
-            "d2",
-            "--train-vocab",
-            "300",
-            "--text",
-            "title",
-            "--labels",
-            "category",
-            "--split",
-            "100/0",
-            "-q",
-        ])
-        .ok();
+    prepare(&world, "d2", "100/0");
     world.lode(&["race", "d2", "--strategies", "in-batch", "--out", "r2"]).fails(3, &["test queries"]);
 }

@@ -62,6 +62,13 @@ impl<'a> Encoded<'a> {
         };
         Encoded { network, texts, stream, kind }
     }
+    /// How often each text is encoded in a step: in chunks for the scores, and again for the gradient.
+    pub(crate) fn passes(&self) -> u64 {
+        match self.kind {
+            Kind::Whole(_) => 1,
+            Kind::Chunked { .. } => 2,
+        }
+    }
     /// One row a text: `[texts, width]`.
     pub(crate) fn embeddings(&self) -> Tensor {
         match &self.kind {

@@ -100,8 +100,8 @@ impl Trainer {
     /// If the file cannot be read, is of other data, or lacks the scores that a rule or a pick wants.
     fn by_file(&self, config: &NegativesConfig) -> Result<Ranked> {
         let (path, barred) = (Path::new(&config.file), self.barred());
-        // A file may name one query of several with the same text.
-        let mut of_text = HashMap::new();
+        // A file may name one query of several with the same text: those without a line have its list.
+        let (mut own, mut of_text) = (HashMap::new(), HashMap::new());
         let (mut unscored, mut widest) = (false, 0);
         data::read_negatives(path, &self.data, |row| {
             unscored |= row.scores.is_none() || row.lowest_positive.is_none();
@@ -111,8 +111,8 @@ impl Trainer {
             list.retain(|(label, _)| bars.binary_search(label).is_err());
             list.truncate(looked_at(config));
             widest = widest.max(list.len());
-            let text = self.text_ids.queries[row.query as usize];
-            of_text.entry(text).or_insert((list, row.lowest_positive.unwrap_or(f32::NEG_INFINITY)));
+            of_text.entry(self.text_ids.queries[row.query as usize]).or_insert(row.query);
+            own.insert(row.query, (list, row.lowest_positive.unwrap_or(f32::NEG_INFINITY)));
         })?;
         if unscored && (has_rules(config) || config.pick == "window") {
             let e = Error::input(
@@ -122,8 +122,9 @@ impl Trainer {
         }
         let mut hits = Hits { ids: vec![], scores: vec![], k: widest };
         let (none, mut lowest) = ((vec![], f32::NEG_INFINITY), vec![]);
-        for text in &self.text_ids.queries {
-            let (list, positive) = of_text.get(text).unwrap_or(&none);
+        for (query, text) in (0u32..).zip(&self.text_ids.queries) {
+            let of_twin = || of_text.get(text).and_then(|twin| own.get(twin));
+            let (list, positive) = own.get(&query).or_else(of_twin).unwrap_or(&none);
             let end = hits.ids.len() + widest;
             hits.ids.extend(list.iter().map(|&(label, _)| label));
             hits.scores.extend(list.iter().map(|&(_, score)| score));

@@ -8,7 +8,7 @@
 //! pulled back through the encoder, at once or chunk by chunk ([`crate::exec`]), with the same result.
 
 use crate::batch::Batch;
-use crate::exec::{Encoded, Exec, Record};
+use crate::exec::{Encoded, Record};
 use crate::observer::Observer;
 use crate::trainer::Trainer;
 use autograd::{Anomaly, Grad, Optimizer, ParamGrads, Tape, Var, clip};
@@ -63,10 +63,8 @@ impl Trainer {
         }
         let pulled =
             loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");
+        let passes = encoded.passes() + u64::from(self.guide.is_some());
         let (grads, anomaly) = encoded.backward(record, &self.engine, pulled);
-        // In chunks every text is encoded twice: for the scores, and for the gradient.
-        let chunked = matches!(self.exec, Exec::Chunked(size) if size < batch.texts.len());
-        let passes = 1 + u64::from(chunked) + u64::from(self.guide.is_some());
         let anomaly = first(anomaly, loss_tape.anomaly());
         (Measured { anomaly, ..Measured::of(loss, batch, &terms, passes) }, grads)
     }

@@ -88,7 +88,7 @@ pub struct Finish {
     pub temperature: f64,
     /// A hash of all settings, in hexadecimal.
     pub settings: String,
-    /// Hashes of the models that were read: where it starts from, guide, ranker. Empty without any.
+    /// Hashes of the models and lists that were read: where it starts from, guide, ranker. Empty without any.
     #[serde(default)]
     pub models: String,
     /// Why it ended before its end: its numbers ran away.

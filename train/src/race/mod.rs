@@ -22,6 +22,7 @@ use crate::config::Settings;
 use crate::load;
 use crate::observer::Observer;
 use crate::recipes;
+use engine::container::checksum;
 use engine::{Engine, Error, Kind, Result};
 use heat::{Course, Stage};
 use std::path::Path;
@@ -108,18 +109,19 @@ impl Race {
         observer: &mut dyn Observer,
     ) -> Result<Outcome> {
         let mut track = Track { race: self, engine, journal, observer };
-        // Nothing is run before all of it can be.
-        for entrant in &self.entrants {
-            track.race.choices(entrant)?;
-        }
         if self.rates.iter().chain(&self.temperatures).any(|x| !(x.is_finite() && *x > 0.0)) {
             return Err(Error::input("rates and temperatures are numbers above 0"));
         }
+        self.entrants.iter().try_for_each(|entrant| self.choices(entrant).map(|_| ()))?;
         let forwards = match self.forwards {
             Some(forwards) => forwards,
             None => track.epoch(self.entrants.first().ok_or_else(|| Error::input("nobody races"))?)?,
         };
-        let standings = self.entrants.iter().map(|entrant| track.standing(entrant, forwards));
+        // Who cannot take part is told before anybody has run far.
+        let steps = self.entrants.iter().map(|entrant| track.rehearsed(entrant, forwards));
+        let steps = steps.collect::<Result<Vec<u64>>>()?;
+        let standings =
+            self.entrants.iter().zip(steps).map(|(entrant, steps)| track.standing(entrant, steps));
         Ok(Outcome { forwards, standings: standings.collect::<Result<_>>()? })
     }
     /// The settings of an entrant as it would run of itself.
@@ -195,7 +197,8 @@ impl Track<'_> {
     fn epoch(&mut self, entrant: &Entrant) -> Result<u64> {
         Ok(self.heat(entrant, Choice::default(), Course { seed: 0, stage: Stage::Epoch })?.forwards)
     }
-    fn standing(&mut self, entrant: &Entrant, forwards: u64) -> Result<Standing> {
+    /// How many steps the budget pays for.
+    fn rehearsed(&mut self, entrant: &Entrant, forwards: u64) -> Result<u64> {
         let choices = self.race.choices(entrant)?;
         let rehearsal = Course { seed: 0, stage: Stage::Rehearsal { forwards } };
         // A rate at which it runs away is no reason not to try the others.
@@ -214,6 +217,11 @@ impl Track<'_> {
                 Error::input(what).help("give more --forwards: lists and clusters are paid from them")
             );
         }
+        Ok(steps)
+    }
+    /// The finals of an entrant, after its trials.
+    fn standing(&mut self, entrant: &Entrant, steps: u64) -> Result<Standing> {
+        let choices = self.race.choices(entrant)?;
         let (mut best, mut failed): (Option<(f64, Choice)>, _) = (None, None);
         for &choice in &choices {
             // With one choice there is nothing to try.
@@ -244,14 +252,19 @@ impl Track<'_> {
     }
 }
 
-/// Hashes of the models that a run reads: a folder may hold another one by the time that a race goes on.
+/// Hashes of the models and lists that a run reads: by the time that a race goes on a folder may hold others.
 fn models(settings: &Settings) -> Result<String> {
     let config = settings.config()?;
     let named =
         [&*config.model.source, &config.model.embeddings, &config.guide.model, &config.negatives.model];
     let folders = named.into_iter().map(Path::new).filter(|path| path.is_dir());
-    let hashes = folders.map(|path| Ok(format!("{:016x}", load::network(path)?.fingerprint())));
-    Ok(hashes.collect::<Result<Vec<_>>>()?.join(" "))
+    let hashes = folders.map(|path| Ok(load::network(path)?.fingerprint()));
+    let mut hashes = hashes.collect::<Result<Vec<u64>>>()?;
+    if !config.negatives.file.is_empty() {
+        let path = Path::new(&config.negatives.file);
+        hashes.push(checksum(&std::fs::read(path).map_err(|e| Error::io(path, e))?));
+    }
+    Ok(hashes.iter().map(|hash| format!("{hash:016x}")).collect::<Vec<_>>().join(" "))
 }
 
 fn ran_away(heat: &Finish) -> Error {
@@ -264,6 +277,3 @@ fn ran_away(heat: &Finish) -> Error {
 fn demand_whole(heat: Finish) -> Result<Finish> {
     if heat.failed.is_some() { Err(ran_away(&heat)) } else { Ok(heat) }
 }
-
-#[cfg(test)]
-mod tests;

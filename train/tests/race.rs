@@ -1,15 +1,16 @@
 //! Races on a small world, with a clock that stands still.
 
-use super::*;
-use crate::Silent;
-use crate::observer::Event;
-use data::{CsvSource, DataSet, PrepareOptions, Source, TokenizerChoice, Verify};
-use engine::Stream;
+mod world;
+
+use data::{DataSet, Verify};
+use engine::{Engine, Kind, Result, Stream};
 use std::path::{Path, PathBuf};
+use train::race::{Entrant, Finish, Journal, Outcome, Race, Standing};
+use train::{Observer, Settings, Silent};
+use world::{StopAfter, prepared};
 
 /// Titles of four words of one of thirty topics, whose label is two words of the topic.
-fn world(dir: &Path) -> PathBuf {
-    let (table, out) = (dir.join("t.csv"), dir.join("t.lode"));
+fn shop(dir: &Path) -> PathBuf {
     let draw = |i: u64, n: u64| Stream::new(3, 1).below(i, n);
     let mut csv = String::from("title,label\n");
     for i in 0..400u64 {
@@ -17,11 +18,7 @@ fn world(dir: &Path) -> PathBuf {
         let words: Vec<String> = (1..5).map(|j| format!("w{topic}x{}", draw(8 * i + j, 8))).collect();
         csv += &format!("{},w{topic}x0 w{topic}x1\n", words.join(" "));
     }
-    std::fs::write(&table, csv).expect("written");
-    let options = PrepareOptions::new(&out, TokenizerChoice::Train(300));
-    data::prepare(&Source::Csv(CsvSource::new(&table, "title", "label")), &options, &mut |_| {})
-        .expect("prepared");
-    out
+    prepared(dir, &csv, 300, |_| ())
 }
 
 fn race(data: &Path, entrants: &[&str], change: impl FnOnce(&mut Race)) -> Race {
@@ -44,26 +41,10 @@ fn run(race: &Race, folder: &Path, observer: &mut dyn Observer) -> Result<(Outco
     Ok((outcome, journal.heats().to_vec()))
 }
 
-/// Stops after so many events.
-struct Impatient(u64);
-impl Observer for Impatient {
-    fn seconds(&mut self) -> f64 {
-        0.0
-    }
-    fn stop(&mut self) -> bool {
-        self.0 == 0
-    }
-    fn event(&mut self, event: &Event<'_>) {
-        if matches!(event, Event::Stepped(_)) {
-            self.0 = self.0.saturating_sub(1);
-        }
-    }
-}
-
 #[test]
 fn all_have_the_same_budget_and_what_mines_pays_for_it() {
     let dir = tempfile::tempdir().expect("a directory");
-    let race = race(&world(dir.path()), &["in-batch", "ance:negatives.refresh_steps=5"], |race| {
+    let race = race(&shop(dir.path()), &["in-batch", "ance:negatives.refresh_steps=5"], |race| {
         race.forwards = Some(3000);
     });
     let (outcome, heats) = run(&race, &dir.path().join("r"), &mut Silent).expect("runs");
@@ -83,7 +64,7 @@ fn all_have_the_same_budget_and_what_mines_pays_for_it() {
     let of = |standing: &Standing| (standing.finals[0].steps, standing.finals[0].mined);
     assert!(of(plain).1 == 0 && of(ance).1 > 0 && of(ance).0 < of(plain).0, "{:?} {:?}", of(plain), of(ance));
     // Lists of all queries and labels, as often as they were made.
-    let texts = DataSet::open(&dir.path().join("t.lode"), Verify::Header).expect("opens");
+    let texts = DataSet::open(&dir.path().join("world.lode"), Verify::Header).expect("opens");
     let once = (texts.queries(data::Split::Train).len() + texts.labels().len()) as u64;
     assert_eq!(of(ance).1, once * of(ance).0.div_ceil(5));
     assert!(ance.finals[0].negatives <= 1.0 && plain.finals[0].negatives > 5.0, "own negatives alone");
@@ -93,7 +74,7 @@ fn all_have_the_same_budget_and_what_mines_pays_for_it() {
 #[test]
 fn a_race_that_was_stopped_ends_as_if_it_had_not_been() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path());
+    let data = shop(dir.path());
     let race = race(&data, &["in-batch", "uniform"], |race| {
         (race.rates, race.temperatures, race.forwards) = (vec![1e-3, 1e-2], vec![0.1], Some(1200));
     });
@@ -101,7 +82,7 @@ fn a_race_that_was_stopped_ends_as_if_it_had_not_been() {
     let folder = dir.path().join("stopped");
     let mut stops = 0;
     let again = loop {
-        match run(&race, &folder, &mut Impatient(100)) {
+        match run(&race, &folder, &mut StopAfter(100)) {
             Ok((_, heats)) => break heats,
             Err(e) => assert_eq!(e.kind(), Kind::Interrupted, "{e}"),
         }
@@ -118,7 +99,7 @@ fn a_race_that_was_stopped_ends_as_if_it_had_not_been() {
 #[test]
 fn the_choice_of_the_trials_is_raced_and_the_same_settings_are_not_run_again() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path());
+    let data = shop(dir.path());
     let mut race = race(&data, &["in-batch"], |race| {
         (race.rates, race.forwards) = (vec![1e-6, 2e-2], Some(2000));
     });
@@ -136,7 +117,7 @@ fn the_choice_of_the_trials_is_raced_and_the_same_settings_are_not_run_again() {
 #[test]
 fn a_rate_at_which_numbers_run_away_loses_and_ends_no_race() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path());
+    let data = shop(dir.path());
     let run_with = |rates: &[f64], folder: &str| {
         let race = race(&data, &["in-batch"], |race| {
             (race.rates, race.forwards) = (rates.to_vec(), Some(1500));
@@ -152,14 +133,33 @@ fn a_rate_at_which_numbers_run_away_loses_and_ends_no_race() {
 }
 
 #[test]
+fn a_text_that_is_encoded_twice_is_paid_twice() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let race = race(&shop(dir.path()), &["in-batch", "in-batch:train.chunk=4"], |race| {
+        race.forwards = Some(2000);
+    });
+    let (outcome, _) = run(&race, &dir.path().join("r"), &mut Silent).expect("runs");
+    let steps: Vec<u64> = outcome.standings.iter().map(|standing| standing.finals[0].steps).collect();
+    assert_eq!(steps[0] / 2, steps[1], "{steps:?}");
+}
+
+#[test]
 fn what_cannot_be_raced_is_said_before_anything_is_run() {
     let dir = tempfile::tempdir().expect("a directory");
-    let data = world(dir.path());
+    let data = shop(dir.path());
     let refused = |entrants: &[&str], change: fn(&mut Race), want: &str| {
         let e = run(&race(&data, entrants, change), &dir.path().join("r"), &mut Silent).expect_err("refused");
         assert!(e.to_string().contains(want), "{e}");
     };
-    refused(&["in-batch", "ance"], |race| race.forwards = Some(300), "steps, at least 10 are needed");
+    let few = race(&data, &["in-batch", "ance"], |race| race.forwards = Some(700));
+    let e = run(&few, &dir.path().join("few"), &mut Silent).expect_err("refused");
+    assert!(
+        e.to_string().contains("ance: 700 texts pay for") && e.to_string().contains("at least 10"),
+        "{e}"
+    );
+    let journal = std::fs::read_to_string(dir.path().join("few/race.jsonl")).expect("a journal");
+    assert_eq!(journal.matches("rehearsal").count(), 2, "and nobody ran any farther: {journal}");
+    assert_eq!(journal.lines().count(), 3);
     refused(&["in-batch", "uniform:negatives.law=odd"], |_| (), "negatives.law");
     refused(&["in-batch:head.name=classifier"], |_| (), "between encoders");
     assert!(Entrant::new("ancee").expect_err("unknown").to_string().contains("did you mean `ance`"));
