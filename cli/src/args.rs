@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::early::Done;
 use crate::{
     demo, doctor, encode, evaluate, export, index, mine, predict, prepare, race, resume, strategies, train,
+    world,
 };
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::num::NonZeroUsize;
@@ -16,6 +17,7 @@ More:
   mine         Find hard negatives for every query, as JSON lines
   race         Race strategies against each other: table and page
   strategies   List the ways to choose negatives
+  world        Make a data set of which everything is known, to try strategies on
   doctor       Say what this machine offers, and test the arithmetic
   completions  Print the completions of a shell
 
@@ -86,6 +88,9 @@ pub(crate) enum Verb {
     /// List the ways to choose negatives
     #[command(hide = true)]
     Strategies,
+    /// Make a data set of which everything is known, to try strategies on
+    #[command(hide = true)]
+    World(world::Args),
     /// Say what this machine offers, and test the arithmetic
     #[command(hide = true)]
     Doctor,
@@ -113,6 +118,7 @@ impl Verb {
             Verb::Mine(args) => mine::run(args, context),
             Verb::Race(args) => race::run(args, context),
             Verb::Strategies => strategies::run(context),
+            Verb::World(args) => world::run(args, context),
             Verb::Doctor => doctor::run(context),
             Verb::Completions { shell } => {
                 let mut script = vec![];

@@ -56,6 +56,10 @@ pub(crate) struct Args {
     /// Queries in a batch
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
+    /// All answers of the training queries, where they are known: QUERY, LABEL and perhaps a score, with tabs between.
+    /// The table then has the share of negatives that are false; nothing learns from it
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
     /// The most memory, for example 16G: a run that needs more is refused [default: what the machine has to give]
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<Bytes>,
@@ -119,6 +123,7 @@ fn race(args: &Args) -> Result<Race> {
         base.flag("model.source", if path.is_dir() { absolute(path) } else { model.clone() }, "--model")?;
     }
     args.batch.map_or(Ok(()), |batch| base.flag("train.batch", batch, "--batch"))?;
+    args.truth.as_deref().map_or(Ok(()), |path| base.flag("data.truth", absolute(path), "--truth"))?;
     let entrants: Vec<Entrant> =
         names(&args.strategies).iter().map(|n| Entrant::new(n)).collect::<Result<_>>()?;
     if let Some(twice) = entrants.iter().enumerate().find(|(i, e)| entrants[..*i].contains(e)) {
@@ -182,7 +187,9 @@ fn spread(values: &[f64]) -> (f64, f64) {
 fn cells(outcome: &Outcome) -> Vec<Vec<String>> {
     let heads = ["strategy", "nDCG@5", "± seeds", "over the first", "P@1", "R@10", "rate", "temp.", "steps"];
     let more = ["texts", "mined", "negatives", "seconds"];
-    let mut rows = vec![heads.iter().chain(&more).map(|&head| head.to_owned()).collect::<Vec<_>>()];
+    let told = is_truth_told(outcome).then_some("false");
+    let mut rows =
+        vec![heads.iter().chain(&more).chain(&told).map(|&head| head.to_owned()).collect::<Vec<_>>()];
     let first = &outcome.standings[0];
     for (i, standing) in outcome.standings.iter().enumerate() {
         let values = METRICS.map(|metric| spread(&standing.test(metric)));
@@ -205,8 +212,17 @@ fn cells(outcome: &Outcome) -> Vec<Vec<String>> {
             format!("{:.1}", mean(|heat| heat.negatives)),
             format!("{:.1}", mean(|heat| heat.seconds)),
         ]);
+        if told.is_some() {
+            let share = mean(|heat| heat.false_negatives.unwrap_or(f64::NAN));
+            rows[i + 1].push(format!("{:.2} %", 100.0 * share));
+        }
     }
     rows
+}
+
+/// Whether somebody knows which negatives are false.
+fn is_truth_told(outcome: &Outcome) -> bool {
+    outcome.standings.iter().flat_map(|standing| &standing.finals).any(|heat| heat.false_negatives.is_some())
 }
 
 /// A difference in points with its interval; a star where that leaves 0 out.

@@ -29,6 +29,7 @@ pub(crate) mod build;
 pub(crate) mod count;
 pub mod delimited;
 pub mod holdout;
+pub mod judgements;
 pub mod label_file;
 pub(crate) mod layout;
 pub(crate) mod lines;
@@ -45,11 +46,13 @@ pub mod texts;
 pub mod title;
 pub mod tokenizer;
 pub mod wordpiece;
+pub mod world;
 
 pub use build::Split;
 pub use delimited::Dialect;
 pub use engine::container::Verify;
 pub use holdout::{Holdout, holdout};
+pub use judgements::read_judgements;
 pub use label_file::LabelFile;
 pub use negative_file::{Negatives, read_negatives};
 pub use prepare::prepare;
@@ -60,6 +63,7 @@ pub use summary::{Example, Spread, Summary};
 pub use texts::Texts;
 pub use title::{Ratio, main_title};
 pub use tokenizer::Tokenizer;
+pub use world::World;
 
 /// A query, by its row in its split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -71,7 +71,7 @@ pub fn read_negatives(path: &Path, data: &DataSet, mut each: impl FnMut(Negative
     Ok(())
 }
 
-fn ids(texts: Texts<'_>) -> HashMap<&str, u32> {
+pub(crate) fn ids(texts: Texts<'_>) -> HashMap<&str, u32> {
     (0..texts.len()).map(|i| (texts.uid(i), i as u32)).collect()
 }
 

@@ -48,6 +48,9 @@ pub struct DataConfig {
     pub path: PathBuf,
     /// Queries held out of training to validate on, per thousand. Nothing is chosen by the test set.
     pub validation_per_mille: u32,
+    /// All that answers the training queries, where it is known (`data::read_judgements`): false negatives are counted
+    /// by it, and nothing learns from it. Empty where it is not.
+    pub truth: PathBuf,
 }
 
 /// What is trained.
@@ -169,7 +172,7 @@ pub struct SaveConfig {
 
 impl Default for DataConfig {
     fn default() -> DataConfig {
-        DataConfig { path: PathBuf::new(), validation_per_mille: 20 }
+        DataConfig { path: PathBuf::new(), validation_per_mille: 20, truth: PathBuf::new() }
     }
 }
 impl Default for ModelConfig {

@@ -35,6 +35,7 @@ pub mod scoring;
 pub mod step;
 pub mod text_ids;
 pub mod trainer;
+mod truth;
 pub mod vocabulary;
 pub mod voting;
 pub mod warm_start;

@@ -11,6 +11,7 @@ use crate::observer::{Event, Observer};
 use crate::run_dir::RunDir;
 use crate::step::StepReport;
 use crate::trainer::Trainer;
+use crate::truth::Truth;
 use crate::warm_start::{OldLabels, WarmStart};
 use data::metrics::Metric;
 use data::{DataSet, Split};
@@ -61,6 +62,7 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
     let guide = Guide::of(&config, &data, || load::source(&config, &data))?;
     let mut trainer = Trainer::new(engine, data, network, config)?;
     trainer.guide = guide;
+    trainer.truth = Truth::of(&trainer.config, &trainer.data)?;
     trainer.warm = warm_start(&trainer)?;
     let ranks = &trainer.config.negatives;
     if ranks.from == "file" {
@@ -108,6 +110,7 @@ pub fn open(engine: &Engine, run: &Path) -> Result<(Trainer, RunDir)> {
     let guide = Guide::of(&config, &data, start)?;
     let mut trainer = Trainer::new(engine, data, start()?, config)?;
     trainer.guide = guide;
+    trainer.truth = Truth::of(&trainer.config, &trainer.data)?;
     Ok((trainer, dir))
 }
 
@@ -243,6 +246,7 @@ impl Loop<'_> {
             "grad_norm": report.grad_norm,
             "masked": report.masked,
             "negatives": report.negatives,
+            "false_negatives": report.false_negatives,
             "tokens_per_s": speed.round(),
             "seconds": now - self.since,
         }))

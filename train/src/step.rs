@@ -11,6 +11,7 @@ use crate::batch::Batch;
 use crate::exec::{Encoded, Record};
 use crate::observer::Observer;
 use crate::trainer::Trainer;
+use crate::truth::Found;
 use autograd::{Anomaly, Grad, Optimizer, ParamGrads, Tape, Var, clip};
 use engine::profile::Way;
 use engine::{Error, Kind, Result, Stream};
@@ -37,6 +38,8 @@ pub struct StepReport {
     pub masked: u64,
     /// Negatives that the loss sees of a row once every rule was applied, in the mean; not counted for a classifier.
     pub negatives: Option<f64>,
+    /// The share of them that answer their query, where `data.truth` tells; of labels against queries alone.
+    pub false_negatives: Option<f64>,
 }
 
 impl Trainer {
@@ -66,7 +69,8 @@ impl Trainer {
         let passes = encoded.passes() + u64::from(self.guide.is_some());
         let (grads, anomaly) = encoded.backward(record, &self.engine, pulled);
         let anomaly = first(anomaly, loss_tape.anomaly());
-        (Measured { anomaly, ..Measured::of(loss, batch, &terms, passes) }, grads)
+        let found = self.truth.as_ref().map(|truth| truth.found(batch, &terms.keep));
+        (Measured { anomaly, found, ..Measured::of(loss, batch, &terms, passes) }, grads)
     }
 
     /// One update of the parameters, from one or more batches of training queries.
@@ -144,6 +148,8 @@ struct Measured {
     texts: u64,
     masked: u64,
     negatives: f64,
+    /// What the truth says of them.
+    found: Option<Found>,
     /// The first NaN or infinity, where it was looked for.
     anomaly: Option<Anomaly>,
 }
@@ -158,6 +164,7 @@ impl Measured {
     fn of(loss: Var<'_>, batch: &Batch, terms: &Terms, passes: u64) -> Measured {
         Measured {
             anomaly: None,
+            found: None,
             loss: loss.value().item(),
             tokens: batch.texts.tokens.len() as u64,
             texts: passes * batch.texts.len() as u64,
@@ -171,6 +178,7 @@ impl Measured {
         self.texts += other.texts;
         self.masked += other.masked;
         self.negatives += other.negatives;
+        self.found = self.found.into_iter().chain(other.found).reduce(Found::plus);
     }
     fn report(&self, of: &Trainer, batches: usize, grad_norm: f64) -> StepReport {
         StepReport {
@@ -183,6 +191,7 @@ impl Measured {
             texts: self.texts,
             masked: self.masked,
             negatives: Some(self.negatives / batches as f64),
+            false_negatives: self.found.map(Found::share),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::observer::{Event, Observer};
 use crate::parts::{Parts, Population};
 use crate::step::StepReport;
 use crate::text_ids::{TextIds, is_nameless, place};
+use crate::truth::Truth;
 use crate::warm_start::WarmStart;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
@@ -41,6 +42,8 @@ pub struct Trainer {
     pub(crate) parts: Parts,
     /// Who judges negatives, where somebody does.
     pub(crate) guide: Option<Guide>,
+    /// All answers of the training queries, where they are known: to count false negatives by.
+    pub(crate) truth: Option<Truth>,
     /// Who ranks labels for the lists of a run that has none yet, where it is not the model in training.
     pub(crate) ranker: Option<Network>,
     pub(crate) optimizer: AdamW,
@@ -131,6 +134,7 @@ impl Trainer {
             network,
             parts,
             guide: None,
+            truth: None,
             ranker: None,
             optimizer,
             bank,

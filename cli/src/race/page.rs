@@ -1,6 +1,6 @@
 //! The page of a race: one file that needs no network and runs no script.
 
-use super::{METRICS, cells, took};
+use super::{METRICS, cells, is_truth_told, took};
 use crate::quantity::count;
 use crate::svg::{Interval, Series, escaped, intervals, lines};
 use data::{DataSet, Split};
@@ -51,13 +51,15 @@ pub(super) fn html(outcome: &Outcome, data: &DataSet, out: &Path) -> String {
          {differences}\
          <h2>All figures</h2><div class=\"wide\">{}</div><p class=\"note\">Means over seeds, per cent; ± is the \
          standard deviation over seeds; a star where the interval of the difference leaves 0 out. Mined: the share of \
-         texts that was encoded outside of training steps. Negatives: what the loss saw of a row, in the mean.</p>\
+         texts that was encoded outside of training steps. Negatives: what the loss saw of a row, in the mean.{told}\
+         </p>\
          <h2>By texts encoded</h2><p class=\"note\">Validation queries, means over seeds. Point at a line to see it \
          alone.</p>{forwards}<h2>By time</h2>{seconds}\
          <p class=\"note\">Every heat stands in {}.</p></body></html>\n",
         took(longest),
         table(&cells(outcome)),
         escaped(&name(&out.join("race.jsonl"))),
+        told = if is_truth_told(outcome) { " False: the share of them that answer their query." } else { "" },
         title = escaped(&title),
     )
 }

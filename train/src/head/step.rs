@@ -90,7 +90,18 @@ impl Trainer {
     }
     fn report(&self, loss: f64, grad_norm: f64, masked: u64, (texts, tokens): (u64, u64)) -> StepReport {
         let (step, epoch, rate) = (self.progress.step + 1, self.progress.epoch, self.rate());
-        StepReport { step, epoch, loss, grad_norm, rate, tokens, texts, masked, negatives: None }
+        StepReport {
+            step,
+            epoch,
+            loss,
+            grad_norm,
+            rate,
+            tokens,
+            texts,
+            masked,
+            negatives: None,
+            false_negatives: None,
+        }
     }
 }
 

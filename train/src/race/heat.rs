@@ -104,6 +104,9 @@ pub struct Finish {
     pub seconds: f64,
     /// Negatives that the loss saw of a row, in the mean.
     pub negatives: f64,
+    /// The share of them that answer their query, where `data.truth` tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_negatives: Option<f64>,
     /// The mean loss of the last tenth of the steps.
     pub loss: f64,
     /// Validation queries on the way and at the end.
@@ -176,8 +179,16 @@ pub(super) fn run(
     };
     observer.event(&Event::Heat { entrant, stage, seed: course.seed, steps });
     let (rate, temperature) = (trainer.config().train.lr, trainer.config().loss.temperature);
-    let mut heat =
-        Heat { forwards: 0, steps: 0, seconds: 0.0, negatives: 0.0, losses: vec![], mined: 0, curve: vec![] };
+    let mut heat = Heat {
+        forwards: 0,
+        steps: 0,
+        seconds: 0.0,
+        negatives: 0.0,
+        false_negatives: None,
+        losses: vec![],
+        mined: 0,
+        curve: vec![],
+    };
     let failed = match heat.go(&mut trainer, course.stage, marks, (entrant, observer)) {
         Err(e) if e.kind() == Kind::Numeric => Some(e.to_string()),
         ended => ended.map(|()| None)?,
@@ -205,6 +216,7 @@ pub(super) fn run(
         mined: heat.mined,
         seconds: heat.seconds,
         negatives: heat.negatives / heat.steps.max(1) as f64,
+        false_negatives: heat.false_negatives.map(|sum| sum / heat.steps.max(1) as f64),
         loss: tail.iter().sum::<f64>() / tail.len().max(1) as f64,
         curve: heat.curve,
         test,
@@ -228,6 +240,8 @@ struct Heat {
     steps: u64,
     seconds: f64,
     negatives: f64,
+    /// The sum of the shares of the steps.
+    false_negatives: Option<f64>,
     losses: Vec<f64>,
     curve: Vec<Mark>,
 }
@@ -256,6 +270,8 @@ impl Heat {
             self.forwards += report.texts;
             self.mined += mined;
             self.negatives += report.negatives.unwrap_or(0.0);
+            let shares = self.false_negatives.into_iter().chain(report.false_negatives);
+            self.false_negatives = shares.reduce(|sum, share| sum + share);
             self.losses.push(report.loss);
             observer.event(&Event::Stepped(&report));
             if observer.stop() {
