@@ -1,0 +1,252 @@
+//! What strategies claim, held against made worlds (`docs/worlds.md`): which way each pulls, judged by all answers, and
+//! controls in which its premise is false and it must not win.
+//!
+//! The large effects are tested on three seeds. `SLOW=1` runs all on ten and prints the table of `docs/worlds.md`:
+//! `SLOW=1 cargo test --release --locked -p train --test honest -- --nocapture`.
+
+mod world;
+
+use data::metrics::Metric;
+use data::{PrepareOptions, Source, Split, TokenizerChoice, World};
+use engine::Engine;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use train::evaluate::{Options, Queries, evaluate};
+use train::race::{Versus, paired};
+use train::{Silent, Trainer, load, run};
+
+/// What is said of two ways to train.
+#[derive(Clone, Copy, PartialEq)]
+enum Says {
+    /// The first is better, by so much that three seeds show it.
+    Plainly,
+    /// The first is better.
+    Better,
+    /// A control: the first is not better.
+    NoBetter,
+    /// Nothing: both are shown.
+    Shown,
+}
+use Says::{Better, NoBetter, Plainly, Shown};
+
+/// A way to train, settings with spaces between, against another; and the steps of both, which begin afresh or, where a
+/// settings says so, from a model that saw 600 batches.
+struct Claim(Says, &'static str, &'static str, u64);
+
+/// Eight answers to a query, one of them known. P@8 decides.
+const HIDDEN: &[Claim] = &[
+    // A guide takes the hidden answers out; one that knows nothing takes out whatever it likes.
+    Claim(Plainly, "gist T guide.model=GUIDE", "in-batch T", 1200),
+    Claim(Plainly, "in-batch T", "gist T guide.model=start", 1200),
+    Claim(Plainly, "SHARED guide.model=GUIDE guide.margin=0.05", "SHARED", 1200),
+    Claim(Plainly, "CLUSTERS guide.model=GUIDE guide.margin=0.05", "CLUSTERS", 1200),
+    // The nearest labels are answers; a distance from the positive leaves them out.
+    Claim(Plainly, "in-batch T", "SHARED negatives.pick=top", 1200),
+    Claim(
+        Plainly,
+        "nv-retriever T negatives.model=GUIDE",
+        "nv-retriever T negatives.model=GUIDE NOMARGIN",
+        1200,
+    ),
+    Claim(Plainly, "simans T", "simans T negatives.pick=top", 1200),
+    // A teacher knows more than one label; one that knows nothing teaches nothing.
+    Claim(Plainly, "margin-mse guide.model=GUIDE", "in-batch T", 1200),
+    Claim(Plainly, "distil T guide.model=GUIDE loss.teacher_temperature=0.1", "in-batch T", 1200),
+    Claim(Plainly, "in-batch T", "margin-mse guide.model=start", 1200),
+    Claim(Better, "gte T", "in-batch T", 1200),
+    Claim(Better, "uniform T", "in-batch T", 1200),
+    Claim(Better, "log-uniform T", "log-uniform T negatives.correct=false", 1200),
+    Claim(Shown, "star I negatives.count=4 WARM", "in-batch T WARM", 300),
+    Claim(Shown, "SHARED WARM", "in-batch T WARM", 300),
+    Claim(Shown, "CLUSTERS", "in-batch T", 1200),
+    Claim(Shown, "CLUSTERS WARM", "in-batch T WARM", 300),
+    Claim(Shown, "ngame-labels I", "in-batch T", 1200),
+    Claim(Shown, "popularity T", "popularity T negatives.correct=false", 1200),
+    Claim(Shown, "debiased", "in-batch loss.temperature=0.5", 1200),
+    Claim(Shown, "CLUSTERS DCL", "CLUSTERS DCL loss.false_negatives=0.0", 1200),
+    Claim(Shown, "hard-weighted loss.false_negatives=0.0", "in-batch loss.temperature=0.5", 300),
+    Claim(Shown, "hard-weighted loss.false_negatives=0.0", "in-batch loss.temperature=0.5", 1200),
+    Claim(Shown, "hardness T", "in-batch T", 1200),
+    Claim(Shown, "dexml-hard T", "in-batch T", 1200),
+];
+
+/// One answer to a query, so that no negative is false. MRR@10 decides.
+const PLAIN: &[Claim] = &[
+    // Hard negatives help where none is false, once the model has begun to know what is near.
+    Claim(Better, "star I negatives.count=4 WARM", "in-batch T WARM", 300),
+    Claim(Plainly, "SHARED WARM", "in-batch T WARM", 300),
+    // There is nothing to take out.
+    Claim(NoBetter, "gist T guide.model=GUIDE", "in-batch T", 1200),
+    Claim(NoBetter, "SHARED guide.model=GUIDE guide.margin=0.05", "SHARED", 1200),
+    Claim(
+        Better,
+        "nv-retriever T negatives.model=GUIDE",
+        "nv-retriever T negatives.model=GUIDE NOMARGIN",
+        1200,
+    ),
+    Claim(Better, "simans T", "simans T negatives.pick=top", 1200),
+    Claim(Better, "margin-mse guide.model=GUIDE", "in-batch T", 1200),
+    Claim(Plainly, "in-batch T", "margin-mse guide.model=start", 1200),
+    Claim(Better, "gte T", "in-batch T", 1200),
+    Claim(Better, "uniform T", "in-batch T", 1200),
+    Claim(Better, "log-uniform T", "log-uniform T negatives.correct=false", 1200),
+    Claim(Shown, "CLUSTERS", "in-batch T", 1200),
+    Claim(Shown, "CLUSTERS WARM", "in-batch T WARM", 300),
+    Claim(Shown, "ngame-labels I", "in-batch T", 1200),
+    Claim(Shown, "popularity T", "popularity T negatives.correct=false", 1200),
+    Claim(Shown, "debiased", "in-batch loss.temperature=0.5", 1200),
+    Claim(Shown, "hard-weighted loss.false_negatives=0.0", "in-batch loss.temperature=0.5", 300),
+    Claim(Shown, "hard-weighted loss.false_negatives=0.0", "in-batch loss.temperature=0.5", 1200),
+    Claim(Shown, "hardness T", "in-batch T", 1200),
+    Claim(Shown, "dexml-hard T", "in-batch T", 1200),
+];
+
+/// Short for settings that many have in common.
+const SHORT: &[(&str, &str)] = &[
+    ("SHARED", "ance I negatives.refresh_steps=100 negatives.own=false negatives.count=4 negatives.depth=20"),
+    ("CLUSTERS", "ngame I composer.sizes=['0:8']"),
+    ("DCL", "loss.name=debiased loss.temperature=0.5"),
+    ("NOMARGIN", "negatives.relative_margin=-1.0"),
+    ("WARM", "model.source=BEGUN model.width=0"),
+    ("I", "loss.name=infonce T"),
+    ("T", "loss.temperature=0.1"),
+];
+
+fn spelled(arm: &str) -> String {
+    SHORT.iter().fold(arm.to_owned(), |arm, (short, long)| {
+        let word = |word: &str| if word == *short { (*long).to_owned() } else { word.to_owned() };
+        arm.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    })
+}
+
+/// A world on disk, and two models that were trained in it: one on all answers, and one that has begun.
+struct Place {
+    data: PathBuf,
+    truth: PathBuf,
+    guide: PathBuf,
+    begun: PathBuf,
+    seed: u64,
+}
+
+impl Place {
+    fn new(dir: &Path, world: World) -> Place {
+        let seed = world.seed;
+        let prepared = |name: &str, world: World| {
+            let (folder, out) = (dir.join(format!("{name}{seed}")), dir.join(format!("{name}{seed}.lode")));
+            world.write(&folder).expect("written");
+            let options = PrepareOptions::new(&out, TokenizerChoice::Train(2000));
+            data::prepare(&Source::Beir(folder.clone()), &options, &mut |_| {}).expect("prepared");
+            (out, folder.join("qrels/truth.tsv"))
+        };
+        let ((data, truth), (judged, _)) =
+            (prepared("w", world), prepared("judged", World { judged: true, ..world }));
+        let model = |name: &str, data: &Path, arm: &str, steps, seed| {
+            let path = dir.join(format!("{name}{}", world.seed));
+            let (trainer, _) = trained(data, &truth, arm, steps, seed);
+            load::write_model(&trainer.network, trainer.data(), &path, models::hf::Card::default())
+                .expect("written");
+            path
+        };
+        let guide = model("guide", &judged, "in-batch T train.batch=256", 1500, 77);
+        let begun = model("begun", &data, "in-batch T", 600, 78);
+        Place { data, truth, guide, begun, seed }
+    }
+    /// P@8 and MRR@10 of the test queries, and the share of false negatives.
+    fn run(&self, arm: &str, steps: u64) -> [f64; 3] {
+        let [guide, begun] = [&self.guide, &self.begun].map(|path| path.to_str().expect("a name"));
+        let arm = spelled(arm).replace("GUIDE", guide).replace("BEGUN", begun);
+        let (trainer, share) = trained(&self.data, &self.truth, &arm, steps, self.seed);
+        let options = Options { metrics: Metric::list("P@8,MRR@10").expect("metrics"), ..Options::default() };
+        let queries = Queries { split: Split::Test, rows: None };
+        let engine = trainer.engine().clone();
+        let found = evaluate(&engine, &trainer.network, trainer.data(), queries, &options, &mut Silent);
+        let found = found.expect("measured").metrics;
+        [found[0].1, found[1].1, share]
+    }
+}
+
+/// A bag of 16 channels, batches of 32, a rate of 0.003 throughout.
+fn trained(data: &Path, truth: &Path, arm: &str, steps: u64, seed: u64) -> (Trainer, f64) {
+    let arm = format!("strategy.name={}", spelled(arm));
+    let (steps, seed, truth) = (
+        format!("train.steps={steps}"),
+        format!("train.seed={seed}"),
+        format!("data.truth={}", truth.display()),
+    );
+    let base =
+        ["model.source=bag", "model.width=16", "train.batch=32", "train.lr=3e-3", "train.schedule=constant"];
+    let more =
+        ["train.warmup_steps=0", "train.weight_decay=0", "train.clip=0", "data.validation_per_mille=0"];
+    let base = [&base[..], &more, &[&steps, &seed, &truth]].concat();
+    let settings = world::settings(data, &base, &arm.split(' ').collect::<Vec<_>>());
+    let mut trainer = run::assemble(&Engine::new(1), &settings).expect("fits");
+    let mut share = 0.0;
+    for _ in 0..trainer.total_steps() {
+        share += trainer.next_step(&mut Silent).expect("a step").false_negatives.expect("a truth");
+    }
+    let steps = trainer.total_steps() as f64;
+    (trainer, share / steps)
+}
+
+/// Runs each arm once for each seed.
+struct Runs {
+    places: Vec<Place>,
+    done: HashMap<(&'static str, u64), Vec<[f64; 3]>>,
+}
+
+impl Runs {
+    fn of(&mut self, arm: &'static str, steps: u64) -> &[[f64; 3]] {
+        let all = || self.places.iter().map(|place| place.run(arm, steps)).collect();
+        self.done.entry((arm, steps)).or_insert_with(all)
+    }
+}
+
+fn mean(values: &[[f64; 3]], which: usize) -> f64 {
+    values.iter().map(|v| v[which]).sum::<f64>() / values.len() as f64
+}
+
+fn check(claims: &[Claim], make: fn(u64) -> World, (metric, name): (usize, &str)) {
+    let slow = std::env::var_os("SLOW").is_some();
+    let seeds = if slow { 10 } else { 3 };
+    let dir = tempfile::tempdir().expect("a directory");
+    let places = (0..seeds).map(|seed| Place::new(dir.path(), make(seed))).collect();
+    let mut runs = Runs { places, done: HashMap::new() };
+    let mut failed = vec![];
+    println!("\n| | {name} | false | against | {name} | false | difference |\n|---|---|---|---|---|---|---|");
+    for &Claim(says, first, second, steps) in claims.iter().filter(|claim| slow || claim.0 == Plainly) {
+        let [a, b] = [first, second].map(|arm| runs.of(arm, steps).to_vec());
+        let [x, y] = [&a, &b].map(|of| of.iter().map(|v| v[metric]).collect::<Vec<f64>>());
+        let versus @ Versus { mean: by, half } = paired(&x, &y);
+        let holds = match says {
+            Plainly if !slow => x.iter().zip(&y).all(|(x, y)| x > y),
+            Plainly | Better => by > 0.0 && versus.is_clear(),
+            NoBetter => by <= 0.0 || !versus.is_clear(),
+            Shown => true,
+        };
+        let [(m, f), (n, g)] = [&a, &b].map(|of| (100.0 * mean(of, metric), 100.0 * mean(of, 2)));
+        let mark = match says {
+            Plainly | Better => "asserted",
+            NoBetter => "control",
+            Shown => "shown",
+        };
+        println!(
+            "| `{first}` | {m:.1} | {f:.2} % | `{second}` | {n:.1} | {g:.2} % | {:+.1} ± {:.1}, {mark}, {steps} steps |",
+            100.0 * by,
+            100.0 * half
+        );
+        if !holds {
+            failed.push(format!("{first} against {second}: {x:?} against {y:?}"));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn where_answers_are_hidden() {
+    check(HIDDEN, World::hidden, (0, "P@8"));
+}
+
+#[test]
+fn where_no_negative_is_false() {
+    check(PLAIN, World::plain, (1, "MRR@10"));
+}
