@@ -34,7 +34,7 @@ mod streams;
 pub use architecture::{Architecture, init_from_bag};
 pub use encoder::{Encoder, Scope};
 pub use losses::{
-    Debiased, Distil, InfoNce, MarginMse, Objective, Pairwise, SetObjective, SetTerms, Terms, Triplet,
-    Weighting,
+    Debiased, Distil, InfoNce, MarginMse, Objective, Outcome, Pairwise, SetObjective, SetTerms, Terms,
+    Triplet, Weighting,
 };
 pub use model::Model;

@@ -13,7 +13,7 @@ use models::bert::{Activation, Bert, Config, Family, Size};
 use models::{Encoder, InfoNce, Objective, Scope, Terms};
 use std::sync::Arc;
 
-const LOSS: InfoNce = InfoNce { temperature: 0.05, symmetric: false };
+const LOSS: InfoNce = InfoNce { temperature: 0.05, symmetric: false, top_rows: 1.0 };
 
 fn config(family: Family) -> Config {
     let roberta = family == Family::Roberta;

@@ -9,12 +9,15 @@
 //!             label–query   0 where p_i, or a label of its text, is known of q_j, or an earlier row has q_j's text
 //!             label–label   0 where l_j is known of q_i, has the text of p_i, or is no row's positive
 //! ```
+//! Behind them stand, where a run remembers (`memory.queue`), labels of batches before, and what was mixed of these:
+//! a queued label is masked as a fresh one is, a mixture is masked where its row has nothing to mix.
+//!
 //! GISTEmbed has three of them (Solatorio 2024), the improved contrastive loss of GTE all four (Li et al., "Towards
 //! general text embeddings with multi-stage contrastive learning", 2023, eq. 2), sentence-transformers calls them
 //! directions. A known positive is never a negative, in any block: here the rule is carried over to pairs of queries
 //! and pairs of labels, which no relation of the data set speaks of.
 
-use crate::mask::{Known, known_positives};
+use crate::mask::{Known, known_positives, no_positive};
 use std::collections::HashSet;
 use std::str::FromStr;
 
@@ -29,14 +32,20 @@ pub enum Block {
     LabelQuery,
     /// The positive of a row against the labels.
     LabelLabel,
+    /// The query of a row against labels of batches before.
+    Queue,
+    /// The query of a row against what was mixed for it.
+    Mixed,
 }
 
 impl Block {
-    /// The columns of the block, for so many rows and labels.
-    pub fn columns(self, rows: usize, labels: usize) -> usize {
+    /// The columns of the block, for so many rows, labels, labels of batches before, and mixtures.
+    pub fn columns(self, rows: usize, labels: usize, (queued, mixed): (usize, usize)) -> usize {
         match self {
             Block::QueryLabel | Block::LabelLabel => labels,
             Block::QueryQuery | Block::LabelQuery => rows,
+            Block::Queue => queued,
+            Block::Mixed => mixed,
         }
     }
 }
@@ -71,6 +80,10 @@ pub struct Members<'a> {
     pub labels: &'a [u32],
     /// The label column of each row's positive, `[B]`.
     pub target: &'a [u32],
+    /// Labels of batches before.
+    pub queued: &'a [u32],
+    /// Mixtures a row.
+    pub mixed: usize,
 }
 
 /// The keep mask of some blocks side by side, `[B, C]`, 1 or 0.
@@ -80,6 +93,8 @@ pub fn keep(blocks: &[Block], known: &Known<'_>, members: Members<'_>) -> Vec<f3
         Block::QueryQuery => members.by_rows(known, |i, j| !members.share_a_label(known, i, j)),
         Block::LabelQuery => members.by_rows(known, |i, j| !members.knows_positive(known, j, i)),
         Block::LabelLabel => members.labels_of_labels(known),
+        Block::Queue => members.queue(known),
+        Block::Mixed => members.mixtures(known),
     };
     let parts: Vec<Vec<f32>> = blocks.iter().map(of).collect();
     match &parts[..] {
@@ -128,6 +143,16 @@ impl Members<'_> {
         let barred = known.barred.iter().flat_map(|barred| barred.row(row));
         known.positives.row(row).iter().chain(barred).any(|&label| known.group(label) == text)
     }
+    fn queue(&self, known: &Known<'_>) -> Vec<f32> {
+        let positives: Vec<u32> = self.target.iter().map(|&column| self.labels[column as usize]).collect();
+        no_positive(known, self.queries, self.queued, &positives)
+    }
+    /// A row whose every queued label is a positive has nothing to mix.
+    fn mixtures(&self, known: &Known<'_>) -> Vec<f32> {
+        let queue = self.queue(known);
+        let any = |row: &[f32]| f32::from(row.contains(&1.0));
+        queue.chunks(self.queued.len().max(1)).flat_map(|row| vec![any(row); self.mixed]).collect()
+    }
     fn labels_of_labels(&self, known: &Known<'_>) -> Vec<f32> {
         let mut keep = known_positives(known, self.queries, self.labels, self.target);
         let positives: HashSet<u32> = self.target.iter().copied().collect();
@@ -158,6 +183,8 @@ mod tests {
             query_texts: &QUERY_TEXTS,
             labels: &[0, 1, 2, 3, 4, 5],
             target: &[0, 2, 3, 1],
+            queued: &[5, 1, 4],
+            mixed: 2,
         };
         let got = keep(blocks, &known, members);
         let want: Vec<f32> = want.concat().into_iter().map(f32::from).collect();
@@ -186,6 +213,27 @@ mod tests {
     }
 
     #[test]
+    fn a_queued_label_is_masked_as_a_fresh_one_is() {
+        // Label 1 is known of queries 0, 2 and 3; label 4 has the text of label 0, which queries 0 and 3 know.
+        check(&[Block::Queue], &[&[1, 0, 0], &[1, 1, 1], &[1, 0, 1], &[1, 0, 0]]);
+        check(&[Block::Mixed], &[&[1, 1], &[1, 1], &[1, 1], &[1, 1]]);
+        let known = Known { positives: POSITIVES, barred: None, text_group: Some(&GROUPS) };
+        let members = Members {
+            queries: &[0, 1],
+            query_texts: &QUERY_TEXTS,
+            labels: &[0, 2],
+            target: &[0, 1],
+            queued: &[1],
+            mixed: 2,
+        };
+        assert_eq!(
+            keep(&[Block::Mixed], &known, members),
+            [0.0, 0.0, 1.0, 1.0],
+            "query 0 has nothing to mix"
+        );
+    }
+
+    #[test]
     fn a_query_that_is_a_known_label_of_a_row_or_filtered_is_none_of_its_negatives() {
         // Query 1 has the text of label 0, which is query 0's; label 1 is filtered for query 1, and query 0's positive.
         let positives = Csr { starts: &[0, 1, 2, 3], items: &[1, 2, 3] };
@@ -197,6 +245,8 @@ mod tests {
             query_texts: &[9, 20, 22],
             labels: &[1, 2, 3],
             target: &[0, 1, 2],
+            queued: &[],
+            mixed: 0,
         };
         let row = |block| keep(&[block], &known, members)[..6].to_vec();
         assert_eq!(row(Block::QueryQuery), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);

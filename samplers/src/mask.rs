@@ -31,6 +31,17 @@ impl Known<'_> {
 /// The keep mask of a block of scores, `[B, U]`, 1 or 0: rows are `queries`, columns are the labels `columns`,
 /// and `target[i]` is the column of row i's positive.
 pub fn known_positives(known: &Known<'_>, queries: &[u32], columns: &[u32], target: &[u32]) -> Vec<f32> {
+    let positives: Vec<u32> = target.iter().map(|&column| columns[column as usize]).collect();
+    let mut keep = no_positive(known, queries, columns, &positives);
+    for (row, &target) in keep.chunks_exact_mut(columns.len().max(1)).zip(target) {
+        row[target as usize] = 1.0;
+    }
+    keep
+}
+
+/// The keep mask of columns among which no row has its target, `[B, U]`, 1 or 0; `positives` are the labels drawn for
+/// the rows.
+pub fn no_positive(known: &Known<'_>, queries: &[u32], columns: &[u32], positives: &[u32]) -> Vec<f32> {
     let mut by_group: Vec<(u32, u32)> = columns.iter().zip(0..).map(|(&l, j)| (known.group(l), j)).collect();
     by_group.sort_unstable();
     let mut keep = vec![1.0; queries.len() * columns.len()];
@@ -44,8 +55,7 @@ pub fn known_positives(known: &Known<'_>, queries: &[u32], columns: &[u32], targ
         let query = queries[i] as usize;
         known.positives.row(query).iter().copied().for_each(&mut drop);
         known.barred.iter().flat_map(|barred| barred.row(query)).copied().for_each(&mut drop);
-        drop(columns[target[i] as usize]);
-        row[target[i] as usize] = 1.0;
+        drop(positives[i]);
     }
     keep
 }

@@ -12,5 +12,7 @@ pub(crate) const QUERY: u64 = u64::from_be_bytes(*b"s.query ");
 pub(crate) const RANDOM: u64 = u64::from_be_bytes(*b"s.random");
 /// Labels drawn from ranked lists. The row's positive is added: a query stands in a batch once for each.
 pub(crate) const LISTED: u64 = u64::from_be_bytes(*b"s.li\0\0\0\0");
+/// What is mixed of a queue.
+pub(crate) const MIXED: u64 = u64::from_be_bytes(*b"s.mix\0\0\0");
 /// Negatives drawn from a window of mining. The step is the query.
 pub(crate) const MINED: u64 = u64::from_be_bytes(*b"s.mined ");

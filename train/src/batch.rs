@@ -7,18 +7,21 @@
 //! targets  [n]        the column of each row's own positive
 //! keep     [n · C]    0 where the pair must not count as a negative; C = m, and more where further blocks are scored
 //! texts               every distinct text once; query_texts [n] and label_texts [m] say which
+//! key_texts           those of the labels, where another encoder embeds them; label_texts then counts these
+//! queued              labels of batches before, with their embeddings: further columns
 //! ```
 //! A known positive of a row, or of a query with the same text, is never its negative, by id and by text; nor is a
 //! label that the data set filters for it. This is done here for every strategy, so that no strategy can forget it.
 
+use crate::memory::Memory;
 use crate::text_ids::{TextIds, place};
 use autograd::Var;
 use data::DataSet;
-use engine::{Packed, Stream};
+use engine::{Packed, Stream, Tensor};
 use samplers::block::{Members, keep};
 use samplers::mask::Known;
 use samplers::miner::{Candidates, Miner, Pairs, draw_positives, draw_queries};
-use samplers::{Block, Lists};
+use samplers::{Block, Lists, Matrix, Mix};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -48,6 +51,39 @@ pub struct Batch {
     pub query_texts: Arc<[u32]>,
     /// The text of each column, `[m]`.
     pub label_texts: Arc<[u32]>,
+    /// The texts of the columns, where labels are embedded by another encoder than queries; else they are in `texts`.
+    pub key_texts: Option<Packed>,
+    /// Labels of batches before, and their embeddings; none where none is remembered.
+    pub queued: Option<Queued>,
+}
+
+/// Labels of batches before that a batch is scored against.
+pub struct Queued {
+    /// Which, `[K]`.
+    pub labels: Vec<u32>,
+    /// Their embeddings, `[K, d]`.
+    pub values: Tensor,
+    /// What is mixed of them for each row, and the randomness of it.
+    pub mix: Option<(Mix, Stream)>,
+}
+
+impl Queued {
+    /// Those of a memory that may stand beside `columns`; none where there is none.
+    fn beside(memory: &Memory, columns: &[u32], ids: &TextIds, stream: Stream) -> Option<Queued> {
+        let queue = memory.queue.as_ref()?;
+        let places = queue.beside(columns, |label| ids.labels[label as usize]);
+        if places.is_empty() {
+            return None;
+        }
+        let labels: Vec<u32> = places.iter().map(|&place| queue.label(place)).collect();
+        let values: Vec<f32> = places.iter().flat_map(|&place| queue.value(place)).copied().collect();
+        let width = values.len() / labels.len();
+        let values = Tensor::from_vec([labels.len(), width], values);
+        Some(Queued { labels, values, mix: memory.mix.map(|mix| (mix, stream)) })
+    }
+    fn mixed(&self) -> usize {
+        self.mix.map_or(0, |(mix, _)| mix.columns())
+    }
 }
 
 /// Where batches are composed from.
@@ -65,6 +101,8 @@ pub struct Source<'a> {
     pub blocks: &'a [Block],
     /// Row `l`: the queries that may be drawn for label `l`, where batches are composed of labels.
     pub queries_of: Option<&'a Lists>,
+    /// What is remembered of batches before.
+    pub(crate) memory: &'a Memory,
 }
 
 impl Batch {
@@ -74,7 +112,7 @@ impl Batch {
     /// # Panics
     /// If a query has no label, or a label no query: such are never composed.
     pub fn compose(source: Source<'_>, composed: &[u32], stream: Stream) -> Batch {
-        let Source { data, ids, miner, positives, blocks, queries_of } = source;
+        let Source { data, ids, miner, positives, blocks, queries_of, memory } = source;
         let Pairs { queries: rows, positives: drawn, weight } = match queries_of {
             Some(queries) => draw_queries(composed, queries.csr(), stream),
             None => draw_positives(composed, ids.positives(data), positives, stream),
@@ -83,19 +121,29 @@ impl Batch {
         let Candidates { columns, target, own, chance } = Candidates::of(miner, &pairs, stream);
         let known =
             Known { positives: ids.known(data), barred: ids.filtered(data), text_group: Some(&ids.labels) };
-        let members =
-            Members { queries: &rows, query_texts: &ids.queries, labels: &columns, target: &target };
-        let keep = keep(blocks, &known, members);
+        let queued = Queued::beside(memory, &columns, ids, stream);
+        let blocks = with_queue(blocks, queued.as_ref());
+        let members = Members {
+            queries: &rows,
+            query_texts: &ids.queries,
+            labels: &columns,
+            target: &target,
+            queued: queued.as_ref().map_or(&[], |queued| &queued.labels),
+            mixed: queued.as_ref().map_or(0, Queued::mixed),
+        };
+        let keep = keep(&blocks, &known, members);
 
-        let mut texts = TextTable { texts: Packed::default(), slots: HashMap::new() };
+        let mut texts = TextTable::default();
         let labels = data.labels();
         let query = |&q: &u32| {
             let (texts_of, i) = place(data, q);
             texts.slot(ids.queries[q as usize], |packed| texts_of.push_to(i, packed))
         };
         let query_texts = rows.iter().map(query).collect();
+        let mut keys = memory.has_keys().then(TextTable::default);
+        let of_labels = keys.as_mut().unwrap_or(&mut texts);
         let label =
-            |&l: &u32| texts.slot(ids.labels[l as usize], |packed| labels.push_to(l as usize, packed));
+            |&l: &u32| of_labels.slot(ids.labels[l as usize], |packed| labels.push_to(l as usize, packed));
         let label_texts = columns.iter().map(label).collect();
         Batch {
             row_weight: weight.iter().any(|&w| w != weight[0]).then_some(weight),
@@ -105,17 +153,19 @@ impl Batch {
             own,
             chance,
             of_labels: queries_of.is_some(),
-            blocks: blocks.to_vec(),
+            blocks,
             keep,
             texts: texts.texts,
             query_texts,
             label_texts,
+            key_texts: keys.map(|keys| keys.texts),
+            queued,
         }
     }
     /// A batch that no real one of `size` of these queries exceeds: the longest queries against the longest labels,
     /// each text another, as many pairs as the queries with the most labels give, and the most columns.
     pub fn largest(source: Source<'_>, queries: &[u32], size: usize) -> Batch {
-        let Source { data, ids, miner, positives: most, blocks, queries_of } = source;
+        let Source { data, ids, miner, positives: most, blocks, queries_of, memory } = source;
         let longest = |count: &dyn Fn(u32) -> usize, numbers: &[u32], mut of: Vec<u32>, size: usize| {
             of.sort_by_key(|&i| (std::cmp::Reverse(count(i)), i));
             let mut seen = HashSet::new();
@@ -141,44 +191,82 @@ impl Batch {
         let columns = longest(&|l| labels.token_count(l as usize), &ids.labels, all, m);
         let mut packed = Packed::default();
         queries.iter().map(|&q| place(data, q)).for_each(|(texts, i)| texts.push_to(i, &mut packed));
-        columns.iter().for_each(|&l| labels.push_to(l as usize, &mut packed));
+        let mut keys = memory.has_keys().then(Packed::default);
+        let of_labels = keys.as_mut().unwrap_or(&mut packed);
+        columns.iter().for_each(|&l| labels.push_to(l as usize, of_labels));
         let (n, distinct) = (queries.len() as u32, columns.len() as u32);
-        let entries = blocks.iter().map(|block| pairs * block.columns(pairs, m)).sum();
+        let first = if keys.is_some() { 0 } else { n };
+        let queued = memory.queue.as_ref().map(|queue| Queued {
+            labels: vec![0; queue.capacity()],
+            values: Tensor::from_vec(
+                [queue.capacity(), queue.width()],
+                vec![0.0f32; queue.capacity() * queue.width()],
+            ),
+            mix: memory.mix.map(|mix| (mix, Stream::new(0, 0))),
+        });
+        let blocks = with_queue(blocks, queued.as_ref());
+        let sizes = queued.as_ref().map_or((0, 0), |queued| (queued.labels.len(), queued.mixed()));
+        let entries = blocks.iter().map(|block| pairs * block.columns(pairs, m, sizes)).sum();
         let (pairs, m) = (pairs as u32, m as u32);
         Batch {
             targets: (0..pairs).map(|i| i % m.max(1)).collect(),
             own: None,
             chance: None,
             of_labels: queries_of.is_some(),
-            blocks: blocks.to_vec(),
+            blocks,
             keep: vec![1.0; entries],
             texts: packed,
             query_texts: (0..pairs).map(|i| i % n.max(1)).collect(),
-            label_texts: (0..m).map(|j| n + j % distinct).collect(),
+            label_texts: (0..m).map(|j| first + j % distinct).collect(),
+            key_texts: keys,
+            queued,
             rows: (0..pairs).map(|i| queries[(i % n) as usize]).collect(),
             row_weight: None,
             labels: (0..m).map(|j| columns[(j % distinct) as usize]).collect(),
         }
     }
-    /// The scores `[n, C]` of the embeddings `[T, d]` of its texts: its blocks side by side.
-    pub fn scores<'t>(&self, embeddings: Var<'t>) -> Var<'t> {
+    /// The scores `[n, C]` of the embeddings `[T, d]` of its texts: its blocks side by side. `keys` are the embeddings
+    /// of its labels' texts, where another encoder made them.
+    pub fn scores<'t>(&self, embeddings: Var<'t>, keys: Option<&Tensor>) -> Var<'t> {
+        let tape = embeddings.tape();
         let queries = embeddings.gather(self.query_texts.clone());
-        let labels = embeddings.gather(self.label_texts.clone());
+        let labels =
+            keys.map_or(embeddings, |keys| tape.constant(keys.clone())).gather(self.label_texts.clone());
         let positives = || labels.gather(self.targets.clone());
+        let queue =
+            self.queued.as_ref().map(|queued| queries.matmul_nt(tape.constant(queued.values.clone())));
         let block = |block: &Block| match block {
             Block::QueryLabel => queries.matmul_nt(labels),
             Block::QueryQuery => queries.matmul_nt(queries),
             Block::LabelQuery => positives().matmul_nt(queries),
             Block::LabelLabel => positives().matmul_nt(labels),
+            Block::Queue => queue.expect("a batch with this block has a queue"),
+            Block::Mixed => self.mixed(queries, queue.expect("there is nothing else to mix")),
         };
         match &self.blocks[..] {
             [one] => block(one),
             many => Var::concat(&many.iter().map(block).collect::<Vec<_>>(), 1),
         }
     }
+    /// The scores of queries `[n, d]` against what is mixed for each of the queue, of which the scores are `queue`.
+    fn mixed<'t>(&self, queries: Var<'t>, queue: Var<'t>) -> Var<'t> {
+        let queued = self.queued.as_ref().expect("mixed of a queue");
+        let (mix, stream) = queued.mix.expect("a batch with this block mixes");
+        let (n, width, entries) = (self.rows.len(), queries.shape().last(), queued.labels.len());
+        // The queue stands before the mixtures, and both at the end.
+        let columns = self.keep.len() / n;
+        let first = columns - mix.columns() - entries;
+        let keep: Vec<f32> =
+            self.keep.chunks(columns).flat_map(|row| &row[first..first + entries]).copied().collect();
+        let (values, scores) = (queries.value(), queue.value());
+        let [of, from] = [&values, &queued.values].map(|tensor| Matrix::new(tensor.data(), width));
+        let mixtures = mix.mixtures(of, from, Matrix::new(scores.data(), entries), &keep, stream);
+        let mixtures = queries.tape().constant(Tensor::from_vec([n, mix.columns(), width], mixtures));
+        queries.reshape([n, 1, width]).matmul_nt(mixtures).reshape([n, mix.columns()])
+    }
     /// Of the embeddings `[T, d]` of its texts those of what it was composed of: ids, and their numbers one after
     /// another.
-    pub fn composed(&self, embeddings: &engine::Tensor) -> (&[u32], Vec<f32>) {
+    pub fn composed(&self, embeddings: &Tensor) -> (&[u32], Vec<f32>) {
         let width = embeddings.shape().last();
         let (ids, texts) = match self.of_labels {
             true => (&self.labels, &self.label_texts),
@@ -187,13 +275,29 @@ impl Batch {
         let row = |&text: &u32| &embeddings.data::<f32>()[text as usize * width..][..width];
         (ids, texts.iter().flat_map(row).copied().collect())
     }
+    /// The columns in which a query meets a label, with the label: those of the batch, then those of batches before.
+    pub fn label_columns(&self) -> Vec<(usize, u32)> {
+        let width = self.keep.len() / self.rows.len().max(1);
+        let queued = self.queued.as_ref().map_or(&[][..], |queued| &queued.labels);
+        let mixed = self.queued.as_ref().map_or(0, Queued::mixed);
+        let fresh = self.labels.iter().copied().enumerate();
+        fresh.chain((width - mixed - queued.len()..).zip(queued.iter().copied())).collect()
+    }
     /// Pairs that were masked.
     pub fn masked(&self) -> usize {
         self.keep.iter().filter(|&&k| k == 0.0).count()
     }
 }
 
+/// The blocks of a batch beside which labels of batches before stand, and what is mixed of them.
+fn with_queue(blocks: &[Block], queued: Option<&Queued>) -> Vec<Block> {
+    let queue = queued.map(|_| Block::Queue);
+    let mixed = queued.filter(|queued| queued.mixed() > 0).map(|_| Block::Mixed);
+    blocks.iter().copied().chain(queue).chain(mixed).collect()
+}
+
 /// Packs a text when it is met for the first time.
+#[derive(Default)]
 struct TextTable {
     texts: Packed,
     slots: HashMap<u32, u32>,
@@ -228,15 +332,17 @@ mod tests {
         (dir, data)
     }
 
-    fn source<'a>(data: &'a DataSet, ids: &'a TextIds, positives: usize) -> Source<'a> {
-        Source { data, ids, miner: &InBatch, positives, blocks: &[Block::QueryLabel], queries_of: None }
+    fn source<'a>(data: &'a DataSet, ids: &'a TextIds, positives: usize, memory: &'a Memory) -> Source<'a> {
+        let blocks = &[Block::QueryLabel];
+        Source { data, ids, miner: &InBatch, positives, blocks, queries_of: None, memory }
     }
 
     #[test]
     fn a_query_with_several_positives_is_encoded_once_and_weighs_as_much_as_any_other() {
         let (_dir, data) = prepared("red shoe,shoes|red things\nblue boot,boots\n");
         let ids = TextIds::of(&data, false);
-        let source = source(&data, &ids, 0);
+        let memory = Memory::default();
+        let source = source(&data, &ids, 0, &memory);
         let batch = Batch::compose(source, &[0, 1], Stream::new(0, 0));
         assert_eq!(
             (&batch.rows[..], batch.row_weight.as_deref()),
@@ -256,7 +362,8 @@ mod tests {
     fn what_is_known_of_a_text_counts_for_all_queries_with_that_text() {
         let (_dir, data) = prepared("red shoe,shoes\nRed  shoe,red things\nblue boot,boots\n");
         let ids = TextIds::of(&data, false);
-        let source = source(&data, &ids, 1);
+        let memory = Memory::default();
+        let source = source(&data, &ids, 1, &memory);
         let batch = Batch::compose(source, &[0, 1, 2], Stream::new(0, 0));
         let counts = |row: usize, label: &str| {
             let column = batch.labels.iter().position(|&l| data.labels().title(l as usize) == label);

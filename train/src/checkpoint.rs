@@ -3,7 +3,7 @@
 //! ```text
 //! RUN/checkpoints/step-000000004182.lode
 //!   manifest      counters, fingerprints, and the name and shape of every tensor (bincode behind a limit)
-//!   t0, t1, …     parameters, then the optimizer's state, in the order of the manifest
+//!   t0, t1, …     parameters, the optimizer's state, what is remembered (`memory.rs`), in the order of the manifest
 //!   bank, bank.made_at, clusters.order, clusters.ends, ranked.ids, ranked.scores, ranked.positive
 //!   h0, h1, …     of a classifier: its weights, then the tables of its optimizer: all rows, or those that changed
 //!                 since the checkpoint before (`tables.rs`); h0.rows, … which ones; lists, its shortlists
@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use tables::HeadEntry;
 
 const KIND: &str = "checkpoint";
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 /// No manifest of ours comes near this; a hostile one must not make us allocate more.
 const MANIFEST_LIMIT: usize = 16 << 20;
 
@@ -56,6 +56,8 @@ pub struct Checkpoint<'a, T> {
     pub params: Vec<(String, Tensor)>,
     /// The optimizer's state by name.
     pub optimizer: Vec<(String, Tensor)>,
+    /// What is remembered of batches and epochs before, by name.
+    pub memory: Vec<(String, Tensor)>,
     /// The memory bank: embeddings, and for each row the step that made it plus one.
     pub bank: (Vec<f32>, Vec<u64>),
     /// The clusters in force.
@@ -98,6 +100,7 @@ struct Manifest {
     kernel_class: String,
     params: Vec<Entry>,
     optimizer: Vec<Entry>,
+    memory: Vec<Entry>,
     clusters_epoch: u32,
     clusters_made_at: u64,
     /// Labels in a list, and the step that made it.
@@ -151,6 +154,7 @@ impl Checkpoint<'_, &Table> {
             kernel_class: self.kernel_class.clone(),
             params: self.params.iter().map(entry).collect(),
             optimizer: self.optimizer.iter().map(entry).collect(),
+            memory: self.memory.iter().map(entry).collect(),
             clusters_epoch: self.composer.epoch,
             clusters_made_at: self.composer.made_at_step,
             ranked: self.lists.as_ref().map(|lists| (lists.width as u64, lists.made_at_step)),
@@ -161,7 +165,7 @@ impl Checkpoint<'_, &Table> {
             .map_err(|e| Error::new(Kind::Other, format!("the manifest of a checkpoint: {e}")).at(&path))?;
         let mut writer = Writer::create(&path, KIND)?;
         writer.section("manifest", &manifest)?;
-        for (i, (_, tensor)) in self.params.iter().chain(&self.optimizer).enumerate() {
+        for (i, (_, tensor)) in self.params.iter().chain(&self.optimizer).chain(&self.memory).enumerate() {
             let name = section(i);
             match tensor.dtype() {
                 DType::U32 => writer.section(&name, tensor.data::<u32>())?,
@@ -204,6 +208,7 @@ impl Checkpoint<'static, Chained> {
             kernel_class: m.kernel_class,
             params,
             optimizer: tensors(&file, &m.optimizer, m.params.len())?,
+            memory: tensors(&file, &m.memory, m.params.len() + m.optimizer.len())?,
             bank: (file.slice::<f32>("bank")?.to_vec(), file.slice::<u64>("bank.made_at")?.to_vec()),
             composer: State {
                 order: file.slice::<u32>("clusters.order")?.to_vec(),

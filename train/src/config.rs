@@ -1,10 +1,12 @@
 //! The configuration of a run: every value, its default and its range. [`Settings`] says where each comes from.
 
 mod head;
+mod memory;
 mod negatives;
 mod settings;
 
 pub use head::{HeadConfig, LOSSES};
+pub use memory::MemoryConfig;
 pub use negatives::{GuideConfig, NegativesConfig};
 pub use settings::{Origin, Settings};
 
@@ -32,6 +34,8 @@ pub struct Config {
     pub negatives: NegativesConfig,
     /// Who judges negatives.
     pub guide: GuideConfig,
+    /// What is remembered of batches and epochs before.
+    pub memory: MemoryConfig,
     /// What is minimised.
     pub loss: LossConfig,
     /// What is learned besides the encoder.
@@ -154,6 +158,8 @@ pub struct LossConfig {
     pub margin: f64,
     /// Negatives a row: the k hardest of the batch; 0 for all (InfoNCE).
     pub hardest: usize,
+    /// InfoNCE: the share of the rows of a batch that count, those with the highest loss; 1 for all.
+    pub top_rows: f64,
 }
 
 /// What is written when.
@@ -236,6 +242,7 @@ impl Default for LossConfig {
             teacher_temperature: 0.05,
             margin: 0.3,
             hardest: 0,
+            top_rows: 1.0,
         }
     }
 }
@@ -301,6 +308,13 @@ impl LossConfig {
             let what = format!("`loss.hardness` shifts logits, which the loss {} does not have", self.name);
             return Err(Error::input(what).help("--loss infonce"));
         }
+        if !(self.top_rows > 0.0 && self.top_rows <= 1.0) || (self.top_rows < 1.0 && self.name != "infonce") {
+            let what = format!(
+                "`loss.top_rows` must be above 0 and at most 1, and is for infonce; it is {}",
+                self.top_rows
+            );
+            return Err(Error::input(what));
+        }
         // Exponentials of logits are added up as they are there.
         if self.name == "debiased" && (1.0 + self.concentration) / self.temperature > 80.0 {
             let e = Error::input("the debiased loss overflows with so small a temperature");
@@ -309,6 +323,32 @@ impl LossConfig {
             ));
         }
         self.blocks().map(|_| ())
+    }
+}
+
+impl ComposerConfig {
+    /// Checks ranges and names, and what does not go together.
+    ///
+    /// # Errors
+    /// Names the value, its range and what was given.
+    fn check(&self, of: &Config) -> Result<()> {
+        crate::parts::demand_composer(&self.name)?;
+        let t = &of.train;
+        if !["queries", "labels"].contains(&&*self.of) {
+            return Err(Error::input(format!("`composer.of` must be queries or labels, it is {}", self.of)));
+        }
+        if self.of == "labels" && of.head.is_on() {
+            return Err(Error::input("`composer.of` must be queries with a classifier, it is labels"));
+        }
+        if self.of == "labels" && (t.positives != 1 || t.label_texts || t.overfit_batch) {
+            let what = "batches of labels draw one query for each: train.positives is 1 there, and train.label_texts \
+                        and --overfit-batch are for batches of queries";
+            return Err(Error::input(what).help("--set composer.of=queries"));
+        }
+        if self.refresh_epochs == 0 {
+            return Err(Error::input("`composer.refresh_epochs` must be at least 1, it is 0"));
+        }
+        Ok(())
     }
 }
 
@@ -352,29 +392,17 @@ impl Config {
         }
         self.loss.check(&self.guide)?;
         self.negatives.check()?;
+        self.memory.check(self)?;
         crate::recipes::find(&self.strategy.name)?;
-        crate::parts::demand_composer(&self.composer.name)?;
-        if !["queries", "labels"].contains(&&*self.composer.of) {
-            return wrong("composer.of", "queries or labels", &self.composer.of);
-        }
-        if self.composer.of == "labels" && self.head.is_on() {
-            return wrong("composer.of", "queries with a classifier", &self.composer.of);
-        }
-        if self.composer.of == "labels" && (t.positives != 1 || t.label_texts || t.overfit_batch) {
-            let what = "batches of labels draw one query for each: train.positives is 1 there, and train.label_texts \
-                        and --overfit-batch are for batches of queries";
-            return Err(Error::input(what).help("--set composer.of=queries"));
-        }
+        self.composer.check(self)?;
         if self.negatives.own && self.loss.blocks.len() > 1 {
             let what = "with negatives.own a row is scored against its own labels alone: further loss.blocks \
                         have no effect";
             return Err(Error::input(what).help("--set negatives.own=false"));
         }
-        if self.composer.refresh_epochs == 0 {
-            return wrong("composer.refresh_epochs", "at least 1", &0);
-        }
-        if self.data.validation_per_mille > 500 {
-            return wrong("data.validation_per_mille", "at most 500", &self.data.validation_per_mille);
+        let held_out = self.data.validation_per_mille;
+        if held_out > 500 {
+            return wrong("data.validation_per_mille", "at most 500", &held_out);
         }
         if self.head.is_on() && t.accumulate > 1 {
             return wrong("train.accumulate", "1 with a classifier", &t.accumulate);

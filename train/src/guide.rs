@@ -45,7 +45,7 @@ impl Guide {
         let all = all.expect("a silent observer never stops");
         let tape = Tape::inference(engine);
         let embeddings = tape.constant(Tensor::from_vec([total, width], all));
-        batch.scores(embeddings).value()
+        batch.scores(embeddings, None).value()
     }
     /// Bytes that it holds, and takes beside a batch of so many texts.
     pub(crate) fn bytes(&self, texts: usize) -> usize {

@@ -16,6 +16,7 @@ mod head;
 pub mod index;
 pub mod likeness;
 pub mod load;
+mod memory;
 pub mod mined;
 pub mod mining;
 pub(crate) mod negatives;

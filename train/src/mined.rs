@@ -27,17 +27,18 @@ impl Trainer {
         let batch = Batch::compose(self.source(), plan.batch(batch), self.stream(0));
         let tape = Tape::inference(&self.engine);
         let embeddings = self.network.encode(&tape, &batch.texts, 0, None);
-        let scores = batch.scores(embeddings).value();
+        let keys = self.memory.embed_keys(&self.engine, &batch);
+        let scores = batch.scores(embeddings, keys.as_ref()).value();
         let guide = self.guide.as_ref().map(|guide| guide.scores(&self.engine, &batch));
         let terms = self.parts.shape(&scores, guide, &batch);
-        let (width, columns) = (scores.shape().last(), batch.labels.len());
+        let (width, columns) = (scores.shape().last(), batch.label_columns());
         let one = |(i, &query): (usize, &u32)| {
             let (scores, keep) =
-                (&scores.data::<f32>()[i * width..][..columns], &terms.keep[i * width..][..columns]);
+                (&scores.data::<f32>()[i * width..][..width], &terms.keep[i * width..][..width]);
             let target = batch.targets[i] as usize;
-            let counts = |&j: &usize| j != target && keep[j];
+            let counts = |&&(j, _): &&(usize, u32)| j != target && keep[j];
             let mut negatives: Vec<(u32, f32)> =
-                (0..columns).filter(counts).map(|j| (batch.labels[j], scores[j])).collect();
+                columns.iter().filter(counts).map(|&(j, label)| (label, scores[j])).collect();
             negatives.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             Mined { query, positive: (batch.labels[target], scores[target]), negatives }
         };

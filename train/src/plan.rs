@@ -124,6 +124,7 @@ impl MemoryPlan {
             ("embedding", embedding.saturating_sub(activations + working)),
             ("memory bank", 2 * bank),
             ("guide", trainer.guide.as_ref().map_or(0, |guide| guide.bytes(texts.len()))),
+            ("memory", trainer.memory.bytes(network.width())),
             ("ranked lists", lists(trainer)),
             ("clusters", clusters),
             ("text numbers", trainer.text_ids.bytes()),

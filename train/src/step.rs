@@ -9,6 +9,7 @@
 
 use crate::batch::Batch;
 use crate::exec::{Encoded, Record};
+use crate::memory::Note;
 use crate::observer::Observer;
 use crate::trainer::Trainer;
 use crate::truth::Found;
@@ -55,9 +56,11 @@ impl Trainer {
         let encoded = Encoded::new(&encoder_tape, &self.network, &batch.texts, stream, self.exec);
 
         let embeddings = loss_tape.leaf(encoded.embeddings());
-        let scores = batch.scores(embeddings);
+        let keys = self.memory.embed_keys(&self.engine, batch);
+        let scores = batch.scores(embeddings, keys.as_ref());
         let guide = self.guide.as_ref().map(|guide| guide.scores(&self.engine, batch));
         let terms = self.parts.shape(&scores.value(), guide, batch);
+        let terms = self.memory.shape(terms, batch, (self.progress.epoch, self.epochs()));
         let loss = self.parts.objective.loss(scores, &terms);
 
         if let Some(bank) = &mut self.bank {
@@ -66,11 +69,20 @@ impl Trainer {
         }
         let pulled =
             loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");
-        let passes = encoded.passes() + u64::from(self.guide.is_some());
+        let texts = (encoded.passes() + u64::from(self.guide.is_some())) * batch.texts.len() as u64
+            + batch.key_texts.as_ref().map_or(0, |texts| texts.len() as u64);
         let (grads, anomaly) = encoded.backward(record, &self.engine, pulled);
         let anomaly = first(anomaly, loss_tape.anomaly());
+        let of_labels = keys.unwrap_or_else(|| embeddings.value());
+        let note = self.memory.note(
+            &self.engine,
+            batch,
+            &of_labels,
+            (&*self.parts.objective, &scores.value(), &terms),
+        );
         let found = self.truth.as_ref().map(|truth| truth.found(batch, &terms.keep));
-        (Measured { anomaly, found, ..Measured::of(loss, batch, &terms, passes) }, grads)
+        let notes = vec![note];
+        (Measured { anomaly, found, notes, ..Measured::of(loss, batch, &terms, texts) }, grads)
     }
 
     /// One update of the parameters, from one or more batches of training queries.
@@ -81,7 +93,7 @@ impl Trainer {
         let (mut total, mut grads) = (Measured::default(), ParamGrads::default());
         for (micro, rows) in batches.iter().enumerate() {
             let (measured, more) = self.gradient(rows, self.stream(micro), Tape::new);
-            total.add(&measured);
+            total.add(measured);
             grads.add(&self.engine, more);
         }
         grads.scale(&self.engine, 1.0 / batches.len() as f64);
@@ -89,6 +101,8 @@ impl Trainer {
         let report = total.report(self, batches.len(), grad_norm);
         self.demand_finite(&report, batches)?;
         self.optimizer.step(&self.engine, &mut self.network.model.params, &grads, report.rate as f32);
+        let (epoch, epochs, params) = (self.progress.epoch, self.epochs(), &self.network.model.params);
+        self.memory.remember(epoch, epochs, total.notes, params);
         self.advance(batches.len());
         Ok(report)
     }
@@ -150,6 +164,8 @@ struct Measured {
     negatives: f64,
     /// What the truth says of them.
     found: Option<Found>,
+    /// What is to be remembered.
+    notes: Vec<Note>,
     /// The first NaN or infinity, where it was looked for.
     anomaly: Option<Anomaly>,
 }
@@ -161,23 +177,25 @@ fn first(encoder: Option<Anomaly>, loss: Option<Anomaly>) -> Option<Anomaly> {
 }
 
 impl Measured {
-    fn of(loss: Var<'_>, batch: &Batch, terms: &Terms, passes: u64) -> Measured {
+    fn of(loss: Var<'_>, batch: &Batch, terms: &Terms, texts: u64) -> Measured {
         Measured {
             anomaly: None,
             found: None,
             loss: loss.value().item(),
             tokens: batch.texts.tokens.len() as u64,
-            texts: passes * batch.texts.len() as u64,
+            notes: vec![],
+            texts,
             masked: batch.masked() as u64,
             negatives: terms.negatives(),
         }
     }
-    fn add(&mut self, other: &Measured) {
+    fn add(&mut self, mut other: Measured) {
         self.loss += other.loss;
         self.tokens += other.tokens;
         self.texts += other.texts;
         self.masked += other.masked;
         self.negatives += other.negatives;
+        self.notes.append(&mut other.notes);
         self.found = self.found.into_iter().chain(other.found).reduce(Found::plus);
     }
     fn report(&self, of: &Trainer, batches: usize, grad_norm: f64) -> StepReport {

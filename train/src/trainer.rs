@@ -3,11 +3,12 @@
 use crate::batch::Source;
 use crate::checkpoint::{Chained, Checkpoint, Progress};
 use crate::classifier::Classifier;
-use crate::config::Config;
+use crate::config::{Config, TrainConfig};
 use crate::embed::embed;
 use crate::exec::Exec;
 use crate::guide::Guide;
 use crate::head::Head;
+use crate::memory::Memory;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
 use crate::parts::{Parts, Population};
@@ -44,6 +45,8 @@ pub struct Trainer {
     pub(crate) guide: Option<Guide>,
     /// All answers of the training queries, where they are known: to count false negatives by.
     pub(crate) truth: Option<Truth>,
+    /// What is remembered of batches and epochs before.
+    pub(crate) memory: Memory,
     /// Who ranks labels for the lists of a run that has none yet, where it is not the model in training.
     pub(crate) ranker: Option<Network>,
     pub(crate) optimizer: AdamW,
@@ -105,11 +108,6 @@ impl Trainer {
         let parts = Parts::new(&config, order.clone(), data.labels().len(), population)?;
         let steps_per_epoch = steps_per_epoch(&config, order.len());
         let total = total_steps(&config, steps_per_epoch);
-        let kind = match &*config.train.schedule {
-            "cosine" => ScheduleKind::Cosine,
-            "constant" => ScheduleKind::Constant,
-            _ => ScheduleKind::Linear,
-        };
         let composed = if queries_of.is_some() { data.labels().len() } else { text_ids.queries.len() };
         let head = match config.head.is_on() {
             true => Some(Head::new(&config, &data, &text_ids, network.width())),
@@ -117,24 +115,24 @@ impl Trainer {
         };
         let bank = (parts.wants_bank() || head.is_some()).then(|| Bank::new(composed, network.width()));
         let t = &config.train;
-        let warmup_steps = t.warmup_steps.min(total / 2);
-        let schedule = Schedule { kind, warmup_steps, total_steps: total + u64::from(warmup_steps > 0) };
         let options =
             AdamWOptions { weight_decay: t.weight_decay, decay_all: t.decay_all, ..AdamWOptions::default() };
         let optimizer = AdamW::new(options);
+        let memory = Memory::new(&config, text_ids.queries.len(), &network);
         Ok(Trainer {
             engine: engine.clone(),
             text_ids,
             head,
             warm: None,
             exec: if t.chunk == 0 { Exec::Whole } else { Exec::Chunked(t.chunk) },
-            schedule,
+            schedule: schedule(t, total),
             data,
             config,
             network,
             parts,
             guide: None,
             truth: None,
+            memory,
             ranker: None,
             optimizer,
             bank,
@@ -170,12 +168,17 @@ impl Trainer {
     pub fn total_steps(&self) -> u64 {
         total_steps(&self.config, self.steps_per_epoch())
     }
+    /// Epochs in the whole run, the last one perhaps not whole.
+    pub(crate) fn epochs(&self) -> u32 {
+        self.total_steps().div_ceil(self.steps_per_epoch()) as u32
+    }
     /// Where the batches are composed from.
     pub(crate) fn source(&self) -> Source<'_> {
         let positives = self.config.train.positives as usize;
         let (miner, blocks) = (&*self.parts.miner, &self.parts.blocks[..]);
         let queries_of = self.queries_of.as_ref();
-        Source { data: &self.data, ids: &self.text_ids, miner, positives, blocks, queries_of }
+        let memory = &self.memory;
+        Source { data: &self.data, ids: &self.text_ids, miner, positives, blocks, queries_of, memory }
     }
     /// Where one of the ids of which batches are composed has its text.
     pub(crate) fn composed(&self, id: u32) -> (Texts<'_>, usize) {
@@ -215,6 +218,9 @@ impl Trainer {
         let epoch = self.progress.epoch;
         if self.plan.as_ref().is_none_or(|(planned, _)| *planned != epoch) {
             self.engine.clone().span("clusters", Way::Beside, || self.refresh(observer))?;
+            if self.progress.batch == 0 {
+                self.memory.begin_epoch(epoch);
+            }
             let stream = Stream::new(self.config.train.seed, 0);
             self.plan = Some((epoch, self.parts.composer.plan(epoch, stream)));
         }
@@ -314,6 +320,7 @@ impl Trainer {
             kernel_class: self.engine.kernel_class().name().to_owned(),
             params: params.ids().map(value).collect(),
             optimizer: self.optimizer.state(params),
+            memory: self.memory.state(),
             bank: bank.unwrap_or_default(),
             composer: self.parts.composer.state(),
             lists: self.parts.miner.lists().filter(|lists| lists.rows() > 0).map(Cow::Borrowed),
@@ -339,6 +346,7 @@ impl Trainer {
         }
         restore_params(&mut self.network.model, from.params)?;
         self.optimizer.restore(&self.network.model.params, from.optimizer)?;
+        self.memory.restore(from.memory, self.network.width())?;
         if self.bank.is_some() {
             self.bank = Some(Bank::from_parts(from.bank.0, self.network.width(), from.bank.1)?);
         }
@@ -418,6 +426,16 @@ fn population(data: &DataSet, ids: &TextIds, rows: &[u32]) -> Population {
 pub(crate) fn held_out(data: &DataSet, config: &Config) -> (Vec<u32>, Vec<u32>) {
     let size = Holdout::PerMille(config.data.validation_per_mille);
     data::holdout(data, size, Stream::new(config.train.seed, tags::HOLDOUT))
+}
+
+fn schedule(config: &TrainConfig, total_steps: u64) -> Schedule {
+    let kind = match &*config.schedule {
+        "cosine" => ScheduleKind::Cosine,
+        "constant" => ScheduleKind::Constant,
+        _ => ScheduleKind::Linear,
+    };
+    let warmup_steps = config.warmup_steps.min(total_steps / 2);
+    Schedule { kind, warmup_steps, total_steps: total_steps + u64::from(warmup_steps > 0) }
 }
 
 /// As the composers cut them: the rest that fills no batch waits for another epoch.

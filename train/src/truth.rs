@@ -45,14 +45,13 @@ impl Truth {
     /// Looks at what counts as a negative: `keep` is `[n · C]`, as the loss sees it.
     pub(crate) fn found(&self, batch: &Batch, keep: &[bool]) -> Found {
         let width = keep.len() / batch.rows.len().max(1);
-        let mut found = Found::default();
+        let (columns, mut found) = (batch.label_columns(), Found::default());
         for (i, row) in keep.chunks_exact(width).enumerate() {
             let answers = self.answers(batch.rows[i]);
-            let counts = |&j: &usize| row[j] && j as u32 != batch.targets[i];
-            // Labels against queries come first, where the positives are.
-            for j in (0..batch.labels.len()).filter(counts) {
+            let counts = |&&(j, _): &&(usize, u32)| row[j] && j as u32 != batch.targets[i];
+            for (_, label) in columns.iter().filter(counts) {
                 found.negatives += 1;
-                found.answers += u64::from(answers.binary_search(&batch.labels[j]).is_ok());
+                found.answers += u64::from(answers.binary_search(label).is_ok());
             }
         }
         found

@@ -36,8 +36,8 @@ struct Claim(Says, &'static str, &'static str, u64);
 /// Eight answers to a query, one of them known. P@8 decides.
 const HIDDEN: &[Claim] = &[
     // A guide takes the hidden answers out; one that knows nothing takes out whatever it likes.
-    Claim(Plainly, "gist T guide.model=GUIDE", "in-batch T", 1200),
-    Claim(Plainly, "in-batch T", "gist T guide.model=start", 1200),
+    Claim(Plainly, "gist T guide.model=GUIDE", "gist T guide.model=GUIDE guide.mask=false", 1200),
+    Claim(Plainly, "gist T guide.model=GUIDE guide.mask=false", "gist T guide.model=start", 1200),
     Claim(Plainly, "SHARED guide.model=GUIDE guide.margin=0.05", "SHARED", 1200),
     Claim(Plainly, "CLUSTERS guide.model=GUIDE guide.margin=0.05", "CLUSTERS", 1200),
     // The nearest labels are answers; a distance from the positive leaves them out.
@@ -76,7 +76,7 @@ const PLAIN: &[Claim] = &[
     Claim(Better, "star I negatives.count=4 WARM", "in-batch T WARM", 300),
     Claim(Plainly, "SHARED WARM", "in-batch T WARM", 300),
     // There is nothing to take out.
-    Claim(NoBetter, "gist T guide.model=GUIDE", "in-batch T", 1200),
+    Claim(NoBetter, "gist T guide.model=GUIDE", "gist T guide.model=GUIDE guide.mask=false", 1200),
     Claim(NoBetter, "SHARED guide.model=GUIDE guide.margin=0.05", "SHARED", 1200),
     Claim(
         Better,

@@ -39,7 +39,8 @@ fn batch(hard: bool, blocks: &[Block]) -> Batch {
     let (rows, labels): (Vec<u32>, Vec<u32>) = ((0..ROWS as u32).collect(), (0..m).collect());
     let starts: Vec<u64> = (0..=ROWS as u64).collect();
     let known = Known { positives: Csr { starts: &starts, items: &rows }, barred: None, text_group: None };
-    let members = Members { queries: &rows, query_texts: &rows, labels: &labels, target: &rows };
+    let members =
+        Members { queries: &rows, query_texts: &rows, labels: &labels, target: &rows, queued: &[], mixed: 0 };
     Batch {
         keep: keep(blocks, &known, members),
         blocks: blocks.to_vec(),
@@ -51,6 +52,8 @@ fn batch(hard: bool, blocks: &[Block]) -> Batch {
         texts: Packed::default(),
         query_texts: rows.clone().into(),
         label_texts: labels.iter().map(|l| ROWS as u32 + l).collect(),
+        key_texts: None,
+        queued: None,
         rows,
         labels,
     }
@@ -72,7 +75,7 @@ fn check(file: &SafeTensors<'_>, case: &Case<'_>) {
         _ => {
             let tape = Tape::inference(&Engine::new(1));
             let guide = tape.leaf(Tensor::from_vec([3 * ROWS, WIDTH], numbers(file, "guide")));
-            batch.scores(guide.normalise()).value()
+            batch.scores(guide.normalise(), None).value()
         }
     };
     if case.blocks.contains(&Block::LabelQuery) {
@@ -82,7 +85,7 @@ fn check(file: &SafeTensors<'_>, case: &Case<'_>) {
         (0..ROWS).for_each(|i| batch.keep[i * width + 2 * ROWS + i] = 1.0);
     }
     let leaf = tape.leaf(Tensor::from_vec([3 * ROWS, WIDTH], numbers(file, "embeddings")));
-    let scores = batch.scores(if case.cosine { leaf.normalise() } else { leaf });
+    let scores = batch.scores(if case.cosine { leaf.normalise() } else { leaf }, None);
     let (values, width) = (scores.value(), scores.shape().last());
     let mut edits = Edits::masked(batch.keep.clone());
     let seen = Scores {
@@ -110,7 +113,7 @@ fn losses_and_gradients_are_those_of_sentence_transformers() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/losses.safetensors");
     let bytes = std::fs::read(path).expect("a golden file");
     let file = SafeTensors::deserialize(&bytes).expect("safetensors");
-    let infonce = |symmetric| InfoNce { temperature: 0.05, symmetric };
+    let infonce = |symmetric| InfoNce { temperature: 0.05, symmetric, top_rows: 1.0 };
     let case = |name, hard, blocks, shapers, objective: Box<dyn Objective>, cosine| {
         check(&file, &Case { name, hard, blocks, shapers, objective, cosine });
     };

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn without_false_negatives_and_weights_it_is_infonce() {
         let objective = Debiased { temperature: 0.5, false_negatives: 0.0, concentration: 0.0 };
-        let infonce = InfoNce { temperature: 0.5, symmetric: false };
+        let infonce = InfoNce { temperature: 0.5, symmetric: false, top_rows: 1.0 };
         for keep in [ALL, [true, false, true, true, true, true, false, true], [false; 8]] {
             let (got, want) = (loss(&objective, &terms(&keep)), loss(&infonce, &terms(&keep)));
             close(got.0, want.0);

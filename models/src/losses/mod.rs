@@ -24,7 +24,7 @@ pub use set::{SetObjective, SetTerms};
 pub use triplet::Triplet;
 
 use autograd::Var;
-use engine::Tensor;
+use engine::{Engine, Tensor};
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,12 +43,23 @@ pub struct Terms {
     pub row_weight: Option<Vec<f32>>,
     /// What a teacher scores, `[n, m]`; none without one.
     pub teacher: Option<Tensor>,
+    /// t: how likely each column is to be the right one, `[n, m]`, rows of sum 1; none is the target alone.
+    pub soft: Option<Tensor>,
+}
+
+/// What a loss found of each row: to be remembered, and without a gradient.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// ℓ, `[n]`.
+    pub losses: Vec<f32>,
+    /// p, `[n, m]`: 0 where a column does not count.
+    pub probabilities: Vec<f32>,
 }
 
 impl Terms {
     /// Targets and mask alone.
     pub fn masked(targets: Arc<[u32]>, keep: Arc<[bool]>) -> Terms {
-        Terms { targets, keep, weight: None, shift: None, row_weight: None, teacher: None }
+        Terms { targets, keep, weight: None, shift: None, row_weight: None, teacher: None, soft: None }
     }
     /// Negatives of a row in the mean: columns that count, the target aside.
     pub fn negatives(&self) -> f64 {
@@ -84,4 +95,8 @@ pub trait Objective: fmt::Debug + Send + Sync {
     /// If scores and terms differ in size.
     #[track_caller]
     fn loss<'t>(&self, scores: Var<'t>, terms: &Terms) -> Var<'t>;
+    /// What it finds of each row of scores `[n, m]`; none where rows have no loss of their own.
+    fn outcome(&self, _engine: &Engine, _scores: &Tensor, _terms: &Terms) -> Option<Outcome> {
+        None
+    }
 }

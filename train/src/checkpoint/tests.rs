@@ -34,6 +34,7 @@ impl Tables {
             kernel_class: "avx2".into(),
             params: vec![("w".into(), Tensor::from_vec([2, 2], vec![1.0f32, 2.0, 3.0, step as f32]))],
             optimizer: vec![("n".into(), Tensor::from_vec([1], vec![9u32]))],
+            memory: vec![("queue.next".into(), Tensor::from_vec([1], vec![3u32]))],
             bank: (vec![0.5; 6], vec![1, 0, 3]),
             composer: State { order: vec![2, 0, 1], ends: vec![1, 3], epoch: 1, made_at_step: 4 },
             lists: Some(Cow::Owned(lists())),
@@ -279,5 +280,5 @@ fn another_format_is_refused_by_its_number() {
     writer.section("manifest", &manifest).expect("written");
     writer.commit().expect("committed");
     let error = Checkpoint::read(&path).err().expect("refused").to_string();
-    assert!(error.contains("format 2, this program reads 4"), "{error}");
+    assert!(error.contains("format 2, this program reads 5"), "{error}");
 }

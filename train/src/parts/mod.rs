@@ -67,7 +67,9 @@ impl Parts {
         let pairs = config.train.batch.min(rows.len());
         let negatives = match config.train.positives {
             _ if config.negatives.own => config.negatives.count,
-            1 => (pairs + miner.most(pairs)).min(labels.max(pairs)).saturating_sub(1),
+            1 => {
+                (pairs + miner.most(pairs) + config.memory.columns()).min(labels.max(pairs)).saturating_sub(1)
+            }
             _ => usize::MAX,
         };
         Ok(Parts {
@@ -108,6 +110,7 @@ impl Parts {
                 (one, other) => one.or_else(|| other.clone()),
             },
             teacher: guide,
+            soft: None,
         }
     }
 }
@@ -195,7 +198,7 @@ fn objective(loss: &LossConfig, negatives: usize) -> Box<dyn Objective> {
         }),
         "margin-mse" => Box::new(MarginMse),
         "distil" => Box::new(Distil { temperature, teacher: loss.teacher_temperature }),
-        _ => Box::new(InfoNce { temperature, symmetric: loss.symmetric }),
+        _ => Box::new(InfoNce { temperature, symmetric: loss.symmetric, top_rows: loss.top_rows }),
     }
 }
 

@@ -11,6 +11,7 @@ use engine::{Error, Result};
 
 mod ance;
 mod bm25;
+mod dbpm;
 mod debiased;
 mod dexml;
 mod dexml_hard;
@@ -22,12 +23,17 @@ mod hardness;
 mod in_batch;
 mod log_uniform;
 mod margin_mse;
+mod memory_queue;
+mod mochi;
+mod moco;
 mod ngame;
 mod ngame_labels;
 mod nv_retriever;
 mod popularity;
+mod ps_kd;
 mod simans;
 mod star;
+mod top_loss;
 mod uniform;
 
 /// A strategy.
@@ -68,6 +74,12 @@ pub const RECIPES: &[Recipe] = &[
     distil::RECIPE,
     dexml::RECIPE,
     dexml_hard::RECIPE,
+    memory_queue::RECIPE,
+    moco::RECIPE,
+    mochi::RECIPE,
+    dbpm::RECIPE,
+    ps_kd::RECIPE,
+    top_loss::RECIPE,
 ];
 
 /// The recipe of this name.
@@ -121,7 +133,9 @@ mod tests {
             assert!(RECIPES[..i].iter().all(|other| other.name != recipe.name), "{}", recipe.name);
             let mut settings = Settings::default();
             settings.set(&format!("strategy.name={}", recipe.name)).expect("a name");
-            settings.set("guide.model=start").expect("a guide");
+            if ["margin-mse", "distil"].contains(&recipe.name) {
+                settings.set("guide.model=start").expect("a guide");
+            }
             apply_defaults(&mut settings).unwrap_or_else(|e| panic!("{}: {e}", recipe.name));
         }
     }

@@ -1,0 +1,251 @@
+//! What a run remembers of batches and epochs before, besides the bank and the lists, and learns from.
+//!
+//! ```text
+//! queue     label embeddings of batches before: further columns                  XBM, MoCo; mixed for MoCHi
+//! keys      a slow copy of the encoder that embeds labels                        MoCo: θ_k ← m θ_k + (1 − m) θ
+//! history   what each pair cost, epoch by epoch: pairs far off weigh less        DBPM
+//! past      what the model found of each query an epoch ago: part of the target  PS-KD
+//! ```
+//! A step only notes ([`Note`]) what it saw; it is remembered when the step was taken. So a step that is walked again,
+//! or is not taken since its numbers ran away, leaves nothing behind.
+
+mod history;
+mod past;
+
+pub(crate) use history::History;
+pub(crate) use past::Past;
+
+use crate::batch::Batch;
+use crate::config::Config;
+use crate::network::Network;
+use autograd::{Params, Tape};
+use engine::{Engine, Error, Kind, Result, Tensor};
+use models::{Objective, Terms};
+use samplers::{Mix, Queue};
+
+/// What is remembered.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) queue: Option<Queue>,
+    /// What is mixed of the queue.
+    pub(crate) mix: Option<Mix>,
+    /// The copy that embeds labels.
+    keys: Option<Network>,
+    momentum: f32,
+    pub(crate) history: Option<History>,
+    pub(crate) past: Option<Past>,
+}
+
+/// What one batch leaves behind.
+#[derive(Default)]
+pub(crate) struct Note {
+    /// Labels and their embeddings, for the queue.
+    labels: (Vec<u32>, Vec<f32>),
+    /// Training queries, what each cost, and which labels it took for right how likely.
+    rows: Vec<u32>,
+    losses: Vec<f32>,
+    found: Vec<Vec<(u32, f32)>>,
+}
+
+impl Memory {
+    /// An empty memory of so many training queries, for this encoder as it starts.
+    pub(crate) fn new(config: &Config, queries: usize, network: &Network) -> Memory {
+        let of = &config.memory;
+        let mix = Mix { hardest: of.mixed_from, pairs: of.mixed, with_query: of.mixed_with_query };
+        Memory {
+            queue: (of.queue > 0).then(|| Queue::new(of.queue, network.width())),
+            mix: (mix.columns() > 0).then_some(mix),
+            keys: (of.momentum > 0.0).then(|| copy(network)),
+            momentum: of.momentum as f32,
+            history: of.weighs().then(|| History::new(of, queries)),
+            past: (of.past > 0.0).then(|| Past::new(of, queries)),
+        }
+    }
+    /// Whether labels are embedded by a copy of the encoder.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+    /// The embeddings of the labels' texts by the copy, `[T, d]`; none where the encoder itself embeds them.
+    pub(crate) fn embed_keys(&self, engine: &Engine, batch: &Batch) -> Option<Tensor> {
+        let (network, texts) = (self.keys.as_ref()?, batch.key_texts.as_ref()?);
+        Some(network.encode(&Tape::inference(engine), texts, 0, None).value())
+    }
+    /// The terms of a loss with what is remembered of the rows: of this epoch of so many.
+    pub(crate) fn shape(&self, mut terms: Terms, batch: &Batch, epochs: (u32, u32)) -> Terms {
+        if let Some(of_rows) = self.history.as_ref().and_then(|history| history.weights(&batch.rows)) {
+            let weights = terms.row_weight.get_or_insert_with(|| vec![1.0; batch.rows.len()]);
+            weights.iter_mut().zip(of_rows).for_each(|(weight, of_row)| *weight *= of_row);
+        }
+        if let Some(past) = &self.past {
+            terms.soft = past.targets(batch, &terms, epochs);
+        }
+        terms
+    }
+    /// What is to be remembered of a batch: `embeddings` are those of its labels' texts.
+    pub(crate) fn note(
+        &self,
+        engine: &Engine,
+        batch: &Batch,
+        embeddings: &Tensor,
+        (objective, scores, terms): (&dyn Objective, &Tensor, &Terms),
+    ) -> Note {
+        let mut note = Note::default();
+        if self.queue.is_some() {
+            note.labels = (batch.labels.clone(), rows(embeddings, &batch.label_texts));
+        }
+        if self.history.is_some() || self.past.is_some() {
+            let found = objective.outcome(engine, scores, terms).expect("checked with the configuration");
+            note.rows = batch.rows.clone();
+            if let Some(past) = &self.past {
+                note.found = past.likeliest(batch, &found, scores.shape().last());
+            }
+            note.losses = found.losses;
+        }
+        note
+    }
+    /// Remembers what the batches of a step left behind, after the update of the parameters.
+    pub(crate) fn remember(&mut self, epoch: u32, epochs: u32, notes: Vec<Note>, params: &Params) {
+        for note in notes {
+            if let Some(queue) = &mut self.queue {
+                queue.push(&note.labels.0, &note.labels.1);
+            }
+            if let Some(history) = &mut self.history {
+                history.observe(epoch, epochs, &note.rows, &note.losses);
+            }
+            if let Some(past) = &mut self.past {
+                past.observe(&note.rows, &note.found);
+            }
+        }
+        if let Some(keys) = &mut self.keys {
+            follow(&mut keys.model.params, params, self.momentum);
+        }
+    }
+    /// Begins an epoch.
+    pub(crate) fn begin_epoch(&mut self, epoch: u32) {
+        self.history.iter_mut().for_each(|history| history.begin_epoch(epoch));
+    }
+    /// All of it by name, for a checkpoint.
+    pub(crate) fn state(&self) -> Vec<(String, Tensor)> {
+        let mut all = vec![];
+        if let Some(queue) = &self.queue {
+            let (labels, values, next) = queue.parts();
+            all.push(("queue.labels".into(), Tensor::from_vec([labels.len()], labels.to_vec())));
+            all.push(("queue.values".into(), Tensor::from_vec([values.len()], values.to_vec())));
+            all.push(("queue.next".into(), Tensor::from_vec([1], vec![next as u32])));
+        }
+        if let Some(keys) = &self.keys {
+            let params = &keys.model.params;
+            all.extend(
+                params.ids().map(|id| (format!("keys.{}", params.name(id)), params.value(id).clone())),
+            );
+        }
+        all.extend(self.history.iter().flat_map(History::state));
+        all.extend(self.past.iter().flat_map(Past::state));
+        all
+    }
+    /// Goes back to what a checkpoint holds.
+    ///
+    /// # Errors
+    /// If something is missing or does not fit the run.
+    pub(crate) fn restore(&mut self, state: Vec<(String, Tensor)>, width: usize) -> Result<()> {
+        let mut state = State(state);
+        if let Some(queue) = &mut self.queue {
+            let labels = state.take("queue.labels")?.data::<u32>().to_vec();
+            let values = state.take("queue.values")?.data::<f32>().to_vec();
+            let next = state.take("queue.next")?.data::<u32>().first().map_or(usize::MAX, |&n| n as usize);
+            *queue = Queue::from_parts((queue.capacity(), width), labels, values, next)?;
+        }
+        if let Some(keys) = &mut self.keys {
+            let params = &mut keys.model.params;
+            for id in params.ids() {
+                let value = state.take(&format!("keys.{}", params.name(id)))?;
+                if value.shape() != params.value(id).shape() {
+                    return Err(unfit(&format!("keys.{}", params.name(id))));
+                }
+                params.set(id, value);
+            }
+        }
+        self.history.as_mut().map_or(Ok(()), |history| history.restore(&mut state))?;
+        self.past.as_mut().map_or(Ok(()), |past| past.restore(&mut state))
+    }
+    /// Bytes that it holds once it is full, and those that are copied while a batch is scored and saved.
+    pub(crate) fn bytes(&self, width: usize) -> usize {
+        let queue = self.queue.as_ref().map_or(0, |queue| queue.capacity() * (4 * width + 4));
+        let keys = self.keys.as_ref().map_or(0, |keys| 4 * keys.model.params.count());
+        let rows =
+            self.history.as_ref().map_or(0, History::bytes) + self.past.as_ref().map_or(0, Past::bytes);
+        // The queue is copied side by side for its product.
+        2 * queue + keys + 2 * rows
+    }
+}
+
+/// Tensors by name, of a checkpoint.
+pub(crate) struct State(Vec<(String, Tensor)>);
+
+impl State {
+    /// # Errors
+    /// If there is none of this name.
+    fn take(&mut self, name: &str) -> Result<Tensor> {
+        let at = self.0.iter().position(|(n, _)| n == name).ok_or_else(|| unfit(name))?;
+        Ok(self.0.swap_remove(at).1)
+    }
+    /// # Errors
+    /// If there is none of this name, or it has not so many numbers.
+    fn numbers<T: engine::Element>(&mut self, name: &str, count: usize) -> Result<Vec<T>> {
+        let tensor = self.take(name)?;
+        if tensor.len() == count { Ok(tensor.data::<T>().to_vec()) } else { Err(unfit(name)) }
+    }
+}
+
+fn unfit(name: &str) -> Error {
+    Error::new(Kind::Damaged, format!("`{name}` of the checkpoint is missing or does not fit the run"))
+}
+
+/// The rows `of` a matrix one after another.
+fn rows(matrix: &Tensor, of: &[u32]) -> Vec<f32> {
+    let width = matrix.shape().last();
+    of.iter().flat_map(|&row| &matrix.data::<f32>()[row as usize * width..][..width]).copied().collect()
+}
+
+/// Another network of the same numbers.
+fn copy(network: &Network) -> Network {
+    let mut model = network.model.clone();
+    for id in model.params.ids() {
+        let value = model.params.value(id);
+        let value = Tensor::from_vec(value.shape(), value.data::<f32>().to_vec());
+        model.params.set(id, value);
+    }
+    Network::new(model)
+}
+
+/// θ_k ← m θ_k + (1 − m) θ.
+fn follow(keys: &mut Params, params: &Params, momentum: f32) {
+    for id in keys.ids() {
+        let (key, value) = (keys.value(id), params.value(id));
+        let mixed = key
+            .data::<f32>()
+            .iter()
+            .zip(value.data::<f32>())
+            .map(|(k, v)| momentum * k + (1.0 - momentum) * v);
+        let mixed = Tensor::from_vec(key.shape(), mixed.collect());
+        keys.set(id, mixed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_follows_slowly() {
+        let params = |values: [f32; 2]| {
+            let mut params = Params::default();
+            params.add("w", Tensor::from_vec([2], values.to_vec()), true);
+            params
+        };
+        let mut keys = params([1.0, 0.0]);
+        (0..2).for_each(|_| follow(&mut keys, &params([0.0, 8.0]), 0.75));
+        let id = keys.find("w").expect("it is there");
+        assert_eq!(keys.value(id).data::<f32>(), [0.5625, 3.5]);
+    }
+}
