@@ -44,6 +44,8 @@ pub struct World {
     pub skew: f64,
     /// Features of which queries and documents have the same words.
     pub shared: usize,
+    /// The share of training queries whose known answer is none, but any document.
+    pub wrong: f64,
     /// σ, the noise of a feature.
     pub noise: f64,
     /// Whether all answers of training queries are known, or one of them.
@@ -55,8 +57,9 @@ pub struct World {
 /// What a random number is for.
 mod tags {
     pub(super) const LATENT: u64 = u64::from_be_bytes(*b"w.latent");
-    pub(super) const TEXTS: u64 = u64::from_be_bytes(*b"d.worldt");
-    pub(super) const ANSWER: u64 = u64::from_be_bytes(*b"d.answer");
+    pub(super) const TEXTS: u64 = u64::from_be_bytes(*b"w.texts ");
+    pub(super) const WRONG: u64 = u64::from_be_bytes(*b"w.wrong ");
+    pub(super) const ANSWER: u64 = u64::from_be_bytes(*b"w.answer");
 }
 
 /// Aspects and what texts are made with.
@@ -81,6 +84,7 @@ impl World {
             test_queries: 400,
             skew: 0.0,
             shared: 0,
+            wrong: 0.0,
             noise: 0.30,
             judged: false,
             seed,
@@ -107,12 +111,17 @@ impl World {
         let (mut queries, mut train, mut test, mut truth) =
             (String::new(), header.to_owned(), header.to_owned(), header.to_owned());
         let chance = Stream::new(self.seed, tags::ANSWER);
+        let wrong = Stream::new(self.seed, tags::WRONG);
         let shares = self.shares(maps.aspects.len());
         for q in 0..self.queries + self.test_queries {
             let place = chance.uniform(2 * q as u64);
             let aspect = shares.partition_point(|&below| below <= place).min(shares.len() - 1);
             let answers = aspect * self.documents..(aspect + 1) * self.documents;
-            let known = answers.start + chance.below(2 * q as u64 + 1, self.documents as u64) as usize;
+            let mut known = answers.start + chance.below(2 * q as u64 + 1, self.documents as u64) as usize;
+            if q < self.queries && wrong.uniform(2 * q as u64) < self.wrong {
+                known = wrong.below(2 * q as u64 + 1, count as u64) as usize;
+                train += &format!("q{q}\td{known}\t1\n");
+            }
             queries +=
                 &line(format!("q{q}"), self.text(&maps, 0, aspect, stream.at_step((count + q) as u64)));
             for d in answers {

@@ -1,5 +1,5 @@
-//! Negatives that are nobody's: mixed from the hardest ones of a queue (MoCHi; Kalantidis, Sariyildiz, Pion, Weinzaepfel,
-//! Larlus, "Hard negative mixing for contrastive learning", NeurIPS 2020, eq. 2 and 3).
+//! Negatives that are nobody's: mixed from the hardest ones of a queue (MoCHi; Kalantidis, Sariyildiz, Pion,
+//! Weinzaepfel, Larlus, "Hard negative mixing for contrastive learning", NeurIPS 2020, eq. 2 and 3).
 //!
 //! ```text
 //! N_i      the hardest entries of the queue that are negatives of row i

@@ -1,4 +1,4 @@
-//! MoCHi: the hardest of MoCo's queue are mixed with each other and with the query into negatives that are harder still.
+//! MoCHi: the hardest of MoCo's queue are mixed with each other and with the query into negatives that are harder.
 //!
 //! The paper begins to mix after ten or more epochs; here it begins with the run, so start from a trained model.
 
