@@ -123,5 +123,6 @@ pub use shaper::hardness::Hardness;
 pub use shaper::k_hardest::KHardest;
 pub use shaper::own::OwnOnly;
 pub use shaper::sampled::Sampled;
+pub use shaper::shares::Shares;
 pub use snapshot::Snapshot;
 pub use table_rows::TableRows;

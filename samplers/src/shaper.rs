@@ -14,6 +14,7 @@ pub mod hardness;
 pub mod k_hardest;
 pub mod own;
 pub mod sampled;
+pub mod shares;
 
 /// Edits the terms of a loss.
 pub trait Shaper: Send {

@@ -158,6 +158,9 @@ pub struct LossConfig {
     pub margin: f64,
     /// Negatives a row: the k hardest of the batch; 0 for all (InfoNCE).
     pub hardest: usize,
+    /// What the columns that were not drawn for a row weigh together, its own ones weighing 1; below 0 for each as much
+    /// as any other.
+    pub others: f64,
     /// InfoNCE: the share of the rows of a batch that count, those with the highest loss; 1 for all.
     pub top_rows: f64,
 }
@@ -242,6 +245,7 @@ impl Default for LossConfig {
             teacher_temperature: 0.05,
             margin: 0.3,
             hardest: 0,
+            others: -1.0,
             top_rows: 1.0,
         }
     }
@@ -299,10 +303,14 @@ impl LossConfig {
             let what = "`loss.false_negatives` must be in [0, 1) and `loss.concentration` 0 or more";
             return Err(Error::input(format!("{what}, they are {share} and {weight}")));
         }
-        if ![self.hardness, guide.margin, self.concentration].iter().all(|x| x.is_finite()) {
+        if ![self.hardness, guide.margin, self.concentration, self.others].iter().all(|x| x.is_finite()) {
             return Err(Error::input(
-                "`loss.hardness`, `loss.concentration` and `guide.margin` must be finite",
+                "`loss.hardness`, `loss.concentration`, `loss.others` and `guide.margin` must be finite",
             ));
+        }
+        if self.others >= 0.0 && !["margin-mse", "pairwise", "infonce"].contains(&&*self.name) {
+            let what = format!("`loss.others` weighs pairs, which the loss {} does not do", self.name);
+            return Err(Error::input(what).help("--loss margin-mse, pairwise or infonce"));
         }
         if self.hardness != 0.0 && self.name != "infonce" {
             let what = format!("`loss.hardness` shifts logits, which the loss {} does not have", self.name);

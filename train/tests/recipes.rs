@@ -22,7 +22,7 @@ fn settings(data: &Path, recipe: &Recipe, changes: &[&str]) -> Settings {
         "train.lr=1e-3",
         "train.warmup_steps=2",
     ];
-    let learns_from_a_guide = ["margin-mse", "distil"].contains(&recipe.name);
+    let learns_from_a_guide = ["margin-mse", "distil", "tas-balanced"].contains(&recipe.name);
     let guide = learns_from_a_guide.then_some("guide.model=start");
     let refresh =
         recipe.defaults.iter().any(|d| d.starts_with("negatives.refresh_steps=") && !d.ends_with("=0"));

@@ -5,11 +5,17 @@
 //! top       the first k of the list
 //! uniform   k of the list, every set of k with the same probability
 //! window    k of the list without repetition, P(d) ∝ exp(−a (s(q,d) − s(q,p) − b)²)          SimANS
+//! bins      k of the list without repetition, P(d) = 1 / (bins that hold a label · labels in the bin of d)    TAS-B
 //! ```
 //! Zhou et al., "SimANS: Simple ambiguous negatives sampling for dense text retrieval", EMNLP 2022, eq. 4: neither the
 //! easy ones nor those that stand above the positive, which are often right. Their code has +b in place of −b; with
 //! b = 0, its default, both are one. The k largest of ln P(d) + Gumbel noise are such a sample (Efraimidis and Spirakis
 //! 2006, in logarithms), and no weight can underflow.
+//!
+//! Hofstätter, Lin, Yang, Lin, Hanbury, "Efficiently teaching an effective dense retriever with balanced topic aware
+//! sampling", SIGIR 2021, section 3.2: the distances from the positive are cut into ten bins of equal width between the
+//! query's smallest and largest, so that easy and hard ones are met alike, however many there are of each. Where all
+//! scores are equal there is one bin.
 //!
 //! A list that is shorter than k gives all that it has; one that is empty, nothing.
 
@@ -18,6 +24,9 @@ use engine::Stream;
 use super::{Batch, Drawn, Miner};
 use crate::ranking::{best, keep_largest, unpack_best};
 use crate::{Lists, Ranked, tags};
+
+/// Bins of scores.
+const BINS: usize = 10;
 
 /// Draws from ranked lists.
 #[derive(Clone, Debug)]
@@ -39,6 +48,8 @@ pub enum Pick {
     Top,
     /// Any.
     Uniform,
+    /// Easy and hard ones alike: a bin of scores, then a label in it.
+    Bins,
     /// Those whose score is near the positive's.
     Window {
         /// a: how narrow the window is, in units of the score.
@@ -49,18 +60,37 @@ pub enum Pick {
 }
 
 impl Pick {
-    /// What decides among labels: the k with the largest are picked. `uniform` lies in [0, 1).
-    fn key(self, place: usize, score: f32, positive: f32, uniform: f64) -> f32 {
-        let noise = || -(-uniform.max(f64::MIN_POSITIVE).ln()).ln();
+    /// What decides among the labels of a list with these scores, best first: the k with the largest are picked.
+    /// `uniform` gives a number in [0, 1) for each place.
+    fn keys(self, scores: &[f32], positive: f32, uniform: impl Fn(usize) -> f64) -> Vec<f32> {
+        let noise = |place: usize| -(-uniform(place).max(f64::MIN_POSITIVE).ln()).ln();
+        let window = |score: f32, narrow: f64, above: f64| {
+            let off = f64::from(score) - f64::from(positive) - above;
+            narrow * off * off
+        };
+        let places = 0..scores.len();
         match self {
-            Pick::Top => -(place as f32),
-            Pick::Uniform => uniform as f32,
+            Pick::Top => places.map(|place| -(place as f32)).collect(),
+            Pick::Uniform => places.map(|place| uniform(place) as f32).collect(),
             Pick::Window { narrow, above } => {
-                let off = f64::from(score) - f64::from(positive) - above;
-                (noise() - narrow * off * off) as f32
+                places.map(|place| (noise(place) - window(scores[place], narrow, above)) as f32).collect()
+            }
+            Pick::Bins => {
+                let bins: Vec<usize> = scores.iter().map(|&score| bin(score, scores)).collect();
+                let mut held = [0usize; BINS];
+                bins.iter().for_each(|&bin| held[bin] += 1);
+                places.map(|place| (noise(place) - (held[bins[place]] as f64).ln()) as f32).collect()
             }
         }
     }
+}
+
+/// The bin of a score of a list, best first.
+fn bin(score: f32, scores: &[f32]) -> usize {
+    let (Some(&most), Some(&least)) = (scores.first(), scores.last()) else { return 0 };
+    let place = (score - least) / (most - least);
+    // The largest lies on the upper edge of the last bin; of equal scores the place is no number, and the bin the first.
+    ((place * BINS as f32) as usize).min(BINS - 1)
 }
 
 impl Miner for Listed {
@@ -77,10 +107,9 @@ impl Miner for Listed {
             let (ids, scores) = self.lists.row(query as usize);
             let lowest = self.lists.positive[query as usize];
             words.clear();
-            words.extend(ids.iter().zip(scores).enumerate().map(|(place, (&id, &score))| {
-                let uniform = stream.uniform(u64::from(query) << 24 | place as u64);
-                best(self.pick.key(place, score, lowest, uniform), id)
-            }));
+            let uniform = |place: usize| stream.uniform(u64::from(query) << 24 | place as u64);
+            let keys = self.pick.keys(scores, lowest, uniform);
+            words.extend(keys.into_iter().zip(ids).map(|(key, &id)| best(key, id)));
             keep_largest(&mut words, self.count);
             words.iter().map(|&word| unpack_best(word).0).collect::<Vec<u32>>()
         });
@@ -134,6 +163,29 @@ mod tests {
             // Five standard deviations of a share are 0.018 at most.
             (0..5).for_each(|i| assert!((got[i] - weights[i] / total).abs() < 0.018, "{got:?} {weights:?}"));
         }
+    }
+
+    #[test]
+    fn bins_are_drawn_alike_however_many_labels_they_hold() {
+        // From 0.1 to 0.9: 0.9 alone in the last bin, 0.5 in the middle, three in the first.
+        let scores = [0.9, 0.5, 0.17, 0.12, 0.1].to_vec();
+        let mut lists = lists();
+        lists.scores[..5].copy_from_slice(&scores);
+        let of = |lists: Ranked| {
+            let miner = Listed { lists, every: 0, count: 1, pick: Pick::Bins };
+            let mut counts = [0.0; 5];
+            for step in 0..20_000 {
+                let batch = Batch { queries: &[0], positives: &[1] };
+                let drawn = miner.draw(&batch, Stream::new(3, 0).at_step(step)).own.expect("own");
+                counts[drawn.row(0)[0] as usize - 10] += 1.0 / 20_000.0;
+            }
+            counts
+        };
+        let got = of(lists.clone());
+        let want = [3.0, 3.0, 9.0, 9.0, 9.0].map(|n: f64| 1.0 / n);
+        (0..5).for_each(|i| assert!((got[i] - want[i]).abs() < 0.018, "{got:?} {want:?}"));
+        lists.scores[..5].fill(0.4);
+        assert!(of(lists).iter().all(|share| (share - 0.2).abs() < 0.018), "equal scores are one bin");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct NegativesConfig {
     pub depth: usize,
     /// Lists: the best so many, after filtering, are left out.
     pub skip: usize,
-    /// Lists: `top`, `uniform` or `window`.
+    /// Lists: `top`, `uniform`, `window` or `bins`.
     pub pick: String,
     /// Lists, window: a of exp(−a (s(q,d) − s(q,p) − b)²).
     pub window_narrow: f64,
@@ -112,7 +112,7 @@ impl NegativesConfig {
         let names = [
             ("from", &SOURCES[..], &self.from),
             ("law", &["uniform", "log-uniform", "popularity"], &self.law),
-            ("pick", &["top", "uniform", "window"], &self.pick),
+            ("pick", &["top", "uniform", "window", "bins"], &self.pick),
         ];
         for (key, known, got) in names {
             if !known.contains(&&**got) {

@@ -4,7 +4,7 @@
 //! composer     who shares a batch                    samplers/src/composer
 //! miner        which labels are columns              samplers/src/miner
 //! shapers      which terms count, how much           samplers/src/shaper, in this order: guide, own, sampled,
-//!                                                    hardness, hardest
+//!                                                    hardness, shares, hardest
 //! objective    what is minimised                     models/src/losses
 //! ```
 
@@ -21,7 +21,7 @@ use samplers::miner::random::{Law, Random};
 use samplers::miner::{Miner, all::AllLabels, in_batch::InBatch};
 use samplers::shaper::guided::{Guided, Margin};
 use samplers::shaper::{Edits, Scores, Shaper};
-use samplers::{Block, Hardness, KHardest, Matrix, OwnOnly, Ranked, Sampled};
+use samplers::{Block, Hardness, KHardest, Matrix, OwnOnly, Ranked, Sampled, Shares};
 
 /// Names of the losses of an encoder.
 pub(crate) const OBJECTIVES: [&str; 6] =
@@ -131,6 +131,7 @@ fn miner(config: &NegativesConfig, labels: usize, population: impl FnOnce() -> P
         _ => {
             let pick = match &*config.pick {
                 "top" => Pick::Top,
+                "bins" => Pick::Bins,
                 "window" => Pick::Window { narrow: config.window_narrow, above: config.window_above },
                 _ => Pick::Uniform,
             };
@@ -173,6 +174,9 @@ fn shapers(config: &Config) -> Vec<Box<dyn Shaper>> {
     }
     if loss.hardness != 0.0 {
         shapers.push(Box::new(Hardness { strength: loss.hardness as f32 }));
+    }
+    if loss.others >= 0.0 {
+        shapers.push(Box::new(Shares { others: loss.others as f32 }));
     }
     // The triplet loss finds its hardest negatives itself.
     if loss.hardest > 0 && loss.name != "triplet" {

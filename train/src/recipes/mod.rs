@@ -33,6 +33,7 @@ mod popularity;
 mod ps_kd;
 mod simans;
 mod star;
+mod tas_balanced;
 mod top_loss;
 mod uniform;
 
@@ -72,6 +73,7 @@ pub const RECIPES: &[Recipe] = &[
     hardness::RECIPE,
     margin_mse::RECIPE,
     distil::RECIPE,
+    tas_balanced::RECIPE,
     dexml::RECIPE,
     dexml_hard::RECIPE,
     memory_queue::RECIPE,
@@ -133,7 +135,7 @@ mod tests {
             assert!(RECIPES[..i].iter().all(|other| other.name != recipe.name), "{}", recipe.name);
             let mut settings = Settings::default();
             settings.set(&format!("strategy.name={}", recipe.name)).expect("a name");
-            if ["margin-mse", "distil"].contains(&recipe.name) {
+            if ["margin-mse", "distil", "tas-balanced"].contains(&recipe.name) {
                 settings.set("guide.model=start").expect("a guide");
             }
             apply_defaults(&mut settings).unwrap_or_else(|e| panic!("{}: {e}", recipe.name));
