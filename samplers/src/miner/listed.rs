@@ -89,7 +89,7 @@ impl Pick {
 fn bin(score: f32, scores: &[f32]) -> usize {
     let (Some(&most), Some(&least)) = (scores.first(), scores.last()) else { return 0 };
     let place = (score - least) / (most - least);
-    // The largest lies on the upper edge of the last bin; of equal scores the place is no number, and the bin the first.
+    // The largest lies on the upper edge of the last bin. Of equal scores the place is no number: the first bin.
     ((place * BINS as f32) as usize).min(BINS - 1)
 }
 

@@ -5,8 +5,8 @@
 //! ω'_ij = ω_ij · λ / |others_i|     every other column that counts
 //! ```
 //! Under a mean over pairs, as Margin-MSE is, that is L = (L_own + λ L_batch) / (1 + λ), the sum that TAS-Balanced
-//! minimises up to its factor (Hofstätter et al., SIGIR 2021, λ = 0.75). Where nothing was drawn for single rows, nothing
-//! changes.
+//! minimises up to its factor (Hofstätter et al., SIGIR 2021, λ = 0.75). Where nothing was drawn for single rows,
+//! nothing changes.
 
 use super::{Edits, Scores, Shaper};
 

@@ -2,8 +2,8 @@
 //! as large, and distances learned from a teacher.
 //!
 //! Published with two teachers, a cross-encoder for the listed pairs and a model of token vectors for the batch. Here
-//! `guide.model` is both, and ranks the lists (`negatives.model`) where it is named there, too. Topics are made once, by
-//! the starting model.
+//! `guide.model` is both, and ranks the lists where `negatives.model` names it, too. Topics are made once, by the
+//! starting model.
 
 use super::Recipe;
 
