@@ -23,6 +23,7 @@
 pub mod architecture;
 pub mod bag;
 pub mod bert;
+pub mod cross;
 pub mod encoder;
 pub mod heads;
 pub mod hf;

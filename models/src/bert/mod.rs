@@ -1,7 +1,7 @@
 //! BERT and its relatives over packed text:
 //!
 //! ```text
-//! h₀ = dropout(LN(E_token[w] + E_position[p] + E_type[0]))        [T, d]
+//! h₀ = dropout(LN(E_token[w] + E_position[p] + E_type[0]))        [T, d]      pairs: E_type[0] or E_type[1]
 //! hᵢ = layerᵢ(hᵢ₋₁)                                               [T, d]
 //! e  = normalise(pool(h_L))                                       [B, d]
 //! ```
@@ -54,13 +54,24 @@ impl Bert {
     /// If a text is empty or longer than the positions.
     #[track_caller]
     pub fn hidden<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Vec<Var<'t>> {
+        self.hidden_of_types(cx, text, None, first_slot)
+    }
+    /// The same of tokens of different types; none where all are of type 0.
+    #[track_caller]
+    pub(crate) fn hidden_of_types<'t>(
+        &self,
+        cx: &Scope<'t>,
+        text: &Packed,
+        types: Option<&[u32]>,
+        first_slot: u32,
+    ) -> Vec<Var<'t>> {
         self.check(text);
         let starts: Arc<[u32]> = text.starts.as_slice().into();
         let places = Arc::new(Places::new(&text.starts, first_slot));
         let head = self.ids.len() - PER_LAYER * self.config.size.layers;
         let embedded = cx.tape.scope(|| {
             let drop = dropout(cx.dropout, Site::Embeddings, self.config.hidden_dropout, &places);
-            dropped(self.embedded(cx, &self.ids[..head], text, &places), &drop)
+            dropped(self.embedded(cx, &self.ids[..head], (text, types), &places), &drop)
         });
         let mut all = vec![embedded];
         for (number, ids) in self.ids[head..].chunks(PER_LAYER).enumerate() {
@@ -76,14 +87,21 @@ impl Bert {
         }
         all
     }
-    fn embedded<'t>(&self, cx: &Scope<'t>, ids: &[ParamId], text: &Packed, places: &Places) -> Var<'t> {
+    fn embedded<'t>(
+        &self,
+        cx: &Scope<'t>,
+        ids: &[ParamId],
+        (text, of_types): (&Packed, Option<&[u32]>),
+        places: &Places,
+    ) -> Var<'t> {
         let first = self.config.first_position();
         let rows: Arc<[u32]> = places.positions.iter().map(|p| p + first).collect();
         let mut sum = cx.param(ids[0]).gather(text.tokens.as_slice().into()) + cx.param(ids[1]).gather(rows);
         let (types, norm) = ids[2..].split_at(ids.len() - 4);
         if let Some(&types) = types.first() {
-            // Every token is of type 0: we encode one text at a time, never a pair.
-            sum = sum + cx.param(types).slice(0, 0..1);
+            let table = cx.param(types);
+            sum =
+                sum + of_types.map_or_else(|| table.slice(0, 0..1), |of_types| table.gather(of_types.into()));
         }
         sum.layer_norm(cx.param(norm[0]), cx.param(norm[1]), self.config.eps)
     }

@@ -10,6 +10,7 @@
 
 mod card;
 mod config;
+mod cross;
 mod json;
 mod modules;
 mod read;
@@ -18,5 +19,6 @@ mod weights;
 mod write;
 
 pub use card::Card;
+pub use cross::{CrossImport, read_cross};
 pub use read::{Import, read, tokenizer_folder};
 pub use write::{Export, write};

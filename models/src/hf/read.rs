@@ -34,15 +34,7 @@ const STATIC_TOKENS: usize = 512;
 /// # Errors
 /// `Input` with file and tensor for whatever is missing, misshapen, of an unknown kind, or not finite.
 pub fn read(dir: &Path) -> Result<Import> {
-    if !dir.is_dir() {
-        let source = match std::fs::metadata(dir) {
-            Err(e) => e,
-            Ok(_) => std::io::ErrorKind::NotADirectory.into(),
-        };
-        return Err(
-            Error::io(dir, source).help("a model is a directory with config.json and model.safetensors")
-        );
-    }
+    folder_exists(dir)?;
     let modules = modules::read(dir)?;
     let weights = Weights::read(&weights_file(&modules.folder)?)?;
     let architecture = match modules.kind {
@@ -52,7 +44,11 @@ pub fn read(dir: &Path) -> Result<Import> {
         }
         Kind::Static => Architecture::Bag(static_config(&weights, &modules)?),
     };
-    let (params, unused) = load(&weights, &architecture)?;
+    let prefix = match &architecture {
+        Architecture::Bert(config) => Some(Names::of(config.family).prefix),
+        Architecture::Bag(_) => None,
+    };
+    let (params, unused) = load(&weights, &architecture.layout(), prefix)?;
     let most = match &architecture {
         Architecture::Bert(config) => config.tokens_max(),
         Architecture::Bag(_) => usize::MAX,
@@ -62,13 +58,26 @@ pub fn read(dir: &Path) -> Result<Import> {
     Ok(Import { model, tokenizer_folder: modules.folder, unused })
 }
 
+/// # Errors
+/// If there is no such directory.
+pub(super) fn folder_exists(dir: &Path) -> Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let source = match std::fs::metadata(dir) {
+        Err(e) => e,
+        Ok(_) => std::io::ErrorKind::NotADirectory.into(),
+    };
+    Err(Error::io(dir, source).help("a model is a directory with config.json and model.safetensors"))
+}
+
 /// Where a model directory has its tokenizer: a static embedding keeps it in a folder of its own. A directory whose
 /// modules cannot be followed may still have one.
 pub fn tokenizer_folder(dir: &Path) -> PathBuf {
     modules::read(dir).map_or_else(|_| dir.to_owned(), |modules| modules.folder)
 }
 
-fn weights_file(folder: &Path) -> Result<PathBuf> {
+pub(super) fn weights_file(folder: &Path) -> Result<PathBuf> {
     let path = folder.join("model.safetensors");
     if !path.exists() && folder.join("pytorch_model.bin").exists() {
         let help = "convert it to safetensors; a pickle can run code and is never read";
@@ -94,29 +103,31 @@ fn static_config(weights: &Weights, modules: &Modules) -> Result<bag::Config> {
 
 /// The names under which files have had this parameter: with the prefix of a model with a head, with the
 /// names that layer norms had before 2018.
-fn names_of(entry: &Entry, architecture: &Architecture) -> Vec<String> {
+fn names_of(entry: &Entry, prefix: Option<&str>) -> Vec<String> {
     let mut names = vec![entry.name.clone()];
     if let Some((module, last)) = entry.name.rsplit_once('.')
         && module.ends_with("LayerNorm")
     {
         names.push(format!("{module}.{}", if last == "weight" { "gamma" } else { "beta" }));
     }
-    if let Architecture::Bert(config) = architecture {
-        let prefix = Names::of(config.family).prefix;
+    if let Some(prefix) = prefix {
         names.extend(names.clone().iter().map(|name| format!("{prefix}{name}")));
     }
     names
 }
 
-/// Checks every name and shape first, then takes the numbers.
-fn load(weights: &Weights, architecture: &Architecture) -> Result<(Params, Vec<String>)> {
-    let layout = architecture.layout();
-    for entry in &layout {
-        weights.find(&names_of(entry, architecture), entry.shape)?;
+/// Checks every name and shape first, then takes the numbers; gives also the names that nobody asked for.
+pub(super) fn load(
+    weights: &Weights,
+    layout: &[Entry],
+    prefix: Option<&str>,
+) -> Result<(Params, Vec<String>)> {
+    for entry in layout {
+        weights.find(&names_of(entry, prefix), entry.shape)?;
     }
     let (mut params, mut used) = (Params::default(), BTreeSet::new());
-    for entry in &layout {
-        let (name, value) = weights.tensor(&names_of(entry, architecture), entry.shape)?;
+    for entry in layout {
+        let (name, value) = weights.tensor(&names_of(entry, prefix), entry.shape)?;
         entry.add(&mut params, value);
         used.insert(name);
     }

@@ -1,0 +1,104 @@
+"""cross/bert, cross/roberta: tiny cross-encoders with random weights, and what sentence-transformers says of some pairs.
+
+Run: python make_cross.py   (sentence-transformers, transformers, torch)
+
+Each folder is a model directory (config.json, model.safetensors, tokenizer.json) and pairs.json: texts, token ids, logits
+and what `CrossEncoder.predict` gives, with the activation that the directory names.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from sentence_transformers import CrossEncoder
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
+
+HERE = Path(__file__).resolve().parent / "cross"
+WORDS = ["red", "blue", "green", "shoe", "boot", "lamp", "chair", "table", "of", "wood", "steel", "small", "large"]
+SIZE = dict(
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=32,
+    num_labels=1,
+    hidden_dropout_prob=0.1,
+    attention_probs_dropout_prob=0.1,
+)
+PAIRS = [
+    ("red shoe", "small boot of steel"),
+    ("large lamp", "lamp"),
+    ("chair of wood", "table of wood"),
+    ("blue", "red red red red red red red red"),
+    ("", "green"),
+]
+
+
+def tokenizer(family):
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"] if family == "bert" else ["<s>", "<pad>", "</s>", "<unk>"]
+    words = {word: i for i, word in enumerate(special + WORDS)}
+    unknown, (first, last) = special[1 if family == "bert" else 3], (("[CLS]", "[SEP]") if family == "bert" else ("<s>", "</s>"))
+    made = Tokenizer(models.WordLevel(words, unk_token=unknown))
+    made.normalizer, made.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    ids = [(first, words[first]), (last, words[last])]
+    if family == "bert":
+        pair = f"{first} $A {last} $B:1 {last}:1"
+    else:
+        pair = f"{first} $A {last} {last} $B {last}"
+    made.post_processor = processors.TemplateProcessing(single=f"{first} $A {last}", pair=pair, special_tokens=ids)
+    return made, len(words)
+
+
+def model(family, vocabulary):
+    if family == "bert":
+        config = BertConfig(vocab_size=vocabulary, max_position_embeddings=16, type_vocab_size=2, **SIZE)
+        return BertForSequenceClassification(config)
+    config = RobertaConfig(
+        vocab_size=vocabulary, max_position_embeddings=18, type_vocab_size=1, pad_token_id=1, layer_norm_eps=1e-5, **SIZE
+    )
+    # A raw score is what this one gives.
+    config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
+    return RobertaForSequenceClassification(config)
+
+
+def main():
+    for family in ("bert", "roberta"):
+        torch.manual_seed(7)
+        folder = HERE / family
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        made, vocabulary = tokenizer(family)
+        net = model(family, vocabulary).eval()
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+        net.save_pretrained(folder)
+        made.save(str(folder / "tokenizer.json"))
+        special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if family == "bert" else ("<pad>", "<unk>", "<s>", "</s>")
+        names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), special))
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps(
+                {
+                    "tokenizer_class": "PreTrainedTokenizerFast",
+                    "model_max_length": 16,
+                    # Without this the library leaves the types of a pair away.
+                    "model_input_names": ["input_ids", "token_type_ids", "attention_mask"][:: 1 if family == "bert" else 2],
+                    **names,
+                }
+            )
+            + "\n"
+        )
+        cross = CrossEncoder(str(folder), device="cpu")
+        predicted = cross.predict(PAIRS, batch_size=1, convert_to_numpy=True)
+        rows = []
+        for (first, second), value in zip(PAIRS, predicted):
+            encoded = made.encode(first, second)
+            types = {"token_type_ids": torch.tensor([encoded.type_ids])} if family == "bert" else {}
+            with torch.no_grad():
+                logit = net(input_ids=torch.tensor([encoded.ids]), **types).logits.item()
+            rows.append({"first": first, "second": second, "ids": encoded.ids, "logit": logit, "predicted": float(value)})
+        (folder / "pairs.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+main()
