@@ -10,7 +10,7 @@
 //! `…ForSequenceClassification` of transformers. The tape records it like any encoder.
 
 use crate::bert::{Bert, Config, Family};
-use crate::encoder::Scope;
+use crate::encoder::{Encoder, Scope};
 use crate::layout::{Entry, Role};
 use autograd::{ParamId, Params, Pool, Var};
 use engine::Packed;
@@ -74,6 +74,10 @@ impl CrossEncoder {
     /// What its encoder is.
     pub fn config(&self) -> &Config {
         self.bert.config()
+    }
+    /// Bytes that scoring so many tokens without a tape holds at its peak.
+    pub fn inference_bytes(&self, tokens: usize) -> usize {
+        self.bert.inference_bytes(tokens)
     }
     /// The numbers of pairs, `[B]`, before any activation. Pair `i` has dropout slot `first_slot + i`.
     ///

@@ -82,6 +82,21 @@ impl Hits {
         let n = ids.iter().position(|&id| id == NO_HIT).unwrap_or(self.k);
         (&ids[..n], &self.scores[i * self.k..i * self.k + n])
     }
+    /// Gives the hits of query `i` the scores of another judge, in their order, which becomes theirs.
+    ///
+    /// # Panics
+    /// If there is not one score for each hit.
+    #[track_caller]
+    pub fn rescore(&mut self, i: usize, scores: &[f32]) {
+        let (from, n) = (i * self.k, self.row(i).0.len());
+        assert_eq!(scores.len(), n, "Hits::rescore: a score for each of {n} hits");
+        let mut all: Vec<(u32, f32)> =
+            self.ids[from..from + n].iter().copied().zip(scores.iter().copied()).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        for (place, (id, score)) in (from..).zip(all) {
+            (self.ids[place], self.scores[place]) = (id, score);
+        }
+    }
 }
 
 /// The `k` items with the largest inner product for each query, within `limits`. An item whose score is NaN
@@ -370,5 +385,14 @@ mod tests {
         );
         assert_eq!(hits.ids, [2, 0, NO_HIT, NO_HIT]);
         assert_eq!(hits.row(0), (&[2, 0][..], &[5.0, 2.0][..]));
+    }
+
+    #[test]
+    fn another_judge_puts_hits_in_another_order() {
+        let mut hits =
+            Hits { ids: vec![4, 7, 9, NO_HIT], scores: vec![0.9, 0.8, 0.7, f32::NEG_INFINITY], k: 4 };
+        hits.rescore(0, &[0.1, 0.6, 0.6]);
+        assert_eq!(hits.row(0), (&[7, 9, 4][..], &[0.6, 0.6, 0.1][..]));
+        assert_eq!(hits.ids[3], NO_HIT);
     }
 }

@@ -3,15 +3,20 @@
 Run: python make_cross.py   (sentence-transformers, transformers, torch)
 
 Each folder is a model directory (config.json, model.safetensors, tokenizer.json) and pairs.json: texts, token ids, logits
-and what `CrossEncoder.predict` gives, with the activation that the directory names.
+and what `CrossEncoder.predict` gives, with the activation that the directory names. bert/mined.json is what
+`mine_hard_negatives` finds with it as `cross_encoder`: every label is a candidate, so who embeds does not matter.
 """
 
 import json
+import random
 import shutil
 from pathlib import Path
 
+import datasets
 import torch
-from sentence_transformers import CrossEncoder
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.models import StaticEmbedding
+from sentence_transformers.util import mine_hard_negatives
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
@@ -62,6 +67,32 @@ def model(family, vocabulary):
     return RobertaForSequenceClassification(config)
 
 
+def mine(cross):
+    words, rng = WORDS, random.Random(5)
+    labels = sorted({" ".join(rng.choices(words, k=rng.randint(1, 3))) for _ in range(60)})
+    queries = [" ".join(rng.choices(words, k=4)) for _ in range(25)]
+    pairs = [(query, label) for query in dict.fromkeys(queries) for label in rng.sample(labels, rng.randint(1, 2))]
+    embedder = SentenceTransformer(modules=[StaticEmbedding(tokenizer("bert")[0], embedding_dim=8)])
+    options = {"relative_margin": 0.02, "num_negatives": 6, "range_min": 1, "range_max": len(labels), "min_score": 0.3}
+    mined = mine_hard_negatives(
+        datasets.Dataset.from_dict({"anchor": [a for a, _ in pairs], "positive": [b for _, b in pairs]}),
+        embedder,
+        corpus=labels,
+        cross_encoder=cross,
+        output_format="labeled-list",
+        output_scores=True,
+        batch_size=1,
+        verbose=False,
+        **options,
+    )
+    found = {}
+    for row in mined:
+        # With scores in the place of labels.
+        anchor, texts, scores = row.values()
+        found[anchor] = [texts[1:], [float(score) for score in scores[1:]]]
+    return {"options": options, "labels": labels, "pairs": pairs, "negatives": found}
+
+
 def main():
     for family in ("bert", "roberta"):
         torch.manual_seed(7)
@@ -99,6 +130,8 @@ def main():
                 logit = net(input_ids=torch.tensor([encoded.ids]), **types).logits.item()
             rows.append({"first": first, "second": second, "ids": encoded.ids, "logit": logit, "predicted": float(value)})
         (folder / "pairs.json").write_text(json.dumps(rows, indent=1) + "\n")
+        if family == "bert":
+            (folder / "mined.json").write_text(json.dumps(mine(cross), indent=1) + "\n")
 
 
 main()

@@ -399,7 +399,7 @@ impl Config {
             return wrong("model.dropout", "below 1", &self.model.dropout);
         }
         self.loss.check(&self.guide)?;
-        self.negatives.check()?;
+        self.negatives.check(&self.strategy.name)?;
         self.memory.check(self)?;
         crate::recipes::find(&self.strategy.name)?;
         self.composer.check(self)?;

@@ -14,6 +14,7 @@ pub mod exec;
 pub mod guide;
 mod head;
 pub mod index;
+pub mod judge;
 pub mod likeness;
 pub mod load;
 mod memory;

@@ -7,18 +7,20 @@
 //! ```
 //! Known labels of a query, by any query of its text, labels that are filtered for it, and labels of the text of one of
 //! these are never in its list. Where rules may leave labels out, ten times as many are looked at; then the best so
-//! many go, and `depth` labels stay. A run waits for its lists, so no race decides a bit.
+//! many go, and `depth` labels stay. A cross-encoder may judge what was found before rules are asked
+//! (`negatives.rescore`); then no more is looked at than `depth`. A run waits for its lists, so no race decides a bit.
 
 use crate::config::NegativesConfig;
 use crate::embed::embed;
 use crate::guide;
 use crate::head::labels::AllLabels;
+use crate::judge::Judge;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
 use crate::text_ids::place;
 use crate::trainer::Trainer;
 use engine::profile::Way;
-use engine::{Error, Packed, Result};
+use engine::{Error, Kind, Packed, Result};
 use samplers::bm25::Bm25;
 use samplers::search::{Hits, Limits, NO_HIT, search};
 use samplers::{Lists, Matrix, Ranked};
@@ -60,10 +62,42 @@ impl Trainer {
                 self.by_model(config, &guide::named(Path::new(path), &self.data)?, observer)?
             }
         };
+        if !config.rescore.is_empty() {
+            lists = self.rescored(lists, &Judge::read(Path::new(&config.rescore))?, observer)?;
+        }
         lists.retain(|positive, score| config.may_be_negative(positive, score));
         lists.skip(config.skip);
         lists.shorten(config.depth);
         Ok(lists)
+    }
+    /// The lists with the scores of a judge, and their order. Each label that is looked at is read with its query once.
+    fn rescored(&self, lists: Ranked, judge: &Judge, observer: &mut dyn Observer) -> Result<Ranked> {
+        let (labels, total) = (self.data.labels(), lists.rows());
+        let of = self.text_ids.positives(&self.data);
+        let Ranked { width, ids, scores, mut positive, made_at_step } = lists;
+        let mut hits = Hits { ids, scores, k: width };
+        self.engine.trim();
+        let mut pairs = 0;
+        for (q, lowest_of) in positive.iter_mut().enumerate() {
+            if observer.stop() {
+                return Err(Error::new(Kind::Interrupted, format!("stopped after {q} of {total} queries")));
+            }
+            let listed = hits.row(q).0;
+            if listed.is_empty() {
+                continue;
+            }
+            let (texts, i) = place(&self.data, q as u32);
+            let read: Vec<Cow<'_, str>> =
+                listed.iter().chain(of.row(q)).map(|&label| labels.text(label as usize)).collect();
+            let scores = judge.scores(&self.engine, &texts.text(i), read.iter().map(|text| &**text))?;
+            let (of_labels, of_positives) = scores.split_at(listed.len());
+            *lowest_of = lowest(of_positives.to_vec());
+            pairs += scores.len();
+            hits.rescore(q, of_labels);
+        }
+        observer.event(&Event::Embedding { what: "pairs", done: pairs, total: pairs });
+        self.engine.trim();
+        Ok(Ranked::new(hits, positive, made_at_step))
     }
     /// Row `q`: the labels that must not be negatives of query `q`.
     fn barred(&self) -> Lists {
@@ -165,7 +199,9 @@ impl Trainer {
 
 /// Labels of each query that are looked at.
 pub(crate) fn looked_at(config: &NegativesConfig) -> usize {
-    config.depth * if has_rules(config) { 10 } else { 1 } + config.skip
+    // What is read by a cross-encoder is dear: no more than is asked for.
+    let spare = if has_rules(config) && config.rescore.is_empty() { 10 } else { 1 };
+    config.depth * spare + config.skip
 }
 
 /// Whether labels may leave their lists for their scores.

@@ -6,6 +6,7 @@ use crate::evaluate::{self, Evaluation, LabelSet, Options, Queries};
 use crate::guide::{self, Guide};
 use crate::head::Head;
 use crate::index::Index;
+use crate::judge::Judge;
 use crate::load;
 use crate::observer::{Event, Observer};
 use crate::run_dir::RunDir;
@@ -68,6 +69,9 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
     if ranks.from == "file" {
         // Its faults are told before a run has a folder.
         data::read_negatives(Path::new(&ranks.file), &trainer.data, |_| ())?;
+    }
+    if !ranks.rescore.is_empty() {
+        Judge::read(Path::new(&ranks.rescore))?;
     }
     if ranks.from == "model" && !ranks.model.is_empty() {
         trainer.ranker = Some(guide::named(Path::new(&ranks.model), &trainer.data)?);

@@ -159,16 +159,9 @@ fn what_does_not_go_together_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = topics(dir.path(), 60);
     let refused = |changes: &[&str], what: &str| {
-        let base = ["model.source=bag", "composer.name=shuffled", "loss.name=infonce"];
-        let mut settings = train::config::Settings::default();
-        settings.flag("data.path", data.to_str().expect("a name"), "DATA").expect("a path");
-        for change in base.iter().chain(changes) {
-            settings.set(change).expect("a setting");
-        }
-        let e = train::recipes::apply_defaults(&mut settings)
-            .err()
-            .unwrap_or_else(|| panic!("{changes:?} are taken"))
-            .to_string();
+        let base = ["composer.name=shuffled", "loss.name=infonce"];
+        let settings = world::settings_of(&data, &[&base[..], changes].concat());
+        let e = settings.err().unwrap_or_else(|| panic!("{changes:?} are taken")).to_string();
         assert!(e.contains(what), "{e}");
     };
     refused(&["memory.queue=9", "guide.model=start"], "guide");

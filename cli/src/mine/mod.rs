@@ -16,7 +16,8 @@ use format::{Format, Lines};
 use samplers::mining::{Rules, Sampling};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use train::mining::{Mining, Options, Statistics};
+use train::judge::Judge;
+use train::mining::{Mining, Models, Options, Statistics};
 use train::{load, vocabulary};
 
 const EXAMPLES: &str = "\
@@ -45,6 +46,10 @@ pub(crate) struct Args {
     /// Whose queries
     #[arg(long, value_enum, default_value = "train")]
     split: Part,
+    /// A cross-encoder's directory: it reads each query with each of its candidates and positives, and its scores are
+    /// those that the rules ask
+    #[arg(long, value_name = "DIR")]
+    rescore: Option<PathBuf>,
     #[command(flatten)]
     rules: RuleArgs,
     /// Put this before each query
@@ -142,7 +147,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         corpus_prompt: args.corpus_prompt.clone(),
         memory: args.max_memory.0,
     };
-    let mining = Mining::new(&engine, &network, &data, options, &folder(&args.out))?;
+    let judge = args.rescore.as_deref().map(Judge::read).transpose()?;
+    let models = Models { network: &network, judge: judge.as_ref() };
+    let mining = Mining::new(&engine, models, &data, options, &folder(&args.out))?;
     let mut observer = Terminal::new(context);
     context.stop.is_heard();
     let ended = mining.run(&mut observer);

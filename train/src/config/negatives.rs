@@ -43,6 +43,9 @@ pub struct NegativesConfig {
     pub refresh_steps: u64,
     /// Lists of a model: whose; empty for the model in training as it is then.
     pub model: String,
+    /// Lists: a cross-encoder's directory, which reads each query with each of its labels; its scores are then those
+    /// that the rules ask. Empty for none.
+    pub rescore: String,
     /// Lists of a file: which, as `lode mine` writes it.
     pub file: String,
     /// BM25: how soon more of a word stops counting.
@@ -84,6 +87,7 @@ impl Default for NegativesConfig {
             max_score: f64::INFINITY,
             refresh_steps: 0,
             model: String::new(),
+            rescore: String::new(),
             file: String::new(),
             k1: 0.9,
             b: 0.4,
@@ -105,7 +109,7 @@ impl NegativesConfig {
     ///
     /// # Errors
     /// Names the value, its range and what was given.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(super) fn check(&self, strategy: &str) -> Result<()> {
         let wrong = |key: &str, range: &str, got: &str| {
             Err(Error::input(format!("`negatives.{key}` must be {range}, it is {got}")))
         };
@@ -131,6 +135,16 @@ impl NegativesConfig {
             return Err(
                 e.help("--set negatives.from=file --set negatives.file=NEGATIVES; `lode mine` makes one")
             );
+        }
+        if self.rescore.is_empty() && strategy == "rocketqa" {
+            let e = Error::input(
+                "rocketqa asks a cross-encoder which labels are no negatives, and none is named",
+            );
+            return Err(e.help("--set negatives.rescore=DIR"));
+        }
+        if !self.rescore.is_empty() && !self.listed() {
+            let e = Error::input("`negatives.rescore` is for labels of lists");
+            return Err(e.help("negatives.from = bm25, model or file"));
         }
         if self.own && !drawn {
             let e = Error::input(format!(

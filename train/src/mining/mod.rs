@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! corpus     PART texts at a time: embed, write            4·C·d bytes on the disk, none of which stays in memory
-//! queries    a block at a time: embed; for each part of the corpus search, merge the best W; rules; write
+//! queries    a block at a time: embed; for each part of the corpus search, merge the best W; judge; rules; write
 //! rows       block by block: read, give away
 //! ```
 //! What is written is whole or absent ([`folder`]), so a mining that was stopped goes on from the last part or block,
@@ -16,6 +16,7 @@ mod subjects;
 
 pub use statistics::Statistics;
 
+use crate::judge::Judge;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
 use crate::trainer::check_vocabulary;
@@ -54,6 +55,15 @@ pub struct Options {
     pub memory: usize,
 }
 
+/// Who finds candidates, and who says how good they are where it is another.
+#[derive(Clone, Copy)]
+pub struct Models<'a> {
+    /// Embeds queries and corpus.
+    pub network: &'a Network,
+    /// Judges what was found, and the positives, before any rule; none where their cosines stand.
+    pub judge: Option<&'a Judge>,
+}
+
 /// A query and what was mined for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mined {
@@ -65,10 +75,18 @@ pub struct Mined {
     pub negatives: Vec<(u32, f32)>,
 }
 
+impl<'a> From<&'a Network> for Models<'a> {
+    fn from(network: &'a Network) -> Models<'a> {
+        Models { network, judge: None }
+    }
+}
+
 /// A mining that is planned.
 pub struct Mining<'a> {
     engine: &'a Engine,
+    data: &'a DataSet,
     network: &'a Network,
+    judge: Option<&'a Judge>,
     options: Options,
     subjects: Subjects,
     queries: Side<'a>,
@@ -89,11 +107,12 @@ impl<'a> Mining<'a> {
     /// suffice, or another process works in the folder.
     pub fn new(
         engine: &'a Engine,
-        network: &'a Network,
+        models: impl Into<Models<'a>>,
         data: &'a DataSet,
         options: Options,
         folder: &Path,
     ) -> Result<Mining<'a>> {
+        let Models { network, judge } = models.into();
         check_vocabulary(data, &network.model)?;
         let subjects = Subjects::of(data, options.split);
         let total = subjects.corpus.len();
@@ -104,7 +123,7 @@ impl<'a> Mining<'a> {
         }
         let range_max = options.rules.range(subjects.positives_max)?;
         let looked_at = range_max.saturating_add(subjects.positives_max).min(total);
-        let ids = subjects.bytes();
+        let ids = subjects.bytes() + judge.map_or(0, Judge::bytes);
         let sizes = Sizes { engine, network, queries: subjects.queries.len(), corpus: total, looked_at, ids };
         let block = sizes.block(options.memory)?;
         let queries = Side::new(data, network, data.queries(options.split), &options.query_prompt)?;
@@ -112,11 +131,14 @@ impl<'a> Mining<'a> {
         let facts = [network.fingerprint(), data.fingerprint(), PART as u64];
         let of_corpus = format!("{facts:x?} {} {}", engine.kernel_class().name(), options.corpus_prompt);
         let Options { split, rules, seed, query_prompt, .. } = &options;
-        let of_queries = format!("{of_corpus} {split:?} {rules:?} {seed} {block} {query_prompt}");
+        let of_queries =
+            format!("{of_corpus} {split:?} {rules:?} {seed} {block} {query_prompt}{}", judged(judge));
         let folder = Folder::open(folder, [of_corpus, of_queries].map(|text| checksum(text.as_bytes())))?;
         Ok(Mining {
             engine,
+            data,
             network,
+            judge,
             options,
             subjects,
             queries,
@@ -214,7 +236,10 @@ impl<'a> Mining<'a> {
         let embedded = Matrix::new(&embedded, self.network.width());
         // Buffers of the encoder fit no search.
         self.engine.trim();
-        let found = self.search(block.clone(), embedded, observer)?;
+        let mut found = self.search(block.clone(), embedded, observer)?;
+        if let Some(judge) = self.judge {
+            self.rescore(judge, block.clone(), &mut found, observer)?;
+        }
         let kept = self.engine.map(block.len(), |i| self.keep(block.start + i, i, &found));
         let mut writer = self.folder.write(Work::Queries, number)?;
         let mut skipped = Kept::default().skipped;
@@ -269,6 +294,38 @@ impl<'a> Mining<'a> {
         }
         Ok(found)
     }
+    /// Gives candidates and positives of a block of queries the scores of a judge.
+    fn rescore(
+        &self,
+        judge: &Judge,
+        block: Range<usize>,
+        found: &mut Found,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let (labels, queries) = (self.data.labels(), self.data.queries(self.options.split));
+        let Options { query_prompt, corpus_prompt, .. } = &self.options;
+        for (i, q) in block.clone().enumerate() {
+            if observer.stop() {
+                let what = format!("stopped after {} queries", block.start);
+                return Err(Error::new(Kind::Interrupted, what));
+            }
+            let positives = self.subjects.positives.row(q);
+            let (candidates, _) = found.hits.row(i);
+            let places = candidates.iter().chain(positives);
+            let text = |&place: &u32| {
+                format!("{corpus_prompt}{}", labels.text(self.subjects.corpus[place as usize] as usize))
+            };
+            let texts: Vec<String> = places.map(text).collect();
+            let query = format!("{query_prompt}{}", queries.text(self.subjects.queries[q] as usize));
+            let scores = judge.scores(self.engine, &query, texts.iter().map(|text| &**text))?;
+            let (of_candidates, of_positives) = scores.split_at(candidates.len());
+            found.hits.rescore(i, of_candidates);
+            found.positives[found.starts[i] as usize..found.starts[i + 1] as usize]
+                .copy_from_slice(of_positives);
+            observer.event(&Event::Mined { done: q + 1, total: self.subjects.queries.len() });
+        }
+        Ok(())
+    }
     /// What is kept of what was found for query `q`, row `i` of its block.
     fn keep(&self, q: usize, i: usize, found: &Found) -> Kept {
         let of_positives = &found.positives[found.starts[i] as usize..found.starts[i + 1] as usize];
@@ -308,6 +365,11 @@ impl<'a> Block<'a> {
             skipped: file.slice("skipped")?,
         })
     }
+}
+
+/// What a work folder knows of a judge.
+fn judged(judge: Option<&Judge>) -> String {
+    judge.map_or_else(String::new, |judge| format!(" {:x}", judge.fingerprint()))
 }
 
 fn gone() -> Error {

@@ -31,6 +31,7 @@ mod ngame_labels;
 mod nv_retriever;
 mod popularity;
 mod ps_kd;
+mod rocketqa;
 mod simans;
 mod star;
 mod tas_balanced;
@@ -66,6 +67,7 @@ pub const RECIPES: &[Recipe] = &[
     ance::RECIPE,
     simans::RECIPE,
     nv_retriever::RECIPE,
+    rocketqa::RECIPE,
     gist::RECIPE,
     gte::RECIPE,
     debiased::RECIPE,
@@ -137,6 +139,9 @@ mod tests {
             settings.set(&format!("strategy.name={}", recipe.name)).expect("a name");
             if ["margin-mse", "distil", "tas-balanced"].contains(&recipe.name) {
                 settings.set("guide.model=start").expect("a guide");
+            }
+            if recipe.name == "rocketqa" {
+                settings.set("negatives.rescore=somewhere").expect("a judge");
             }
             apply_defaults(&mut settings).unwrap_or_else(|e| panic!("{}: {e}", recipe.name));
         }

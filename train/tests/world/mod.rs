@@ -57,6 +57,16 @@ pub(crate) fn settings(data: &Path, base: &[&str], changes: &[&str]) -> Settings
     settings
 }
 
+/// The settings of a run of a fresh bag on `data`, where they may be refused.
+#[allow(dead_code, reason = "not every test has something refused")]
+pub(crate) fn settings_of(data: &Path, changes: &[&str]) -> engine::Result<Settings> {
+    let mut settings = Settings::default();
+    settings.flag("data.path", data.to_str().expect("a name"), "DATA")?;
+    ["model.source=bag"].iter().chain(changes).try_for_each(|change| settings.set(change))?;
+    train::recipes::apply_defaults(&mut settings)?;
+    Ok(settings)
+}
+
 /// All bits of a model.
 #[allow(dead_code, reason = "not every test has a run")]
 pub(crate) fn bits(trainer: &Trainer) -> Vec<u32> {
