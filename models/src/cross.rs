@@ -1,5 +1,5 @@
-//! A cross-encoder: query and label as one text, one number out. It sees how the words of both meet, so it judges better
-//! than two embeddings do, and has to be run for every pair.
+//! A cross-encoder: query and label as one text, one number out. It sees how the words of both meet, so it judges
+//! better than two embeddings do, and has to be run for every pair.
 //!
 //! ```text
 //! x = [CLS] q [SEP] d [SEP]        token types 0 … 0 1 … 1                                  BERT
