@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! topic    t ~ N(0, 1)¹²          aspect  a = t + 0.45·N        document, query  z = a + 0.22·N
-//! features x = P z + σ·N, 48      P ~ N(0, 1/3.5²), one for queries, another for documents
+//! features x = P z + σ·N, 30      P ~ N(0, 1/3.5²), one for queries, another for documents
 //! words    one for each feature: its number, and which of ten equally frequent levels x falls into
 //! ```
 //! All documents of a query's aspect answer it. Queries and documents share no word, so what they share has to be
@@ -20,8 +20,8 @@ use std::path::Path;
 
 /// Numbers that make a topic, an aspect, a document.
 const LATENT: usize = 12;
-/// Words of a text.
-const FEATURES: usize = 48;
+/// Words of a text: as many as `lode prepare` keeps where nobody says more.
+const FEATURES: usize = 30;
 /// Levels of a feature.
 const LEVELS: usize = 10;
 /// How far aspects lie from their topic, and texts from their aspect.

@@ -1,5 +1,5 @@
-//! RocketQA's denoised negatives: a cross-encoder reads what a model ranks high, and what it finds likely to be right is
-//! no negative.
+//! RocketQA's denoised negatives: a cross-encoder reads what a model ranks high, and what it finds likely to be right
+//! is no negative.
 //!
 //! Of its four steps this is the third: model 0 is the one that the run starts from, the cross-encoder comes from
 //! outside, and what it finds certain is left out and not made a positive.
