@@ -213,8 +213,9 @@ fn cells(outcome: &Outcome) -> Vec<Vec<String>> {
             format!("{:.1}", mean(|heat| heat.seconds)),
         ]);
         if told.is_some() {
-            let share = mean(|heat| heat.false_negatives.unwrap_or(f64::NAN));
-            rows[i + 1].push(format!("{:.2} %", 100.0 * share));
+            let shares: Vec<f64> = standing.finals.iter().filter_map(|heat| heat.false_negatives).collect();
+            let share = shares.iter().sum::<f64>() / shares.len() as f64;
+            rows[i + 1].push(if shares.is_empty() { "?".into() } else { format!("{:.2} %", 100.0 * share) });
         }
     }
     rows

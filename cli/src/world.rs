@@ -25,8 +25,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Training queries
-    #[arg(long, value_name = "N")]
-    queries: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    queries: Option<u32>,
     /// Training knows all answers, not one of them: to make a guide that knows better
     #[arg(long)]
     judged: bool,
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         Kind::Hidden => World::hidden(args.seed),
         Kind::Plain => World::plain(args.seed),
     };
-    let queries = args.queries.unwrap_or(world.queries);
+    let queries = args.queries.map_or(world.queries, |n| n as usize);
     let world = World { judged: args.judged, queries, ..world };
     world.write(&args.out)?;
     let documents = world.topics * world.aspects * world.documents;

@@ -10,7 +10,7 @@
 //! training: what is near a query is often an answer that nobody labelled. In [`World::plain`] one document answers, so
 //! whatever is near is a negative. The test judges with all answers.
 //!
-//! The numbers are those of `docs/strategies.md`, where each strategy is held against its claim.
+//! `docs/worlds.md` holds strategies against their claims in such worlds.
 
 use engine::{Error, Result, Stream};
 use rand_distr::{Distribution, StandardNormal};

@@ -95,26 +95,40 @@ impl CrossEncoder {
         })
     }
     /// Joins two texts as the encoder wants them. Each is `[CLS] … [SEP]`, as any text; of both together so many tokens
-    /// stay as it has positions, the longer one losing its end first, the second where both are as long.
+    /// stay as it has positions: the longer one loses its end until it is as long as the other, then both do
+    /// (`longest_first` of the tokenizers library).
+    ///
+    /// # Panics
+    /// If a text has fewer than two tokens, or the encoder too few positions for the frame.
     pub fn join(&self, pairs: &mut PairTexts, first: &[u32], second: &[u32]) {
         let (cls, sep) = (first[0], first[first.len() - 1]);
         let inner = |text: &[u32]| text[1..text.len() - 1].to_vec();
         let (mut a, mut b) = (inner(first), inner(second));
         let between: &[u32] = if self.config().family == Family::Bert { &[sep] } else { &[sep, sep] };
         let room = self.config().tokens_max() - 2 - between.len();
-        while a.len() + b.len() > room {
-            if a.len() > b.len() {
-                a.pop()
-            } else {
-                b.pop()
-            };
-        }
+        let (of_a, of_b) = if a.len() > b.len() {
+            let (of_b, of_a) = cut(b.len(), a.len(), room);
+            (of_a, of_b)
+        } else {
+            cut(a.len(), b.len(), room)
+        };
+        a.truncate(of_a);
+        b.truncate(of_b);
         let typed = u32::from(self.config().types > 1);
         let begin = 1 + a.len() + between.len();
         let tokens = [&[cls][..], &a, between, &b, &[sep]].concat();
         // RoBERTa's one type is that of all tokens.
         pairs.types.extend((0..tokens.len()).map(|i| if i < begin { 0 } else { typed }));
         pairs.texts.push(tokens);
+    }
+}
+
+/// The lengths to which a shorter and a longer text are cut.
+fn cut(shorter: usize, longer: usize, room: usize) -> (usize, usize) {
+    match room {
+        room if shorter + longer <= room => (shorter, longer),
+        room if shorter <= room / 2 => (shorter, room - shorter),
+        room => (room / 2, room - room / 2),
     }
 }
 
@@ -160,6 +174,6 @@ mod tests {
         let (long, short) = ([1, 10, 11, 12, 13, 14, 15, 2], [1, 20, 21, 2]);
         assert_eq!(joined(&bert, &long, &short).0, [1, 10, 11, 12, 2, 20, 21, 2]);
         assert_eq!(joined(&bert, &short, &long).0, [1, 20, 21, 2, 10, 11, 12, 2]);
-        assert_eq!(joined(&bert, &long, &long).0, [1, 10, 11, 12, 2, 10, 11, 2]);
+        assert_eq!(joined(&bert, &long, &long).0, [1, 10, 11, 2, 10, 11, 12, 2]);
     }
 }

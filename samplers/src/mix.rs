@@ -6,7 +6,7 @@
 //! h_m      = (α n_j + (1 − α) n_k) / ‖·‖      α ~ U(0, 1),   n_j, n_k ∈ N_i          m = 1 … pairs
 //! h_m      = (α q_i + (1 − α) n_k) / ‖·‖      α ~ U(0, ½),   n_k ∈ N_i               m = 1 … with_query
 //! ```
-//! They are constants: no gradient passes to what they are mixed of. The query stays the smaller part, so that none
+//! Embeddings of length 1 give mixtures of length 1; of others they have the length of their parts. They are constants: no gradient passes to what they are mixed of. The query stays the smaller part, so that none
 //! becomes a positive.
 
 use crate::{Matrix, tags};
@@ -28,7 +28,7 @@ impl Mix {
     pub fn columns(&self) -> usize {
         self.pairs + self.with_query
     }
-    /// The mixtures of every row, `[n, columns, d]`, of length 1; zeros for a row without an entry to mix.
+    /// The mixtures of every row, `[n, columns, d]`; zeros for a row without an entry to mix.
     ///
     /// `queries` are `[n, d]`, `queue` is `[K, d]`, `scores` are those of queries against the queue, `[n, K]`, and
     /// `keep` is 0 where an entry is no negative of a row, `[n, K]`.
@@ -71,13 +71,14 @@ impl Mix {
     }
 }
 
-/// h = (α a + (1 − α) b) / ‖·‖; opposite ones that cancel out leave zero.
+/// h = α a + (1 − α) b, as long as its parts are in the mean; opposite ones that cancel out leave zero.
 fn mix(h: &mut [f32], a: &[f32], b: &[f32], alpha: f32) {
     let parts = a.iter().zip(b).map(|(a, b)| alpha * a + (1.0 - alpha) * b);
     h.iter_mut().zip(parts).for_each(|(h, part)| *h = part);
-    let length = h.iter().map(|h| h * h).sum::<f32>().sqrt();
-    if length > 0.0 {
-        h.iter_mut().for_each(|h| *h /= length);
+    let length = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let (is, wanted) = (length(h), alpha * length(a) + (1.0 - alpha) * length(b));
+    if is > 0.0 {
+        h.iter_mut().for_each(|h| *h *= wanted / is);
     }
 }
 

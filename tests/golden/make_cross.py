@@ -37,6 +37,9 @@ PAIRS = [
     ("chair of wood", "table of wood"),
     ("blue", "red red red red red red red red"),
     ("", "green"),
+    # Longer than 16 tokens together: one is cut, and both are.
+    ("small large", "red blue green shoe boot lamp chair table of wood steel small large red blue"),
+    ("red blue green shoe boot lamp chair table", "red blue green shoe boot lamp chair table of"),
 ]
 
 
@@ -124,6 +127,7 @@ def main():
         predicted = cross.predict(PAIRS, batch_size=1, convert_to_numpy=True)
         rows = []
         for (first, second), value in zip(PAIRS, predicted):
+            made.enable_truncation(16)
             encoded = made.encode(first, second)
             types = {"token_type_ids": torch.tensor([encoded.type_ids])} if family == "bert" else {}
             with torch.no_grad():

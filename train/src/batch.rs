@@ -283,6 +283,10 @@ impl Batch {
         let fresh = self.labels.iter().copied().enumerate();
         fresh.chain((width - mixed - queued.len()..).zip(queued.iter().copied())).collect()
     }
+    /// Tokens of all its texts.
+    pub fn tokens(&self) -> usize {
+        self.texts.tokens.len() + self.key_texts.as_ref().map_or(0, |keys| keys.tokens.len())
+    }
     /// Pairs that were masked.
     pub fn masked(&self) -> usize {
         self.keep.iter().filter(|&&k| k == 0.0).count()

@@ -401,6 +401,13 @@ impl Config {
         self.loss.check(&self.guide)?;
         self.negatives.check(&self.strategy.name)?;
         self.memory.check(self)?;
+        if self.head.is_on() && !self.data.truth.as_os_str().is_empty() {
+            return wrong(
+                "data.truth",
+                "empty with a classifier: it is for encoders",
+                &self.data.truth.display(),
+            );
+        }
         crate::recipes::find(&self.strategy.name)?;
         self.composer.check(self)?;
         if self.negatives.own && self.loss.blocks.len() > 1 {

@@ -6,8 +6,8 @@
 use crate::embed::CHUNK_TOKENS;
 use autograd::Tape;
 use data::Tokenizer;
-use engine::container::checksum_of;
-use engine::{Engine, Result};
+use engine::container::{checksum, checksum_of};
+use engine::{Engine, Error, Result};
 use models::cross::PairTexts;
 use models::{Scope, hf};
 use std::path::Path;
@@ -16,7 +16,12 @@ use std::path::Path;
 pub struct Judge {
     import: hf::CrossImport,
     tokenizer: Tokenizer,
+    /// A hash of the tokenizer.
+    words: u64,
 }
+
+/// The frame of a pair, and a token of each text.
+const POSITIONS: usize = 6;
 
 impl Judge {
     /// That of a directory.
@@ -26,7 +31,24 @@ impl Judge {
     pub fn read(dir: &Path) -> Result<Judge> {
         let import = hf::read_cross(dir)?;
         let tokenizer = Tokenizer::from_dir(&import.tokenizer_folder)?;
-        Ok(Judge { import, tokenizer })
+        let (tokens, config) = (tokenizer.vocab_size(), import.model.config());
+        if tokens > config.vocab {
+            let what = format!("the tokenizer has {tokens} tokens, the model rows for {}", config.vocab);
+            return Err(Error::input(what).at(dir).help("is tokenizer.json that of this model?"));
+        }
+        if config.tokens_max() < POSITIONS {
+            let what = format!("the model has {} positions: too few for two texts", config.tokens_max());
+            return Err(Error::input(what).at(dir));
+        }
+        if tokenizer.encode("", config.tokens_max())?.len() != 2 {
+            let e =
+                Error::input("the tokenizer does not put one token before a text and one behind it").at(dir);
+            return Err(
+                e.help("a cross-encoder joins two texts by these: `post_processor` of tokenizer.json")
+            );
+        }
+        let words = checksum(&tokenizer.to_json()?);
+        Ok(Judge { import, tokenizer, words })
     }
     /// The scores of a query against labels: probabilities where the model says so, else numbers of any size.
     ///
@@ -60,10 +82,12 @@ impl Judge {
         let activated = |&x: &f32| if self.import.sigmoid { 1.0 / (1.0 + (-x).exp()) } else { x };
         all.extend(scores.data::<f32>().iter().map(activated));
     }
-    /// A hash of its numbers.
+    /// A hash of all that decides its scores.
     pub fn fingerprint(&self) -> u64 {
         let params = &self.import.params;
-        params.ids().fold(0, |sum: u64, id| sum.rotate_left(7) ^ checksum_of(params.value(id).data::<f32>()))
+        let facts = format!("{:?} {} {:x}", self.import.model.config(), self.import.sigmoid, self.words);
+        let numbers = params.ids().map(|id| checksum_of(params.value(id).data::<f32>()));
+        numbers.fold(checksum(facts.as_bytes()), |sum: u64, number| sum.rotate_left(7) ^ number)
     }
     /// Bytes that it holds, and takes for a chunk of pairs.
     pub fn bytes(&self) -> usize {

@@ -17,9 +17,11 @@ pub(crate) use past::Past;
 
 use crate::batch::Batch;
 use crate::config::Config;
+use crate::embed::{CHUNK_TOKENS, embed};
 use crate::network::Network;
-use autograd::{Params, Tape};
-use engine::{Engine, Error, Kind, Result, Tensor};
+use crate::observer::Silent;
+use autograd::Params;
+use engine::{Engine, Error, Kind, Packed, Result, Tensor};
 use models::{Objective, Terms};
 use samplers::{Mix, Queue};
 
@@ -48,8 +50,8 @@ pub(crate) struct Note {
 }
 
 impl Memory {
-    /// An empty memory of so many training queries, for this encoder as it starts.
-    pub(crate) fn new(config: &Config, queries: usize, network: &Network) -> Memory {
+    /// An empty memory of so many training queries and labels, for this encoder as it starts.
+    pub(crate) fn new(config: &Config, (queries, labels): (usize, usize), network: &Network) -> Memory {
         let of = &config.memory;
         let mix = Mix { hardest: of.mixed_from, pairs: of.mixed, with_query: of.mixed_with_query };
         Memory {
@@ -58,7 +60,7 @@ impl Memory {
             keys: (of.momentum > 0.0).then(|| copy(network)),
             momentum: of.momentum as f32,
             history: of.weighs().then(|| History::new(of, queries)),
-            past: (of.past > 0.0).then(|| Past::new(of, queries)),
+            past: (of.past > 0.0).then(|| Past::new(of, queries, labels)),
         }
     }
     /// Whether labels are embedded by a copy of the encoder.
@@ -68,7 +70,10 @@ impl Memory {
     /// The embeddings of the labels' texts by the copy, `[T, d]`; none where the encoder itself embeds them.
     pub(crate) fn embed_keys(&self, engine: &Engine, batch: &Batch) -> Option<Tensor> {
         let (network, texts) = (self.keys.as_ref()?, batch.key_texts.as_ref()?);
-        Some(network.encode(&Tape::inference(engine), texts, 0, None).value())
+        let push = |i: usize, packed: &mut Packed| packed.push(texts.text(i).iter().copied());
+        let all = embed(engine, network, texts.len(), push, "", &mut Silent);
+        let all = all.expect("a silent observer never stops");
+        Some(Tensor::from_vec([texts.len(), network.width()], all))
     }
     /// The terms of a loss with what is remembered of the rows: of this epoch of so many.
     pub(crate) fn shape(&self, mut terms: Terms, batch: &Batch, epochs: (u32, u32)) -> Terms {
@@ -104,13 +109,13 @@ impl Memory {
         note
     }
     /// Remembers what the batches of a step left behind, after the update of the parameters.
-    pub(crate) fn remember(&mut self, epoch: u32, epochs: u32, notes: Vec<Note>, params: &Params) {
+    pub(crate) fn remember(&mut self, epoch: u32, notes: Vec<Note>, params: &Params) {
         for note in notes {
             if let Some(queue) = &mut self.queue {
                 queue.push(&note.labels.0, &note.labels.1);
             }
             if let Some(history) = &mut self.history {
-                history.observe(epoch, epochs, &note.rows, &note.losses);
+                history.observe(epoch, &note.rows, &note.losses);
             }
             if let Some(past) = &mut self.past {
                 past.observe(&note.rows, &note.found);
@@ -168,14 +173,26 @@ impl Memory {
         self.history.as_mut().map_or(Ok(()), |history| history.restore(&mut state))?;
         self.past.as_mut().map_or(Ok(()), |past| past.restore(&mut state))
     }
-    /// Bytes that it holds once it is full, and those that are copied while a batch is scored and saved.
-    pub(crate) fn bytes(&self, width: usize) -> usize {
+    /// Columns that it adds to a batch once the queue is full: entries of the queue, and mixtures. Of a label a batch
+    /// has one column at most.
+    pub(crate) fn columns(&self, labels: usize) -> (usize, usize) {
+        let queued = self.queue.as_ref().map_or(0, |queue| queue.capacity().min(labels));
+        (queued, self.mix.map_or(0, |mix| mix.columns()))
+    }
+    /// Bytes that it holds once it is full, and those that it takes beside a batch of so many pairs.
+    pub(crate) fn bytes(&self, batch: &Batch, width: usize) -> usize {
         let queue = self.queue.as_ref().map_or(0, |queue| queue.capacity() * (4 * width + 4));
-        let keys = self.keys.as_ref().map_or(0, |keys| 4 * keys.model.params.count());
+        let keys = self.keys.as_ref().map_or(0, |keys| {
+            let texts = batch.key_texts.as_ref().map_or(0, Packed::len);
+            4 * keys.model.params.count() + keys.encoder.inference_bytes(CHUNK_TOKENS) + 8 * texts * width
+        });
         let rows =
             self.history.as_ref().map_or(0, History::bytes) + self.past.as_ref().map_or(0, Past::bytes);
-        // The queue is copied side by side for its product.
-        2 * queue + keys + 2 * rows
+        let mixtures = self.mix.map_or(0, |mix| 4 * batch.rows.len() * mix.columns() * width);
+        // The queue is copied side by side for its product, and all of it while it is saved. Of rows there are targets
+        // and probabilities over the columns.
+        let of_rows = if rows > 0 { 8 * batch.keep.len() } else { 0 };
+        2 * queue + keys + 2 * rows + 2 * mixtures + of_rows
     }
 }
 

@@ -42,6 +42,9 @@ impl Trainer {
         let lists = engine.span("lists", Way::Beside, || self.ranked(observer))?;
         // Lists of those who do not learn are made once.
         self.ranker = None;
+        if self.config.negatives.refresh_steps == 0 {
+            self.judge = None;
+        }
         let kept: Vec<usize> = self.train_rows.iter().map(|&q| lists.row(q as usize).0.len()).collect();
         self.parts.miner.install(lists);
         let (step, seconds) = (self.progress.step, observer.seconds() - since);
@@ -62,7 +65,10 @@ impl Trainer {
                 self.by_model(config, &guide::named(Path::new(path), &self.data)?, observer)?
             }
         };
-        if !config.rescore.is_empty() {
+        if let Some(judge) = &self.judge {
+            lists = self.rescored(lists, judge, observer)?;
+        } else if !config.rescore.is_empty() {
+            // A run that was stopped before it had any.
             lists = self.rescored(lists, &Judge::read(Path::new(&config.rescore))?, observer)?;
         }
         lists.retain(|positive, score| config.may_be_negative(positive, score));
@@ -72,30 +78,31 @@ impl Trainer {
     }
     /// The lists with the scores of a judge, and their order. Each label that is looked at is read with its query once.
     fn rescored(&self, lists: Ranked, judge: &Judge, observer: &mut dyn Observer) -> Result<Ranked> {
-        let (labels, total) = (self.data.labels(), lists.rows());
+        let labels = self.data.labels();
         let of = self.text_ids.positives(&self.data);
         let Ranked { width, ids, scores, mut positive, made_at_step } = lists;
         let mut hits = Hits { ids, scores, k: width };
         self.engine.trim();
-        let mut pairs = 0;
-        for (q, lowest_of) in positive.iter_mut().enumerate() {
+        // Nobody draws for queries that are held out.
+        let rows = self.train_rows.iter().map(|&q| q as usize).filter(|&q| !hits.row(q).0.is_empty());
+        let rows: Vec<usize> = rows.collect();
+        let (mut done, total) = (0, rows.iter().map(|&q| hits.row(q).0.len() + of.row(q).len()).sum());
+        for q in rows {
             if observer.stop() {
-                return Err(Error::new(Kind::Interrupted, format!("stopped after {q} of {total} queries")));
+                let what = format!("stopped after {done} of {total} pairs for the cross-encoder");
+                return Err(Error::new(Kind::Interrupted, what));
             }
             let listed = hits.row(q).0;
-            if listed.is_empty() {
-                continue;
-            }
             let (texts, i) = place(&self.data, q as u32);
             let read: Vec<Cow<'_, str>> =
                 listed.iter().chain(of.row(q)).map(|&label| labels.text(label as usize)).collect();
             let scores = judge.scores(&self.engine, &texts.text(i), read.iter().map(|text| &**text))?;
             let (of_labels, of_positives) = scores.split_at(listed.len());
-            *lowest_of = lowest(of_positives.to_vec());
-            pairs += scores.len();
+            positive[q] = lowest(of_positives.to_vec());
+            done += scores.len();
             hits.rescore(q, of_labels);
+            observer.event(&Event::Embedding { what: "pairs", done, total });
         }
-        observer.event(&Event::Embedding { what: "pairs", done: pairs, total: pairs });
         self.engine.trim();
         Ok(Ranked::new(hits, positive, made_at_step))
     }
@@ -148,9 +155,10 @@ impl Trainer {
             of_text.entry(self.text_ids.queries[row.query as usize]).or_insert(row.query);
             own.insert(row.query, (list, row.lowest_positive.unwrap_or(f32::NEG_INFINITY)));
         })?;
-        if unscored && (has_rules(config) || config.pick == "window") {
+        let by_scores = has_rules(config) || ["window", "bins"].contains(&&*config.pick);
+        if unscored && by_scores && config.rescore.is_empty() {
             let e = Error::input(
-                "negatives.pick=window and the rules of lists need `scores` and `positive_scores`",
+                "negatives.pick=window or bins and the rules of lists need `scores` and `positive_scores`",
             );
             return Err(e.at(path).help("`lode mine --format lode` writes them"));
         }

@@ -21,6 +21,7 @@ use crate::batch::{Batch, Source};
 use crate::embed::CHUNK_TOKENS;
 use crate::exec::Exec;
 use crate::head::Head;
+use crate::judge::Judge;
 use crate::negatives::looked_at;
 use crate::text_ids::place;
 use crate::trainer::Trainer;
@@ -111,6 +112,9 @@ impl MemoryPlan {
         let blocks = batch.keep.len();
         let scores =
             blocks.max((pairs * trainer.data.labels().len()).min((pairs + batch.labels.len()).pow(2)));
+        // The queue is empty when a run begins.
+        let (queued, mixed) = trainer.memory.columns(trainer.data.labels().len());
+        let scores = scores + pairs * (queued + mixed);
         // Over all labels their embeddings, and the gathered copy of them, are no longer small beside the scores.
         let all = trainer.config.negatives.from == "all";
         let embedded = if all { 8 * texts.len() * network.width() } else { 0 };
@@ -124,7 +128,7 @@ impl MemoryPlan {
             ("embedding", embedding.saturating_sub(activations + working)),
             ("memory bank", 2 * bank),
             ("guide", trainer.guide.as_ref().map_or(0, |guide| guide.bytes(texts.len()))),
-            ("memory", trainer.memory.bytes(network.width())),
+            ("memory", trainer.memory.bytes(&batch, network.width())),
             ("ranked lists", lists(trainer)),
             ("clusters", clusters),
             ("text numbers", trainer.text_ids.bytes()),
@@ -213,7 +217,7 @@ fn lists(trainer: &Trainer) -> usize {
         return 0;
     }
     let (queries, labels) = (trainer.text_ids.queries.len(), trainer.data.labels().len());
-    let made = 4 * queries * (2 * looked_at(config) + 1);
+    let made = 4 * queries * (2 * looked_at(config) + 1) + trainer.judge.as_ref().map_or(0, Judge::bytes);
     let pairs = trainer.data.positive_rows(Split::Train).1.len();
     let barred = 8 * queries + 4 * pairs;
     let making = if config.from == "file" {

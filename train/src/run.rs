@@ -71,7 +71,7 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
         data::read_negatives(Path::new(&ranks.file), &trainer.data, |_| ())?;
     }
     if !ranks.rescore.is_empty() {
-        Judge::read(Path::new(&ranks.rescore))?;
+        trainer.judge = Some(Judge::read(Path::new(&ranks.rescore))?);
     }
     if ranks.from == "model" && !ranks.model.is_empty() {
         trainer.ranker = Some(guide::named(Path::new(&ranks.model), &trainer.data)?);
@@ -114,7 +114,8 @@ pub fn open(engine: &Engine, run: &Path) -> Result<(Trainer, RunDir)> {
     let guide = Guide::of(&config, &data, start)?;
     let mut trainer = Trainer::new(engine, data, start()?, config)?;
     trainer.guide = guide;
-    trainer.truth = Truth::of(&trainer.config, &trainer.data)?;
+    // Nothing learns from it, so a file that has gone is no reason not to go on.
+    trainer.truth = Truth::of(&trainer.config, &trainer.data).unwrap_or(None);
     Ok((trainer, dir))
 }
 
@@ -132,6 +133,11 @@ fn wants_start(trainer: &Trainer) -> bool {
 /// # Errors
 /// If there are checkpoints and none is whole, or it is of another data set or configuration.
 pub fn take_up(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> Result<()> {
+    let truth = &trainer.config.data.truth;
+    if trainer.truth.is_none() && !truth.as_os_str().is_empty() {
+        let text = format!("{}: cannot be read any more: no false negatives are counted", truth.display());
+        observer.event(&Event::Warning(&text));
+    }
     if checkpoint::list(&dir.checkpoints()).is_empty() {
         observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
         trainer.warm = warm_start(trainer)?;

@@ -70,7 +70,7 @@ impl Trainer {
         let pulled =
             loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");
         let texts = (encoded.passes() + u64::from(self.guide.is_some())) * batch.texts.len() as u64
-            + batch.key_texts.as_ref().map_or(0, |texts| texts.len() as u64);
+            + batch.key_texts.as_ref().map_or(0, |keys| keys.len() as u64);
         let (grads, anomaly) = encoded.backward(record, &self.engine, pulled);
         let anomaly = first(anomaly, loss_tape.anomaly());
         let of_labels = keys.unwrap_or_else(|| embeddings.value());
@@ -101,8 +101,7 @@ impl Trainer {
         let report = total.report(self, batches.len(), grad_norm);
         self.demand_finite(&report, batches)?;
         self.optimizer.step(&self.engine, &mut self.network.model.params, &grads, report.rate as f32);
-        let (epoch, epochs, params) = (self.progress.epoch, self.epochs(), &self.network.model.params);
-        self.memory.remember(epoch, epochs, total.notes, params);
+        self.memory.remember(self.progress.epoch, total.notes, &self.network.model.params);
         self.advance(batches.len());
         Ok(report)
     }
@@ -182,7 +181,7 @@ impl Measured {
             anomaly: None,
             found: None,
             loss: loss.value().item(),
-            tokens: batch.texts.tokens.len() as u64,
+            tokens: batch.tokens() as u64,
             notes: vec![],
             texts,
             masked: batch.masked() as u64,

@@ -8,6 +8,7 @@ use crate::embed::embed;
 use crate::exec::Exec;
 use crate::guide::Guide;
 use crate::head::Head;
+use crate::judge::Judge;
 use crate::memory::Memory;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
@@ -49,6 +50,8 @@ pub struct Trainer {
     pub(crate) memory: Memory,
     /// Who ranks labels for the lists of a run that has none yet, where it is not the model in training.
     pub(crate) ranker: Option<Network>,
+    /// Who judges what is listed, for the lists of a run that has none yet.
+    pub(crate) judge: Option<Judge>,
     pub(crate) optimizer: AdamW,
     pub(crate) schedule: Schedule,
     /// The last embedding of every training query, where a composer wants them.
@@ -118,7 +121,7 @@ impl Trainer {
         let options =
             AdamWOptions { weight_decay: t.weight_decay, decay_all: t.decay_all, ..AdamWOptions::default() };
         let optimizer = AdamW::new(options);
-        let memory = Memory::new(&config, text_ids.queries.len(), &network);
+        let memory = Memory::new(&config, (text_ids.queries.len(), data.labels().len()), &network);
         Ok(Trainer {
             engine: engine.clone(),
             text_ids,
@@ -134,6 +137,7 @@ impl Trainer {
             truth: None,
             memory,
             ranker: None,
+            judge: None,
             optimizer,
             bank,
             progress: Progress::default(),

@@ -98,7 +98,7 @@ fn a_slow_copy_embeds_labels_and_only_queries_learn() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = topics(dir.path(), 200);
     // A copy that never moves: the words that labels alone use, "label" words, have no gradient and stay as they were.
-    let changes = ["memory.queue=100", "memory.momentum=0.999999999", "train.weight_decay=0"];
+    let changes = ["memory.queue=100", "memory.momentum=0.9999999", "train.weight_decay=0"];
     let mut slow = trainer(&data, &changes);
     let report = &steps(&mut slow, 2)[1];
     let plain = steps(&mut trainer(&data, &[]), 2);
@@ -126,7 +126,7 @@ fn mixtures_are_harder_than_what_they_are_mixed_of() {
     assert!(mixed[1].loss > queue[1].loss);
 }
 
-/// A wrong positive costs more than others in every epoch: it is found, and weighs next to nothing.
+/// What it finds where labels are wrong, `honest.rs` shows.
 #[test]
 fn pairs_that_cost_too_much_are_weighed_down_from_the_second_epoch_on() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -167,6 +167,8 @@ fn what_does_not_go_together_is_refused() {
     refused(&["memory.queue=9", "guide.model=start"], "guide");
     refused(&["memory.queue=9", "negatives.from=all"], "every label");
     refused(&["memory.queue=9", "negatives.from=random", "negatives.own=true"], "negatives.own");
+    refused(&["memory.queue=9", "negatives.from=random"], "count them twice");
+    refused(&["memory.momentum=0.99999999999", "memory.queue=9"], "memory.momentum");
     refused(&["memory.momentum=0.9"], "queue");
     refused(&["memory.momentum=1.0", "memory.queue=9"], "memory.momentum");
     refused(&["memory.mixed=3"], "mixed of a queue");

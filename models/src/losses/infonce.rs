@@ -86,7 +86,7 @@ impl Objective for InfoNce {
             let beta = |j| terms.shift.as_ref().map_or(0.0, |beta| beta.data::<f32>()[at(j)]);
             let omega = |j| terms.weight.as_ref().map_or(1.0, |omega| omega.data::<f32>()[at(j)]);
             let logit = |j| scores.data::<f32>()[at(j)] / self.temperature as f32 + beta(j);
-            let counts = |&j: &usize| terms.keep[at(j)] || j == target;
+            let counts = |&j: &usize| (terms.keep[at(j)] || j == target) && omega(j) > 0.0;
             let most = (0..width).filter(counts).map(logit).fold(f32::NEG_INFINITY, f32::max);
             (0..width).filter(counts).for_each(|j| row[j] = omega(j) * (logit(j) - most).exp());
             let total: f32 = row.iter().sum();

@@ -85,9 +85,10 @@ impl Pick {
     }
 }
 
-/// The bin of a score of a list, best first.
+/// The bin of a score of a list. A list that somebody wrote need not be in order.
 fn bin(score: f32, scores: &[f32]) -> usize {
-    let (Some(&most), Some(&least)) = (scores.first(), scores.last()) else { return 0 };
+    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let least = scores.iter().copied().fold(f32::INFINITY, f32::min);
     let place = (score - least) / (most - least);
     // The largest lies on the upper edge of the last bin. Of equal scores the place is no number: the first bin.
     ((place * BINS as f32) as usize).min(BINS - 1)
@@ -168,7 +169,7 @@ mod tests {
     #[test]
     fn bins_are_drawn_alike_however_many_labels_they_hold() {
         // From 0.1 to 0.9: 0.9 alone in the last bin, 0.5 in the middle, three in the first.
-        let scores = [0.9, 0.5, 0.17, 0.12, 0.1].to_vec();
+        let scores = [0.1, 0.9, 0.5, 0.17, 0.12];
         let mut lists = lists();
         lists.scores[..5].copy_from_slice(&scores);
         let of = |lists: Ranked| {
@@ -182,7 +183,7 @@ mod tests {
             counts
         };
         let got = of(lists.clone());
-        let want = [3.0, 3.0, 9.0, 9.0, 9.0].map(|n: f64| 1.0 / n);
+        let want = [9.0, 3.0, 3.0, 9.0, 9.0].map(|n: f64| 1.0 / n);
         (0..5).for_each(|i| assert!((got[i] - want[i]).abs() < 0.018, "{got:?} {want:?}"));
         lists.scores[..5].fill(0.4);
         assert!(of(lists).iter().all(|share| (share - 0.2).abs() < 0.018), "equal scores are one bin");

@@ -67,7 +67,12 @@ impl MemoryConfig {
     /// Names the value, its range and what was given.
     pub(super) fn check(&self, of: &Config) -> Result<()> {
         let ranges = [
-            ("momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "from 0 to below 1"),
+            (
+                "momentum",
+                self.momentum,
+                self.momentum >= 0.0 && (self.momentum as f32) < 1.0,
+                "from 0 to below 1",
+            ),
             ("easy", self.easy, self.easy >= 0.0 && self.easy.is_finite(), "0 or more"),
             ("hard", self.hard, self.hard >= 0.0 && self.hard.is_finite(), "0 or more"),
             ("past", self.past, (0.0..=1.0).contains(&self.past), "from 0 to 1"),
@@ -80,9 +85,16 @@ impl MemoryConfig {
         if !self.is_on() {
             return Ok(());
         }
+        let mut rules = self.of_queue(of).into_iter().chain(self.of_rows(of));
+        match rules.find(|(broken, ..)| *broken) {
+            Some((_, what, help)) => Err(Error::input(what).help(help)),
+            None => Ok(()),
+        }
+    }
+    /// What a queue does not go with.
+    fn of_queue(&self, of: &Config) -> Vec<Rule> {
         let mixes = self.mixed + self.mixed_with_query > 0;
-        let by_rows = self.weighs() || self.past > 0.0;
-        let rules = [
+        vec![
             (
                 of.head.is_on(),
                 "memory is for encoders, and this run learns a classifier",
@@ -104,6 +116,11 @@ impl MemoryConfig {
                 "memory.queue=0",
             ),
             (
+                self.queue > 0 && of.negatives.corrects(),
+                "labels that are drawn and corrected for stand for all labels, and a queue would count them twice",
+                "--set negatives.correct=false",
+            ),
+            (
                 self.momentum > 0.0 && self.queue == 0,
                 "memory.momentum is for the labels of a queue",
                 "--set memory.queue=16384",
@@ -118,6 +135,12 @@ impl MemoryConfig {
                 "negatives are mixed of a queue",
                 "--set memory.queue=16384",
             ),
+        ]
+    }
+    /// What losses and answers of epochs before do not go with.
+    fn of_rows(&self, of: &Config) -> Vec<Rule> {
+        let by_rows = self.weighs() || self.past > 0.0;
+        vec![
             (
                 by_rows && (of.loss.name != "infonce" || of.loss.symmetric),
                 "memory.easy, hard and past need a loss of each row: infonce, and not symmetric",
@@ -129,10 +152,9 @@ impl MemoryConfig {
                 "--set train.positives=1 --set composer.of=queries",
             ),
             (self.past > 0.0 && self.kept == 0, "`memory.kept` must be at least 1", "--set memory.kept=32"),
-        ];
-        match rules.into_iter().find(|(broken, ..)| *broken) {
-            Some((_, what, help)) => Err(Error::input(what).help(help)),
-            None => Ok(()),
-        }
+        ]
     }
 }
+
+/// Whether it is broken, what is said then, and what helps.
+type Rule = (bool, &'static str, &'static str);

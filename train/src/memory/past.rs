@@ -5,7 +5,7 @@
 //! t = (1 − α_e) y + α_e p_{e−1}        α_e = α (e + 1)/E        e from 0, E epochs; p := y in the first
 //! ```
 //! p is kept for the `kept` most likely labels of a query. Columns change from batch to batch: what is remembered of a
-//! label that is no column now, or that is masked, goes to the target, as does what was not kept. Where every label is
+//! label that is no column of the batch now, or that is masked, goes to the target, as does what was not kept. Where every label is
 //! a column (`negatives.from=all`) and all are kept, this is the published method.
 
 use super::State;
@@ -25,9 +25,11 @@ pub(crate) struct Past {
 }
 
 impl Past {
-    pub(crate) fn new(config: &MemoryConfig, queries: usize) -> Past {
-        let entries = queries * config.kept;
-        Past { share: config.past, kept: config.kept, labels: vec![0; entries], values: vec![0.0; entries] }
+    /// No more is kept of a query than there are labels.
+    pub(crate) fn new(config: &MemoryConfig, queries: usize, labels: usize) -> Past {
+        let kept = config.kept.min(labels);
+        let entries = queries * kept;
+        Past { share: config.past, kept, labels: vec![0; entries], values: vec![0.0; entries] }
     }
     /// What each row of a batch takes for right, the likeliest first.
     pub(super) fn likeliest(&self, batch: &Batch, outcome: &Outcome, width: usize) -> Vec<Vec<(u32, f32)>> {

@@ -4,7 +4,7 @@
 //! composer     who shares a batch                    samplers/src/composer
 //! miner        which labels are columns              samplers/src/miner
 //! shapers      which terms count, how much           samplers/src/shaper, in this order: guide, own, sampled,
-//!                                                    hardness, shares, hardest
+//!                                                    hardness, hardest, shares
 //! objective    what is minimised                     models/src/losses
 //! ```
 
@@ -175,12 +175,13 @@ fn shapers(config: &Config) -> Vec<Box<dyn Shaper>> {
     if loss.hardness != 0.0 {
         shapers.push(Box::new(Hardness { strength: loss.hardness as f32 }));
     }
-    if loss.others >= 0.0 {
-        shapers.push(Box::new(Shares { others: loss.others as f32 }));
-    }
     // The triplet loss finds its hardest negatives itself.
     if loss.hardest > 0 && loss.name != "triplet" {
         shapers.push(Box::new(KHardest { k: loss.hardest }));
+    }
+    // Shares are of what counts in the end.
+    if loss.others >= 0.0 {
+        shapers.push(Box::new(Shares { others: loss.others as f32 }));
     }
     shapers
 }
