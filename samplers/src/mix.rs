@@ -6,8 +6,8 @@
 //! h_m      = (α n_j + (1 − α) n_k) / ‖·‖      α ~ U(0, 1),   n_j, n_k ∈ N_i          m = 1 … pairs
 //! h_m      = (α q_i + (1 − α) n_k) / ‖·‖      α ~ U(0, ½),   n_k ∈ N_i               m = 1 … with_query
 //! ```
-//! Embeddings of length 1 give mixtures of length 1; of others they have the length of their parts. They are constants: no gradient passes to what they are mixed of. The query stays the smaller part, so that none
-//! becomes a positive.
+//! Embeddings of length 1 give mixtures of length 1; of others they are as long as their parts. They are constants: no
+//! gradient passes to what they are mixed of. The query stays the smaller part, so that none becomes a positive.
 
 use crate::{Matrix, tags};
 use engine::Stream;

@@ -1,8 +1,8 @@
 //! What strategies claim, held against made worlds (`docs/worlds.md`): which way each pulls, judged by all answers, and
 //! controls in which its premise is false and it must not win.
 //!
-//! The large effects are tested on three seeds. `SLOW=1` runs all on ten (`ONLY=gist` those that begin with it, `SEEDS=3`
-//! on three) and prints the table of `docs/worlds.md`:
+//! The large effects are tested on three seeds. `SLOW=1` runs all on ten (`SEEDS=3`: on three; `ONLY=gist`: those that
+//! have it in their name) and prints the table of `docs/worlds.md`:
 //! `SLOW=1 cargo test --release --locked -p train --test honest -- --nocapture`.
 
 mod world;

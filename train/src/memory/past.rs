@@ -5,8 +5,8 @@
 //! t = (1 − α_e) y + α_e p_{e−1}        α_e = α (e + 1)/E        e from 0, E epochs; p := y in the first
 //! ```
 //! p is kept for the `kept` most likely labels of a query. Columns change from batch to batch: what is remembered of a
-//! label that is no column of the batch now, or that is masked, goes to the target, as does what was not kept. Where every label is
-//! a column (`negatives.from=all`) and all are kept, this is the published method.
+//! label that is no column of the batch now, or that is masked, goes to the target, as does what was not kept. Where
+//! every label is a column (`negatives.from=all`) and all are kept, this is the published method.
 
 use super::State;
 use crate::batch::Batch;
