@@ -77,6 +77,7 @@ fn the_plan_is_near_the_peak() {
         check(&world, "tiny ance", &[&tiny[..], &["--strategy", "ance"]].concat()),
         check(&world, "small", &small),
         check(&world, "bag", &bag),
+        check(&world, "bag ps-kd", &[&bag[..], &["--strategy", "ps-kd"]].concat()),
     ];
     assert!(rows.iter().all(|near| *near));
 }

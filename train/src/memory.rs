@@ -192,7 +192,7 @@ impl Memory {
         // The queue is copied side by side for its product, and all of it while it is saved. Of rows there are targets
         // and probabilities over the columns.
         let of_rows = if rows > 0 { 8 * batch.keep.len() } else { 0 };
-        2 * queue + keys + 2 * rows + 2 * mixtures + of_rows
+        2 * queue + keys + 2 * rows + mixtures + of_rows
     }
 }
 
