@@ -38,7 +38,9 @@ pub use ops::{
     Activation, DecoupledSoftmax, Dropout, MultiTriplet, Pairwise, Pool, SoftTopK, SoftmaxLoss, Target,
     Triplet, Weighting,
 };
-pub use optim::{AdagradRows, AdamW, AdamWOptions, LazyAdamW, Optimizer, Sgd, SgdRows, TableOptimizer};
+pub use optim::{
+    AdagradRows, AdamW, AdamWOptions, Lamb, LambOptions, LazyAdamW, Optimizer, Sgd, SgdRows, TableOptimizer,
+};
 pub use param::{ParamGrads, ParamId, Params};
 pub use recompute::Segment;
 pub use schedule::{Schedule, ScheduleKind};

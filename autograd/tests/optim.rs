@@ -2,8 +2,8 @@
 //! checkpoints and parameters that are left alone.
 
 use autograd::{
-    AdagradRows, AdamW, AdamWOptions, Grad, LazyAdamW, Optimizer, ParamGrads, Params, RowGrad, Schedule,
-    ScheduleKind, Sgd, SgdRows, TableOptimizer, clip,
+    AdagradRows, AdamW, AdamWOptions, Grad, Lamb, LambOptions, LazyAdamW, Optimizer, ParamGrads, Params,
+    RowGrad, Schedule, ScheduleKind, Sgd, SgdRows, TableOptimizer, clip,
 };
 use engine::{Engine, Kind, Real, Scratch, Stream, Table, TablePrecision, Tensor};
 use safetensors::SafeTensors;
@@ -127,6 +127,13 @@ fn adamw_follows_pytorch_with_the_no_decay_list() {
 }
 
 #[test]
+fn lamb_follows_the_published_algorithm() {
+    let lamb = |betas, eps, decay_all| Lamb::new(LambOptions { betas, eps, weight_decay: 0.125, decay_all });
+    check_all("lamb", || lamb((0.75, 0.875), EPS, false), None);
+    check_all("lamb_decay_all", || lamb((0.9, 0.999), 1e-6, true), None);
+}
+
+#[test]
 fn sgd_with_momentum_follows_pytorch() {
     check_all("sgd", || Sgd::new(0.75), None);
 }
@@ -185,7 +192,7 @@ fn bits(params: &Params) -> Vec<u32> {
 
 fn optimizers() -> Vec<Box<dyn Optimizer>> {
     let adam = AdamW::new(AdamWOptions { weight_decay: 0.1, ..AdamWOptions::default() });
-    vec![Box::new(adam), Box::new(Sgd::new(0.9)), Box::new(Sgd::new(0.0))]
+    vec![Box::new(adam), Box::new(Lamb::default()), Box::new(Sgd::new(0.9)), Box::new(Sgd::new(0.0))]
 }
 
 fn trained(optimizer: &mut dyn Optimizer, threads: usize, rows: bool) -> Vec<u32> {
@@ -282,6 +289,9 @@ fn a_state_that_does_not_fit_is_refused_and_changes_nothing() {
         (with(|s| s[3].1 = Tensor::from_vec([3, 5], vec![0u32; 15])), Kind::Input, "expected F32"),
         (with(|s| s[0].1 = Tensor::from_vec([3], vec![1u32; 3])), Kind::Input, "`adamw.steps`"),
     ];
+    let error = Lamb::default().restore(&params, good()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Input, "{error}");
+    assert!(error.to_string().contains("it holds `adamw.steps`, not `lamb.steps`"), "{error}");
     let mut fresh = AdamW::default();
     for (state, kind, message) in cases {
         let error = fresh.restore(&params, state).unwrap_err();

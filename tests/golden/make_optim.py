@@ -1,4 +1,4 @@
-"""Makes optim.safetensors: ten steps of torch.optim from fixed gradients, and the rates of transformers' schedules.
+"""Makes optim.safetensors: ten steps of torch.optim and of LAMB from fixed gradients, and the rates of transformers' schedules.
 
 usage: python tests/golden/make_optim.py
 
@@ -40,6 +40,29 @@ def inputs():
     for step in ABSENT:
         grads["bias"][step] = 0
     return start, grads
+
+
+class Lamb(torch.optim.Optimizer):
+    """Algorithm 2 of You et al., 2020 (arXiv 1904.00962), line by line; phi is the identity, a layer is a tensor."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01):
+        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for x in (x for x in group["params"] if x.grad is not None):
+                state, g = self.state[x], x.grad
+                t = state["t"] = state.get("t", 0) + 1
+                m = state["m"] = beta1 * state.get("m", torch.zeros_like(x)) + (1 - beta1) * g
+                v = state["v"] = beta2 * state.get("v", torch.zeros_like(x)) + (1 - beta2) * g * g
+                m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+                r = m_hat / (v_hat.sqrt() + group["eps"])
+                u = r + group["weight_decay"] * x
+                over, under = torch.linalg.vector_norm(x), torch.linalg.vector_norm(u)
+                ratio = over / under if over > 0 and under > 0 else 1.0
+                x -= group["lr"] * ratio * u
 
 
 def dense(start, grads, make, schedule=None, clip=None):
@@ -110,6 +133,8 @@ def build():
             get_linear_schedule_with_warmup,
             CLIP,
         ),
+        "lamb": dense(start, grads, lambda p: Lamb(groups(p, 0.125), lr=RATE, betas=(0.75, 0.875), eps=EPS)),
+        "lamb_decay_all": dense(start, grads, lambda p: Lamb(p.values(), lr=RATE, weight_decay=0.125)),
     }
     out = {f"start.{name}": value for name, value in start.items()}
     out |= {f"grad.{name}": value for name, value in grads.items()}
@@ -135,6 +160,9 @@ def build():
         "sgd": "SGD, lr 2^-6, momentum 3/4",
         "schedule": "AdamW, lr 2^-6 with linear warm-up of 3 steps of 10, weight decay 1/8, none on the bias, "
         "gradients clipped at a global norm of 2; norm is before clipping",
+        "lamb": "LAMB (algorithm 2, written out in the script), lr 2^-6, betas 3/4 and 7/8, eps 2^-7, weight decay 1/8, "
+        "none on the bias",
+        "lamb_decay_all": "LAMB, lr 2^-6, betas 0.9 and 0.999, eps 1e-6, weight decay 1/8 on all",
         "sparse_adam": "SparseAdam, lr 2^-6, betas 0.9 and 0.999, eps 2^-7, on the rows that are not zero",
         "adagrad": "Adagrad, lr 2^-6, eps 2^-7, on the first column of the table",
         "rate": "factors of transformers' schedules, warm-up 3, 10 steps",

@@ -92,6 +92,9 @@ pub struct TrainConfig {
     pub chunk: usize,
     /// Batches whose gradients are added before an update.
     pub accumulate: u32,
+    /// What moves the parameters of the encoder: `adamw`, or `lamb`, whose step is as long as the tensor that it moves,
+    /// times the rate.
+    pub optimizer: String,
     /// Learning rate at its peak.
     pub lr: f64,
     /// `linear`, `cosine` or `constant`, after the warm-up.
@@ -205,6 +208,7 @@ impl Default for TrainConfig {
             label_texts: false,
             chunk: 0,
             accumulate: 1,
+            optimizer: "adamw".into(),
             lr: 1e-4,
             schedule: "linear".into(),
             warmup_steps: 50,
@@ -391,6 +395,9 @@ impl Config {
         }
         if !(t.clip >= 0.0 && t.weight_decay >= 0.0) {
             return wrong("train.clip and train.weight_decay", "0 or more", &t.clip.min(t.weight_decay));
+        }
+        if !["adamw", "lamb"].contains(&&*t.optimizer) {
+            return wrong("train.optimizer", "adamw or lamb", &t.optimizer);
         }
         if !["linear", "cosine", "constant"].contains(&&*t.schedule) {
             return wrong("train.schedule", "linear, cosine or constant", &t.schedule);

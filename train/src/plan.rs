@@ -1,7 +1,7 @@
 //! The memory plan: what a run will hold at its peak, known before it starts.
 //!
 //! ```text
-//! parameters 4·P   gradients 4·P'   AdamW 8·P   activations of the largest batch (or chunk)   working buffers
+//! parameters 4·P   gradients 4·P'   AdamW or LAMB 8·P   activations of the largest batch (or chunk)   working buffers
 //! loss 16·(n + m)², n pairs, m labels; over all L labels 16·n·L + 8·L·d   memory bank 4·N·d, and once more while it is
 //!   saved   text numbers 4·(N + L) and up   clusters: the rows that every thread copies side by side   program
 //! with a classifier: label weights and optimizer 4·L·d and up   shortlists 4·N·S   head step
@@ -25,7 +25,6 @@ use crate::judge::Judge;
 use crate::negatives::looked_at;
 use crate::text_ids::place;
 use crate::trainer::Trainer;
-use autograd::optim::Optimizer;
 use data::Split;
 use engine::{Error, Kind, Packed, Result, Stream};
 use samplers::composer::tree::copied_bytes;
@@ -118,10 +117,11 @@ impl MemoryPlan {
         // Over all labels their embeddings, and the gathered copy of them, are no longer small beside the scores.
         let all = trainer.config.negatives.from == "all";
         let embedded = if all { 8 * texts.len() * network.width() } else { 0 };
+        let optimizer = if trainer.config.train.optimizer == "lamb" { "LAMB" } else { "AdamW" };
         let mut parts = vec![
             ("parameters", 4 * params.count()),
             ("gradients", if_learns(gradients * if added { 2 } else { 1 })),
-            ("AdamW", if_learns(trainer.optimizer.bytes(params))),
+            (optimizer, if_learns(trainer.optimizer.bytes(params))),
             ("activations", activations),
             ("working buffers", working),
             ("loss", if trainer.head.is_none() { 16 * scores + embedded } else { 0 }),

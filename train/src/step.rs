@@ -13,7 +13,7 @@ use crate::memory::Note;
 use crate::observer::Observer;
 use crate::trainer::Trainer;
 use crate::truth::Found;
-use autograd::{Anomaly, Grad, Optimizer, ParamGrads, Tape, Var, clip};
+use autograd::{Anomaly, Grad, ParamGrads, Tape, Var, clip};
 use engine::profile::Way;
 use engine::{Error, Kind, Result, Stream};
 use models::Terms;

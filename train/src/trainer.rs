@@ -17,7 +17,7 @@ use crate::step::StepReport;
 use crate::text_ids::{TextIds, is_nameless, place};
 use crate::truth::Truth;
 use crate::warm_start::WarmStart;
-use autograd::optim::{AdamW, AdamWOptions, Optimizer};
+use autograd::optim::{AdamW, AdamWOptions, Lamb, LambOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
 use data::{DataSet, Holdout, Split, Texts};
 use engine::profile::Way;
@@ -52,7 +52,7 @@ pub struct Trainer {
     pub(crate) ranker: Option<Network>,
     /// Who judges what is listed, for the lists of a run that has none yet.
     pub(crate) judge: Option<Judge>,
-    pub(crate) optimizer: AdamW,
+    pub(crate) optimizer: Box<dyn Optimizer>,
     pub(crate) schedule: Schedule,
     /// The last embedding of every training query, where a composer wants them.
     pub(crate) bank: Option<Bank>,
@@ -118,9 +118,7 @@ impl Trainer {
         };
         let bank = (parts.wants_bank() || head.is_some()).then(|| Bank::new(composed, network.width()));
         let t = &config.train;
-        let options =
-            AdamWOptions { weight_decay: t.weight_decay, decay_all: t.decay_all, ..AdamWOptions::default() };
-        let optimizer = AdamW::new(options);
+        let optimizer = optimizer(t);
         let memory = Memory::new(&config, (text_ids.queries.len(), data.labels().len()), &network);
         Ok(Trainer {
             engine: engine.clone(),
@@ -430,6 +428,15 @@ fn population(data: &DataSet, ids: &TextIds, rows: &[u32]) -> Population {
 pub(crate) fn held_out(data: &DataSet, config: &Config) -> (Vec<u32>, Vec<u32>) {
     let size = Holdout::PerMille(config.data.validation_per_mille);
     data::holdout(data, size, Stream::new(config.train.seed, tags::HOLDOUT))
+}
+
+/// What moves the parameters.
+fn optimizer(t: &TrainConfig) -> Box<dyn Optimizer> {
+    let TrainConfig { weight_decay, decay_all, .. } = *t;
+    match &*t.optimizer {
+        "lamb" => Box::new(Lamb::new(LambOptions { weight_decay, decay_all, ..LambOptions::default() })),
+        _ => Box::new(AdamW::new(AdamWOptions { weight_decay, decay_all, ..AdamWOptions::default() })),
+    }
 }
 
 fn schedule(config: &TrainConfig, total_steps: u64) -> Schedule {

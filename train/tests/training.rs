@@ -8,6 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use train::config::Settings;
 use train::evaluate::{LabelSet, Options, Queries, evaluate};
+use train::plan::MemoryPlan;
 use train::{Event, Network, Observer, RunDir, Silent, Trainer, run};
 use world::{StopAfter, bits, topics};
 
@@ -36,9 +37,14 @@ fn trained(data: &Path, dir: &TempDir, name: &str, threads: usize, changes: &[&s
 fn resume_equals_uninterrupted_run_at_every_step() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = topics(dir.path(), 200);
-    for loss in ["infonce", "triplet"] {
-        let changes =
-            [format!("loss.name={loss}"), "composer.name=ngame".into(), "train.accumulate=2".into()];
+    for (loss, optimizer) in [("infonce", "adamw"), ("triplet", "lamb")] {
+        let optimizer = format!("train.optimizer={optimizer}");
+        let changes = [
+            format!("loss.name={loss}"),
+            optimizer,
+            "composer.name=ngame".into(),
+            "train.accumulate=2".into(),
+        ];
         let changes: Vec<&str> = changes.iter().map(String::as_str).collect();
         let whole = trained(&data, &dir, &format!("whole-{loss}"), 2, &changes);
         let total = whole.total_steps();
@@ -66,12 +72,13 @@ fn resume_equals_uninterrupted_run_at_every_step() {
 fn bits_do_not_depend_on_threads() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = topics(dir.path(), 300);
-    let one = bits(&trained(&data, &dir, "t1", 1, &[]));
-    for threads in [2, 3, 7] {
-        assert!(
-            bits(&trained(&data, &dir, &format!("t{threads}"), threads, &[])) == one,
-            "{threads} threads differ"
-        );
+    for optimizer in ["adamw", "lamb"] {
+        let change = format!("train.optimizer={optimizer}");
+        let bits = |n: usize| bits(&trained(&data, &dir, &format!("{optimizer}{n}"), n, &[change.as_str()]));
+        let one = bits(1);
+        for threads in [2, 3, 7] {
+            assert!(bits(threads) == one, "{optimizer}: {threads} threads differ");
+        }
     }
 }
 
@@ -380,7 +387,7 @@ fn the_rate_begins_at_its_peak_without_a_warm_up_and_never_is_zero() {
 fn a_run_whose_configuration_was_changed_is_not_taken_up() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = topics(dir.path(), 200);
-    let check = |changes: &[&str], from: &str, to: &str| {
+    let check = |changes: &[&str], from: &str, to: &str, says: &str| {
         let out = tempfile::tempdir_in(dir.path()).expect("a directory").path().join("run");
         let engine = Engine::new(1);
         let (mut trainer, run_dir) = run::begin(&engine, &settings(&data, changes), &out).expect("begins");
@@ -389,10 +396,31 @@ fn a_run_whose_configuration_was_changed_is_not_taken_up() {
         assert!(config.contains(from), "{config}");
         std::fs::write(run_dir.config(), config.replace(from, to)).expect("written");
         let error = run::resume(&engine, &out, &mut Silent).err().expect("another run");
-        assert!(error.to_string().contains("the configuration"), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
     };
-    check(&["composer.name=shuffled"], "batch = 24", "batch = 100");
-    check(&["composer.name=shuffled"], "\"shuffled\"", "\"ngame\"");
+    check(&["composer.name=shuffled"], "batch = 24", "batch = 100", "the configuration");
+    check(&["composer.name=shuffled"], "\"shuffled\"", "\"ngame\"", "the configuration");
+    let other = "that of another optimizer: it holds `adamw.steps`, not `lamb.steps`";
+    check(&[], "\"adamw\"", "\"lamb\"", other);
+}
+
+#[test]
+fn the_plan_names_the_optimizer_and_no_other_than_those_there_are_is_taken() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 200);
+    let state = |name: &str, optimizer: &str| {
+        let change = format!("train.optimizer={optimizer}");
+        let trainer = run::assemble(&Engine::new(1), &settings(&data, &[change.as_str()])).expect("fits");
+        let plan = MemoryPlan::new(&trainer);
+        let held = trainer.network.model.params.count() * 8;
+        plan.parts.contains(&(name, held))
+    };
+    assert!(state("AdamW", "adamw") && state("LAMB", "lamb"));
+    assert!(!state("AdamW", "lamb"));
+    let mut settings = Settings::default();
+    settings.set("train.optimizer=sgd").expect("a value");
+    let error = settings.config().expect_err("not for encoders").to_string();
+    assert!(error.contains("`train.optimizer` must be adamw or lamb, it is sgd"), "{error}");
 }
 
 #[test]

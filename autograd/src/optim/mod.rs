@@ -8,13 +8,16 @@
 
 mod adagrad_rows;
 mod adamw;
+mod lamb;
 mod lazy_adamw;
+mod moments;
 mod saved;
 mod sgd;
 mod sgd_rows;
 
 pub use adagrad_rows::AdagradRows;
 pub use adamw::{AdamW, AdamWOptions};
+pub use lamb::{Lamb, LambOptions};
 pub use lazy_adamw::LazyAdamW;
 pub use sgd::Sgd;
 pub use sgd_rows::SgdRows;

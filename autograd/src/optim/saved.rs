@@ -64,6 +64,11 @@ impl Saved {
     }
     /// The step counters of all parameters; 0 where a parameter has no state.
     pub(super) fn counters(&mut self, name: &str, params: &Params) -> Result<Vec<u32>> {
+        let other = self.all.keys().find(|key| key.ends_with(".steps"));
+        if let Some(other) = other.filter(|_| !self.all.contains_key(name)) {
+            let what = format!("the state is that of another optimizer: it holds `{other}`, not `{name}`");
+            return Err(other_model(what));
+        }
         Ok(self.take(name, [params.len()].into(), DType::U32)?.data().to_vec())
     }
     pub(super) fn finish(self) -> Result<()> {

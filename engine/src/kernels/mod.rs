@@ -24,6 +24,7 @@ pub mod decoupled_softmax;
 pub mod dropout;
 pub mod feed_forward;
 pub mod given;
+pub mod lamb;
 pub mod lanes;
 pub mod layer_norm;
 pub mod linear;

@@ -47,7 +47,7 @@ pub fn block_squares(engine: &Engine, x: &Tensor, blocks: &mut Vec<f64>) {
 }
 
 #[inline(always)]
-fn squares<T: Real>(x: &[T]) -> f64 {
+pub(super) fn squares<T: Real>(x: &[T]) -> f64 {
     let mut lanes = [0.0; LANES];
     let (whole, rest) = x.as_chunks::<LANES>();
     for part in whole {

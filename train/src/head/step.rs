@@ -10,7 +10,7 @@ use crate::exec::Encoded;
 use crate::step::StepReport;
 use crate::text_ids::place;
 use crate::trainer::Trainer;
-use autograd::{Optimizer, ParamGrads, Tape, clip};
+use autograd::{ParamGrads, Tape, clip};
 use engine::{Error, Kind, Packed, Result, Tensor};
 use std::collections::HashMap;
 use std::sync::Arc;
