@@ -151,7 +151,7 @@ pub(crate) fn lines(series: &[Series], x_name: &str, y_name: &str, (width, heigh
                 "<text fill=\"{colour}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
                 to + 3.0,
                 label + 4.0,
-                fitted(&one.name, 20)
+                fitted(&one.name, 17)
             );
         }
         svg.push_str("</g>");
@@ -193,7 +193,7 @@ pub(crate) fn intervals(rows: &[Interval], x_name: &str, width: f64) -> String {
         } else {
             COLOURS[1]
         };
-        let (end, text) = (left - 10.0, fitted(&one.name, 28));
+        let (end, text) = (left - 10.0, fitted(&one.name, 23));
         let _ = write!(svg, "<text class=\"y\" x=\"{end:.1}\" y=\"{:.1}\">{text}</text>", y + 4.0);
         if one.half.is_finite() {
             let (a, b) = (to_x(one.middle - one.half), to_x(one.middle + one.half));
