@@ -36,8 +36,8 @@ pub(crate) struct Args {
     /// Who shares a batch: ngame (clusters of near queries) or shuffled
     #[arg(long, value_name = "NAME")]
     composer: Option<String>,
-    /// What is minimised: infonce, triplet, pairwise, debiased, margin-mse or distil; with --head bce, supcon,
-    /// decoupled, softtopk or triplets
+    /// What is minimised: infonce, triplet, pairwise, cosent, debiased, margin-mse or distil; with --head bce,
+    /// supcon, decoupled, softtopk or triplets
     #[arg(long, value_name = "NAME")]
     loss: Option<String>,
     /// classifier: learn a weight vector for every label, on an encoder that rests

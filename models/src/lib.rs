@@ -35,7 +35,7 @@ mod streams;
 pub use architecture::{Architecture, init_from_bag};
 pub use encoder::{Encoder, Scope};
 pub use losses::{
-    Debiased, Distil, InfoNce, MarginMse, Objective, Outcome, Pairwise, SetObjective, SetTerms, Terms,
-    Triplet, Weighting,
+    CoSent, Debiased, Distil, InfoNce, MarginMse, Objective, Outcome, Pairwise, SetObjective, SetTerms,
+    Terms, Triplet, Weighting,
 };
 pub use model::Model;

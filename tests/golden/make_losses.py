@@ -81,6 +81,22 @@ def main():
     put("triplet", 3, lambda m: losses.TripletLoss(m, distance_metric=cosine, triplet_margin=0.3))
     put("margin_mse", 3, lambda m: losses.MarginMSELoss(m), (teacher[:, 0] - teacher[:, 1]))
     put("distil", 3, lambda m: losses.DistillKLDivLoss(m, student_temperature=2.0, teacher_temperature=0.5), teacher)
+
+    def every_pair(make):
+        """A loss over pairs and their values: 1 for an anchor and its positive, 0 for it and any other text."""
+
+        def compute(model, features, labels):
+            columns = torch.cat(model.parts[1:])
+            pairs = [model.parts[0].repeat_interleave(len(columns), 0), columns.repeat(ROWS, 1)]
+            values = torch.eye(ROWS, len(columns), dtype=torch.float64).reshape(-1)
+            return make(Given(pairs))(features[:2], values)
+
+        return lambda model: lambda features, labels: compute(model, features, labels)
+
+    put("cosent", 2, every_pair(losses.CoSENTLoss))
+    put("cosent_hard", 3, every_pair(losses.CoSENTLoss))
+    put("angle", 2, every_pair(losses.AnglELoss))
+    put("angle_hard", 3, every_pair(losses.AnglELoss))
     save("losses.safetensors", tensors, {"made_by": "tests/golden/make_losses.py",
          "sentence_transformers": sentence_transformers.__version__})
 

@@ -57,6 +57,18 @@ pub struct Batch {
     pub queued: Option<Queued>,
 }
 
+/// How near a query and a label are, where a batch is scored. Predictions and ranked lists go by the cosine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Similarity {
+    /// q · l.
+    Cosine,
+    /// |q · l + q · J l|, J (a, b) = (−b, a) for the halves a, b of an embedding, which are real and imaginary parts of
+    /// complex numbers: Li, Li, "AnglE-optimized text embeddings", 2023, as in its code and in sentence-transformers'
+    /// `pairwise_angle_sim`. It is √2 times the cosine with l turned by 45°: equal embeddings have 1, and √2 is the
+    /// most.
+    Angle,
+}
+
 /// Labels of batches before that a batch is scored against.
 pub struct Queued {
     /// Which, `[K]`.
@@ -226,12 +238,21 @@ impl Batch {
         }
     }
     /// The scores `[n, C]` of the embeddings `[T, d]` of its texts: its blocks side by side. `keys` are the embeddings
-    /// of its labels' texts, where another encoder made them.
-    pub fn scores<'t>(&self, embeddings: Var<'t>, keys: Option<&Tensor>) -> Var<'t> {
+    /// of its labels' texts, where another encoder made them. Angles are for one block, queries against labels.
+    ///
+    /// # Panics
+    /// If angles are asked for of an odd width.
+    pub fn scores<'t>(&self, embeddings: Var<'t>, keys: Option<&Tensor>, similarity: Similarity) -> Var<'t> {
         let tape = embeddings.tape();
         let queries = embeddings.gather(self.query_texts.clone());
         let labels =
             keys.map_or(embeddings, |keys| tape.constant(keys.clone())).gather(self.label_texts.clone());
+        if similarity == Similarity::Angle {
+            debug_assert_eq!(self.blocks, [Block::QueryLabel], "the configuration allows no other");
+            let sums = queries.matmul_nt(turned(labels));
+            // |x|
+            return sums.relu() + (-sums).relu();
+        }
         let positives = || labels.gather(self.targets.clone());
         let queue =
             self.queued.as_ref().map(|queued| queries.matmul_nt(tape.constant(queued.values.clone())));
@@ -291,6 +312,14 @@ impl Batch {
     pub fn masked(&self) -> usize {
         self.keep.iter().filter(|&&k| k == 0.0).count()
     }
+}
+
+/// l + J l = (a − b, a + b) of rows l = (a, b).
+fn turned(rows: Var<'_>) -> Var<'_> {
+    let width = rows.shape().last();
+    assert!(width.is_multiple_of(2), "angles are between halves of an embedding, and {width} is odd");
+    let (a, b) = (rows.slice(1, 0..width / 2), rows.slice(1, width / 2..width));
+    Var::concat(&[a - b, a + b], 1)
 }
 
 /// The blocks of a batch beside which labels of batches before stand, and what is mixed of them.

@@ -10,6 +10,7 @@ pub use memory::MemoryConfig;
 pub use negatives::{GuideConfig, NegativesConfig};
 pub use settings::{Origin, Settings};
 
+use crate::batch::Similarity;
 use engine::{Error, Result};
 use samplers::Block;
 use serde::{Deserialize, Serialize};
@@ -141,8 +142,11 @@ pub struct ComposerConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
-    /// `infonce`, `triplet`, `pairwise`, `debiased`, `margin-mse` or `distil`.
+    /// `infonce`, `triplet`, `pairwise`, `cosent`, `debiased`, `margin-mse` or `distil`.
     pub name: String,
+    /// What a batch is scored by: `cosine`, or `angle`, of embeddings read as complex numbers. Predictions go by the
+    /// cosine.
+    pub similarity: String,
     /// Temperature of the scores. Triplet: of the weights of hard negatives.
     pub temperature: f64,
     /// InfoNCE: also from labels to queries.
@@ -240,6 +244,7 @@ impl Default for LossConfig {
     fn default() -> LossConfig {
         LossConfig {
             name: "infonce".into(),
+            similarity: "cosine".into(),
             temperature: 0.05,
             symmetric: false,
             blocks: vec!["query-label".into()],
@@ -278,11 +283,56 @@ impl LossConfig {
         }
         Ok(blocks)
     }
+    /// What a batch is scored by.
+    ///
+    /// # Errors
+    /// If the name is unknown.
+    pub fn similarity(&self) -> Result<Similarity> {
+        match &*self.similarity {
+            "cosine" => Ok(Similarity::Cosine),
+            "angle" => Ok(Similarity::Angle),
+            got => Err(Error::input(format!("`loss.similarity` must be one of cosine, angle, it is {got}"))),
+        }
+    }
+    /// Demands that embeddings of this width can be scored.
+    ///
+    /// # Errors
+    /// If they have no halves for angles.
+    pub(crate) fn demand_width(&self, width: usize) -> Result<()> {
+        match self.similarity()? == Similarity::Cosine || width.is_multiple_of(2) {
+            true => Ok(()),
+            false => Err(Error::input(format!("`loss.similarity=angle` needs an even width, it is {width}"))
+                .help("--set loss.similarity=cosine")),
+        }
+    }
+    /// Checks what does not go with angles.
+    ///
+    /// # Errors
+    /// Names what has no meaning, or would be measured in cosines.
+    fn check_similarity(&self, of: &Config) -> Result<()> {
+        if self.similarity()? == Similarity::Cosine {
+            return Ok(());
+        }
+        let rules = [
+            (of.head.is_on(), "and this run learns a classifier"),
+            (!of.guide.model.is_empty(), "and a guide measures cosines: guide.model"),
+            (of.memory.queue > 0, "and a queue is met in cosines: memory.queue"),
+            (self.blocks.len() > 1, "of queries against labels alone: loss.blocks"),
+            (self.name == "debiased", "and the debiased loss knows the least that cosines can be: loss.name"),
+        ];
+        match rules.into_iter().find(|(broken, _)| *broken) {
+            Some((_, why)) => Err(Error::input(format!("`loss.similarity=angle` is for encoders, {why}"))
+                .help("--set loss.similarity=cosine")),
+            None => Ok(()),
+        }
+    }
     /// Checks ranges and names.
     ///
     /// # Errors
     /// Names the value, its range and what was given.
-    fn check(&self, guide: &GuideConfig) -> Result<()> {
+    fn check(&self, of: &Config) -> Result<()> {
+        let guide = &of.guide;
+        self.check_similarity(of)?;
         let names = crate::parts::OBJECTIVES;
         if !names.contains(&&*self.name) {
             let what = format!("`loss.name` must be one of {}, it is {}", names.join(", "), self.name);
@@ -405,7 +455,7 @@ impl Config {
         if self.model.dropout >= 1.0 {
             return wrong("model.dropout", "below 1", &self.model.dropout);
         }
-        self.loss.check(&self.guide)?;
+        self.loss.check(self)?;
         self.negatives.check(&self.strategy.name)?;
         self.memory.check(self)?;
         if self.head.is_on() && !self.data.truth.as_os_str().is_empty() {

@@ -1,6 +1,6 @@
 //! A guide: a model that judges the pairs of a batch while another one learns. It never changes and has no tape.
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Similarity};
 use crate::config::Config;
 use crate::embed::{CHUNK_TOKENS, embed};
 use crate::load;
@@ -45,7 +45,7 @@ impl Guide {
         let all = all.expect("a silent observer never stops");
         let tape = Tape::inference(engine);
         let embeddings = tape.constant(Tensor::from_vec([total, width], all));
-        batch.scores(embeddings, None).value()
+        batch.scores(embeddings, None, Similarity::Cosine).value()
     }
     /// Bytes that it holds, and takes beside a batch of so many texts.
     pub(crate) fn bytes(&self, texts: usize) -> usize {

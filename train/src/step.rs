@@ -57,7 +57,7 @@ impl Trainer {
 
         let embeddings = loss_tape.leaf(encoded.embeddings());
         let keys = self.memory.embed_keys(&self.engine, batch);
-        let scores = batch.scores(embeddings, keys.as_ref());
+        let scores = batch.scores(embeddings, keys.as_ref(), self.parts.similarity);
         let guide = self.guide.as_ref().map(|guide| guide.scores(&self.engine, batch));
         let terms = self.parts.shape(&scores.value(), guide, batch);
         let terms = self.memory.shape(terms, batch, (self.progress.epoch, self.epochs()));

@@ -82,6 +82,7 @@ impl Trainer {
     /// data set, an unknown composer.
     pub fn new(engine: &Engine, data: DataSet, mut network: Network, config: Config) -> Result<Trainer> {
         check_vocabulary(&data, &network.model)?;
+        config.loss.demand_width(network.width())?;
         if config.model.dropout >= 0.0 {
             network.set_dropout(config.model.dropout);
         }

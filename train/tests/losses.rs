@@ -5,14 +5,14 @@
 
 use autograd::Tape;
 use engine::{Engine, Packed, Tensor};
-use models::{Distil, InfoNce, MarginMse, Objective, Terms, Triplet, Weighting};
+use models::{CoSent, Distil, InfoNce, MarginMse, Objective, Terms, Triplet, Weighting};
 use safetensors::SafeTensors;
 use samplers::block::{Members, keep};
 use samplers::mask::Known;
 use samplers::shaper::guided::{Guided, Margin};
 use samplers::shaper::{Edits, Scores, Shaper};
 use samplers::{Block, Csr, Hardness, Lists, Matrix, OwnOnly};
-use train::batch::Batch;
+use train::batch::{Batch, Similarity};
 
 const ROWS: usize = 5;
 const WIDTH: usize = 8;
@@ -26,6 +26,7 @@ struct Case<'a> {
     shapers: Vec<Box<dyn Shaper>>,
     objective: Box<dyn Objective>,
     cosine: bool,
+    similarity: Similarity,
 }
 
 fn numbers(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
@@ -75,7 +76,7 @@ fn check(file: &SafeTensors<'_>, case: &Case<'_>) {
         _ => {
             let tape = Tape::inference(&Engine::new(1));
             let guide = tape.leaf(Tensor::from_vec([3 * ROWS, WIDTH], numbers(file, "guide")));
-            batch.scores(guide.normalise(), None).value()
+            batch.scores(guide.normalise(), None, Similarity::Cosine).value()
         }
     };
     if case.blocks.contains(&Block::LabelQuery) {
@@ -85,7 +86,7 @@ fn check(file: &SafeTensors<'_>, case: &Case<'_>) {
         (0..ROWS).for_each(|i| batch.keep[i * width + 2 * ROWS + i] = 1.0);
     }
     let leaf = tape.leaf(Tensor::from_vec([3 * ROWS, WIDTH], numbers(file, "embeddings")));
-    let scores = batch.scores(if case.cosine { leaf.normalise() } else { leaf }, None);
+    let scores = batch.scores(if case.cosine { leaf.normalise() } else { leaf }, None, case.similarity);
     let (values, width) = (scores.value(), scores.shape().last());
     let mut edits = Edits::masked(batch.keep.clone());
     let seen = Scores {
@@ -115,7 +116,10 @@ fn losses_and_gradients_are_those_of_sentence_transformers() {
     let file = SafeTensors::deserialize(&bytes).expect("safetensors");
     let infonce = |symmetric| InfoNce { temperature: 0.05, symmetric, top_rows: 1.0 };
     let case = |name, hard, blocks, shapers, objective: Box<dyn Objective>, cosine| {
-        check(&file, &Case { name, hard, blocks, shapers, objective, cosine });
+        check(
+            &file,
+            &Case { name, hard, blocks, shapers, objective, cosine, similarity: Similarity::Cosine },
+        );
     };
     let own = || -> Vec<Box<dyn Shaper>> { vec![Box::new(OwnOnly)] };
     let guided = |margin| -> Vec<Box<dyn Shaper>> { vec![Box::new(Guided { margin })] };
@@ -132,4 +136,14 @@ fn losses_and_gradients_are_those_of_sentence_transformers() {
     case("triplet", true, QL, own(), Box::new(triplet), true);
     case("margin_mse", true, QL, own(), Box::new(MarginMse), false);
     case("distil", true, QL, own(), Box::new(Distil { temperature: 2.0, teacher: 0.5 }), false);
+    for (name, hard, similarity) in [
+        ("cosent", false, Similarity::Cosine),
+        ("cosent_hard", true, Similarity::Cosine),
+        ("angle", false, Similarity::Angle),
+        ("angle_hard", true, Similarity::Angle),
+    ] {
+        let objective = Box::new(CoSent { temperature: 0.05 });
+        let (blocks, shapers) = (QL, vec![]);
+        check(&file, &Case { name, hard, blocks, shapers, objective, cosine: true, similarity });
+    }
 }

@@ -5,6 +5,7 @@
 //! L    = (1/Σρ) Σ_i ρ_i ℓ_i(s_i)
 //! ```
 
+mod cosent;
 mod debiased;
 mod distil;
 mod infonce;
@@ -16,6 +17,7 @@ mod testing;
 mod triplet;
 
 pub use autograd::Weighting;
+pub use cosent::CoSent;
 pub use debiased::Debiased;
 pub use distil::Distil;
 pub use infonce::InfoNce;

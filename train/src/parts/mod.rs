@@ -10,10 +10,10 @@
 
 mod composers;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Similarity};
 use crate::config::{Config, LossConfig, NegativesConfig};
 use engine::{Result, Tensor};
-use models::{Debiased, Distil, InfoNce, MarginMse, Objective, Pairwise, Terms, Triplet, Weighting};
+use models::{CoSent, Debiased, Distil, InfoNce, MarginMse, Objective, Pairwise, Terms, Triplet, Weighting};
 use samplers::bm25::Bm25Options;
 use samplers::composer::Composer;
 use samplers::miner::listed::{Listed, Pick};
@@ -24,8 +24,8 @@ use samplers::shaper::{Edits, Scores, Shaper};
 use samplers::{Block, Hardness, KHardest, Matrix, OwnOnly, Ranked, Sampled, Shares};
 
 /// Names of the losses of an encoder.
-pub(crate) const OBJECTIVES: [&str; 6] =
-    ["infonce", "triplet", "pairwise", "debiased", "margin-mse", "distil"];
+pub(crate) const OBJECTIVES: [&str; 7] =
+    ["infonce", "triplet", "pairwise", "cosent", "debiased", "margin-mse", "distil"];
 
 /// Demands that there is a composer of this name.
 ///
@@ -51,6 +51,8 @@ pub(crate) struct Parts {
     pub(crate) objective: Box<dyn Objective>,
     /// What a row is scored against.
     pub(crate) blocks: Vec<Block>,
+    /// How near two embeddings are.
+    pub(crate) similarity: Similarity,
 }
 
 impl Parts {
@@ -78,6 +80,7 @@ impl Parts {
             shapers: shapers(config),
             objective: objective(&config.loss, negatives),
             blocks: config.loss.blocks()?,
+            similarity: config.loss.similarity()?,
         })
     }
     /// Whether the composer will ever ask for the embeddings of the training queries.
@@ -196,6 +199,7 @@ fn objective(loss: &LossConfig, negatives: usize) -> Box<dyn Objective> {
             weighting: Weighting::Active,
         }),
         "pairwise" => Box::new(Pairwise { temperature }),
+        "cosent" => Box::new(CoSent { temperature }),
         "debiased" => Box::new(Debiased {
             temperature,
             false_negatives: loss.false_negatives,

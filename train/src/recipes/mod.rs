@@ -10,7 +10,9 @@ use crate::config::{Origin, Settings};
 use engine::{Error, Result};
 
 mod ance;
+mod angle;
 mod bm25;
+mod cosent;
 mod dbpm;
 mod debiased;
 mod dexml;
@@ -84,6 +86,8 @@ pub const RECIPES: &[Recipe] = &[
     dbpm::RECIPE,
     ps_kd::RECIPE,
     top_loss::RECIPE,
+    cosent::RECIPE,
+    angle::RECIPE,
 ];
 
 /// The recipe of this name.
@@ -208,6 +212,27 @@ mod tests {
             settings.config().expect("in range").composer.name
         };
         assert_eq!((&*composer(None), &*composer(Some("ngame"))), ("shuffled", "ngame"));
+    }
+
+    #[test]
+    fn angles_are_for_queries_against_labels_alone() {
+        let refused = |change: &str| {
+            let mut settings = Settings::default();
+            settings.set("strategy.name=angle").expect("a name");
+            settings.set(change).expect("a value");
+            apply_defaults(&mut settings).expect_err("refused").to_string()
+        };
+        for (change, why) in [
+            ("guide.model=start", "guide.model"),
+            ("memory.queue=64", "memory.queue"),
+            ("loss.blocks=['query-label', 'query-query']", "loss.blocks"),
+            ("loss.name=debiased", "the least that cosines can be"),
+            ("head.name=classifier", "learns a classifier"),
+        ] {
+            let error = refused(change);
+            assert!(error.contains("`loss.similarity=angle`") && error.contains(why), "{change}: {error}");
+        }
+        assert!(refused("loss.similarity=dot").contains("must be one of cosine, angle, it is dot"));
     }
 
     #[test]
