@@ -86,15 +86,16 @@ pub struct Members<'a> {
     pub mixed: usize,
 }
 
-/// The keep mask of some blocks side by side, `[B, C]`, 1 or 0.
+/// The keep mask of some blocks side by side, `[B, C]`, 1 or 0. Mixtures stand beside the queue that they are mixed of.
 pub fn keep(blocks: &[Block], known: &Known<'_>, members: Members<'_>) -> Vec<f32> {
+    let queue = if blocks.contains(&Block::Queue) { members.queue(known) } else { vec![] };
     let of = |block: &Block| match block {
         Block::QueryLabel => known_positives(known, members.queries, members.labels, members.target),
         Block::QueryQuery => members.by_rows(known, |i, j| !members.share_a_label(known, i, j)),
         Block::LabelQuery => members.by_rows(known, |i, j| !members.knows_positive(known, j, i)),
         Block::LabelLabel => members.labels_of_labels(known),
-        Block::Queue => members.queue(known),
-        Block::Mixed => members.mixtures(known),
+        Block::Queue => queue.clone(),
+        Block::Mixed => members.mixtures(&queue),
     };
     let parts: Vec<Vec<f32>> = blocks.iter().map(of).collect();
     match &parts[..] {
@@ -148,8 +149,7 @@ impl Members<'_> {
         no_positive(known, self.queries, self.queued, &positives)
     }
     /// A row whose every queued label is a positive has nothing to mix.
-    fn mixtures(&self, known: &Known<'_>) -> Vec<f32> {
-        let queue = self.queue(known);
+    fn mixtures(&self, queue: &[f32]) -> Vec<f32> {
         let any = |row: &[f32]| f32::from(row.contains(&1.0));
         queue.chunks(self.queued.len().max(1)).flat_map(|row| vec![any(row); self.mixed]).collect()
     }
@@ -216,7 +216,8 @@ mod tests {
     fn a_queued_label_is_masked_as_a_fresh_one_is() {
         // Label 1 is known of queries 0, 2 and 3; label 4 has the text of label 0, which queries 0 and 3 know.
         check(&[Block::Queue], &[&[1, 0, 0], &[1, 1, 1], &[1, 0, 1], &[1, 0, 0]]);
-        check(&[Block::Mixed], &[&[1, 1], &[1, 1], &[1, 1], &[1, 1]]);
+        let both: [&[u8]; 4] = [&[1, 0, 0, 1, 1], &[1, 1, 1, 1, 1], &[1, 0, 1, 1, 1], &[1, 0, 0, 1, 1]];
+        check(&[Block::Queue, Block::Mixed], &both);
         let known = Known { positives: POSITIVES, barred: None, text_group: Some(&GROUPS) };
         let members = Members {
             queries: &[0, 1],
@@ -226,11 +227,8 @@ mod tests {
             queued: &[1],
             mixed: 2,
         };
-        assert_eq!(
-            keep(&[Block::Mixed], &known, members),
-            [0.0, 0.0, 1.0, 1.0],
-            "query 0 has nothing to mix"
-        );
+        let got = keep(&[Block::Queue, Block::Mixed], &known, members);
+        assert_eq!(got, [0.0, 0.0, 0.0, 1.0, 1.0, 1.0], "query 0 has nothing to mix");
     }
 
     #[test]

@@ -20,7 +20,9 @@
 //! | [`Composer`] | which queries meet | [`Shuffled`], [`Cluster`] (NGAME) |
 //! | [`Miner`] | which labels are columns | [`InBatch`], [`AllLabels`], [`Random`], [`Listed`] |
 //! | [`mask`] | which columns are no negatives | known positives, copies of their text |
-//! | [`Shaper`] | which terms count, how much | [`KHardest`], [`OwnOnly`], [`Sampled`], [`Guided`], [`Hardness`] |
+//! | [`Shaper`] | which terms count | [`KHardest`], [`OwnOnly`], [`Guided`] |
+//! | [`Shaper`] | how much they count | [`Sampled`], [`Hardness`], [`Shares`] |
+//! | [`Queue`], [`Mix`] | what is remembered | labels of batches before, and what is mixed of them |
 //!
 //! A composer that wants embeddings says so and is told ([`Snapshot`]); the trainer decides whether
 //! they come from the [`bank`] or from a new pass. For evaluation: [`search`](mod@search) (exact top k),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! parameters 4·P   gradients 4·P'   AdamW or LAMB 8·P   activations of the largest batch (or chunk)   working buffers
-//! loss 16·(n + m)², n pairs, m labels; over all L labels 16·n·L + 8·L·d   memory bank 4·N·d, and once more while it is
+//! loss 16·(n + m)², n pairs, m labels, twice that for angles; over all L labels 16·n·L + 8·L·d
+//! what is remembered of batches before, `memory.rs`   memory bank 4·N·d, and once more while it is
 //!   saved   text numbers 4·(N + L) and up   clusters: the rows that every thread copies side by side   program
 //! with a classifier: label weights and optimizer 4·L·d and up   shortlists 4·N·S   head step
 //!   label search 4·16,384·d, in a validation with frequencies of labels 20·L, as far as it exceeds a step
@@ -17,7 +18,7 @@
 //! by composing some: titles differ in length, and clusters bring long ones together. A mapped data set is not counted:
 //! its pages belong to the system, which takes them back when it must.
 
-use crate::batch::{Batch, Source};
+use crate::batch::{Batch, Similarity, Source};
 use crate::embed::CHUNK_TOKENS;
 use crate::exec::Exec;
 use crate::head::Head;
@@ -114,6 +115,8 @@ impl MemoryPlan {
         // The queue is empty when a run begins.
         let (queued, mixed) = trainer.memory.columns(trainer.data.labels().len());
         let scores = scores + pairs * (queued + mixed);
+        // |x| of an angle takes both signs apart.
+        let each = if trainer.parts.similarity == Similarity::Angle { 32 } else { 16 };
         // Over all labels their embeddings, and the gathered copy of them, are no longer small beside the scores.
         let all = trainer.config.negatives.from == "all";
         let embedded = if all { 8 * texts.len() * network.width() } else { 0 };
@@ -124,7 +127,7 @@ impl MemoryPlan {
             (optimizer, if_learns(trainer.optimizer.bytes(params))),
             ("activations", activations),
             ("working buffers", working),
-            ("loss", if trainer.head.is_none() { 16 * scores + embedded } else { 0 }),
+            ("loss", if trainer.head.is_none() { each * scores + embedded } else { 0 }),
             ("embedding", embedding.saturating_sub(activations + working)),
             ("memory bank", 2 * bank),
             ("guide", trainer.guide.as_ref().map_or(0, |guide| guide.bytes(texts.len()))),

@@ -13,6 +13,7 @@
 use super::{Objective, Terms};
 use autograd::Var;
 use engine::Tensor;
+use std::sync::Arc;
 
 /// CoSENT.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,22 +32,25 @@ impl Objective for CoSent {
         if ![&positive, &negative].iter().all(|weights| weights.iter().any(|&w| w > 0.0)) {
             return scores.sum().scale(0.0);
         }
-        let z = scores.scale(1.0 / self.temperature).reshape([n * m, 1]);
+        let z = scores.scale(1.0 / self.temperature);
         let places = terms.targets.iter().enumerate().map(|(i, &c)| i as u32 * m as u32 + c);
-        let of_positives = log_sum(-z.gather(places.collect()), &positive);
-        (log_sum(z, &negative) + of_positives).softplus().sum()
+        let own = z.reshape([n * m, 1]).gather(places.collect()).reshape([1, n]);
+        (log_sum(z, &negative) + log_sum(-own, &positive)).softplus().sum()
     }
 }
 
-/// ln Σ w eᶻ over the places of a weight above 0, `[1]`.
-fn log_sum<'t>(z: Var<'t>, weights: &[f32]) -> Var<'t> {
-    let keep = weights.iter().map(|&w| w > 0.0).collect();
-    let mut z = z.reshape([1, weights.len()]);
+/// ln Σ w eᶻ over the places of `z` `[n, m]` of a weight above 0: row by row, then over the rows that have one. `[1]`.
+fn log_sum<'t>(mut z: Var<'t>, weights: &[f32]) -> Var<'t> {
+    let m = z.shape().last();
     if weights.iter().any(|&w| w != 0.0 && w != 1.0) {
         let logs = weights.iter().map(|&w| if w > 0.0 { w.ln() } else { 0.0 }).collect();
-        z = z + z.tape().constant(Tensor::from_vec([1, weights.len()], logs));
+        z = z + z.tape().constant(Tensor::from_vec(z.shape(), logs));
     }
-    z.logsumexp(Some(keep))
+    let rows = || weights.chunks(m).zip(0u32..).filter(|(row, _)| row.iter().any(|&w| w > 0.0));
+    let places: Arc<[u32]> = rows().map(|(_, i)| i).collect();
+    let keep = rows().flat_map(|(row, _)| row).map(|&w| w > 0.0).collect();
+    let count = places.len();
+    z.gather(places).logsumexp(Some(keep)).reshape([1, count]).logsumexp(None)
 }
 
 /// What positives weigh, `[n]`, and negatives, `[n · m]`: 0 where a pair does not count.

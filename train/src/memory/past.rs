@@ -97,3 +97,54 @@ impl Past {
         8 * self.labels.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of queries 4 and 5 against labels 1, 3 and 8, of which 3 and 8 are their positives.
+    fn batch() -> Batch {
+        Batch {
+            rows: vec![4, 5],
+            row_weight: None,
+            labels: vec![1, 3, 8],
+            targets: [1, 2].into(),
+            own: None,
+            chance: None,
+            of_labels: false,
+            blocks: vec![],
+            keep: vec![],
+            texts: engine::Packed::default(),
+            query_texts: [].into(),
+            label_texts: [].into(),
+            key_texts: None,
+            queued: None,
+        }
+    }
+
+    #[test]
+    fn what_is_no_column_or_masked_goes_to_the_target() {
+        let config = MemoryConfig { past: 0.8, kept: 3, ..MemoryConfig::default() };
+        let mut past = Past::new(&config, 6, 9);
+        // Of query 4 label 7 is no column now; of query 5 label 1 is masked.
+        past.observe(&[4, 5], &[vec![(7, 0.5), (1, 0.3), (3, 0.2)], vec![(1, 0.6), (3, 0.4)]]);
+        let keep = [true, true, true, false, true, true];
+        let terms = Terms::masked(batch().targets, keep.into());
+        assert!(past.targets(&batch(), &terms, (0, 4)).is_none(), "nothing is known in the first epoch");
+        // α = 0.8 · 2/4
+        let got = past.targets(&batch(), &terms, (1, 4)).expect("targets");
+        let want = [0.12, 0.88, 0.0, 0.0, 0.16, 0.84];
+        assert!(got.to_f64().iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-6), "{got:?}");
+    }
+
+    #[test]
+    fn the_likeliest_labels_of_each_row_are_kept() {
+        let config = MemoryConfig { past: 0.5, kept: 2, ..MemoryConfig::default() };
+        let past = Past::new(&config, 6, 9);
+        // A fourth column is no label of the batch.
+        let probabilities = vec![0.2, 0.3, 0.1, 0.4, 0.1, 0.1, 0.7, 0.1];
+        let found = past.likeliest(&batch(), &Outcome { losses: vec![0.0; 2], probabilities }, 4);
+        assert_eq!(found, [[(3, 0.3), (1, 0.2)], [(8, 0.7), (1, 0.1)]]);
+        assert_eq!(Past::new(&MemoryConfig { kept: 99, ..config }, 6, 9).kept, 9);
+    }
+}
