@@ -260,6 +260,26 @@ mod tests {
         assert_eq!(query.len(), FEATURES);
         let shared = query.iter().filter(|w| (0..120).any(|d| words(d).iter().any(|v| v == *w))).count();
         assert_eq!(shared, 6);
+        // A shared word is of a shared feature: a query and its answer have it in common more often than by chance.
+        let common = |q: usize, d: usize| {
+            let text = data.queries(Split::Train).text(q).into_owned();
+            text.split(' ').zip(words(d)).filter(|(a, b)| a == b).count() as f64
+        };
+        let answer = |q: usize| data.positives(Split::Train, q)[0] as usize;
+        let own: f64 = (0..200).map(|q| common(q, answer(q))).sum();
+        let other: f64 = (0..200).map(|q| common(q, (answer(q) + 48) % 120)).sum();
+        assert!(own > 1.5 * other, "{own} {other}");
+    }
+
+    #[test]
+    fn of_some_queries_the_known_answer_is_wrong() {
+        let (dir, data) = prepared(World { wrong: 0.2, queries: 1000, ..small(false) });
+        let truth = read_judgements(&dir.path().join("world/qrels/truth.tsv"), &data).expect("a truth");
+        let known = |q: usize| data.positives(Split::Train, q);
+        assert!((0..1000).all(|q| known(q).len() == 1 && truth[q].len() == 8));
+        // A document drawn from 120 is one of the eight that answer now and then: 1000 · 0.2 · 112/120 = 187 ± 12.
+        let wrong = (0..1000).filter(|&q| !truth[q].contains(&known(q)[0])).count();
+        assert!((140..235).contains(&wrong), "{wrong}");
     }
 
     #[test]
