@@ -69,8 +69,8 @@ fn every_recipe_trains_and_resumes_bit_for_bit() {
 fn angles_need_an_even_width() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = topics(dir.path(), 60);
-    let recipe = RECIPES.iter().find(|r| r.name == "angle").expect("a recipe");
-    let settings = settings(&data, recipe, &["model.source=bag", "model.width=33"]);
+    let recipe = RECIPES.iter().find(|r| r.name == "cosent").expect("a recipe");
+    let settings = settings(&data, recipe, &["model.source=bag", "model.width=33", "loss.similarity=angle"]);
     let error = run::assemble(&Engine::new(1), &settings).err().expect("no halves").to_string();
     assert!(error.contains("`loss.similarity=angle` needs an even width, it is 33"), "{error}");
 }

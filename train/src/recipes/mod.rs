@@ -10,7 +10,6 @@ use crate::config::{Origin, Settings};
 use engine::{Error, Result};
 
 mod ance;
-mod angle;
 mod bm25;
 mod cosent;
 mod dbpm;
@@ -87,7 +86,6 @@ pub const RECIPES: &[Recipe] = &[
     ps_kd::RECIPE,
     top_loss::RECIPE,
     cosent::RECIPE,
-    angle::RECIPE,
 ];
 
 /// The recipe of this name.
@@ -218,7 +216,8 @@ mod tests {
     fn angles_are_for_queries_against_labels_alone() {
         let refused = |change: &str| {
             let mut settings = Settings::default();
-            settings.set("strategy.name=angle").expect("a name");
+            settings.set("strategy.name=cosent").expect("a name");
+            settings.set("loss.similarity=angle").expect("a value");
             settings.set(change).expect("a value");
             apply_defaults(&mut settings).expect_err("refused").to_string()
         };
