@@ -69,19 +69,13 @@ impl Trainer {
         }
         let pulled =
             loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");
-        let texts = (encoded.passes() + u64::from(self.guide.is_some())) * batch.texts.len() as u64
-            + batch.key_texts.as_ref().map_or(0, |keys| keys.len() as u64);
+        let texts = self.texts_encoded(batch, encoded.passes());
         let (grads, anomaly) = encoded.backward(record, &self.engine, pulled);
         let anomaly = first(anomaly, loss_tape.anomaly());
-        let of_labels = keys.unwrap_or_else(|| embeddings.value());
-        let note = self.memory.note(
-            &self.engine,
-            batch,
-            &of_labels,
-            (&*self.parts.objective, &scores.value(), &terms),
-        );
+        let (of_labels, objective) = (keys.unwrap_or_else(|| embeddings.value()), &*self.parts.objective);
+        let notes =
+            vec![self.memory.note(&self.engine, batch, &of_labels, (objective, &scores.value(), &terms))];
         let found = self.truth.as_ref().map(|truth| truth.found(batch, &terms.keep));
-        let notes = vec![note];
         (Measured { anomaly, found, notes, ..Measured::of(loss, batch, &terms, texts) }, grads)
     }
 
@@ -130,6 +124,12 @@ impl Trainer {
         drop(spares);
         self.engine.settle();
         self.bank = bank;
+    }
+
+    /// Texts that a batch makes somebody encode: the model in so many passes, a guide, and a copy of the model.
+    fn texts_encoded(&self, batch: &Batch, passes: u64) -> u64 {
+        let keys = batch.key_texts.as_ref().map_or(0, |keys| keys.len() as u64);
+        (passes + u64::from(self.guide.is_some())) * batch.texts.len() as u64 + keys
     }
 
     /// Stops a run whose numbers have run away, before they reach the parameters. A step is a function of its place:
