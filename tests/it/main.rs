@@ -11,6 +11,7 @@ mod classifier;
 mod export;
 mod index;
 mod listed;
+mod made;
 mod memory;
 mod mine;
 mod pipeline;
