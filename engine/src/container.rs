@@ -13,13 +13,15 @@
 //! lengths before it, and sections cannot overlap. The header is written last, into a temporary name that
 //! is then renamed.
 
+mod disk;
 mod spool;
 mod view;
 mod write;
 
+pub use disk::{Disk, DiskFile, System};
 pub use spool::{Spool, Spooled};
 pub use view::View;
-pub use write::Writer;
+pub use write::{Unsynced, Writer};
 
 use crate::{Error, Kind, Result};
 use memmap2::Mmap;

@@ -19,13 +19,14 @@ pub use tables::{Chained, HeadState, Link};
 
 use crate::head::WEIGHTS;
 use bincode::{Decode, Encode};
-use engine::container::{Container, Verify, Writer};
+use engine::container::{Container, Disk, System, Unsynced, Verify, Writer};
 use engine::{DType, Error, Kind, Result, Shape, Table, Tensor};
 use samplers::Ranked;
 use samplers::composer::State;
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tables::HeadEntry;
 
 const KIND: &str = "checkpoint";
@@ -75,6 +76,36 @@ pub struct Saved {
     pub path: PathBuf,
     /// The files in which the tables of a classifier now are, this one among them.
     pub chain: Vec<Link>,
+}
+
+/// A checkpoint whose bytes the system has: what remains is to wait for the disk, which another thread may do.
+pub struct Staged {
+    file: Unsynced,
+    disk: Arc<dyn Disk>,
+    saved: Saved,
+    keep: usize,
+}
+
+impl Staged {
+    /// The files in which the tables of a classifier are once this is committed.
+    pub fn chain(&self) -> &[Link] {
+        &self.saved.chain
+    }
+    /// Waits for the disk, gives the file its name, and then removes all but the newest `keep` and the files that these
+    /// add to. Those of later steps go too: they are damaged, or the run would not have gone back before them.
+    ///
+    /// # Errors
+    /// If the system cannot write; older checkpoints are untouched then.
+    pub fn commit(self) -> Result<Saved> {
+        self.file.commit()?;
+        let folder = self.saved.path.parent().unwrap_or(Path::new("."));
+        folder::prune(&*self.disk, folder, &self.saved.path, self.keep, |path| match added_to(path) {
+            Ok(needed) => Some(needed),
+            // What is damaged needs nothing: it is lost already. What cannot be read just now may need anything.
+            Err(e) => (e.kind() == Kind::Damaged).then(Vec::new),
+        })?;
+        Ok(self.saved)
+    }
 }
 
 /// What a checkpoint holds for whoever only uses the model.
@@ -132,12 +163,19 @@ fn limit() -> impl bincode::config::Config {
 }
 
 impl Checkpoint<'_, &Table> {
-    /// Writes the checkpoint of its step into `folder`, then removes all but the newest `keep` and the files that these
-    /// add to. Those of later steps go too: they are damaged, or the run would not have gone back before them.
+    /// Writes the checkpoint of its step into `folder`, and removes what [`Staged::commit`] removes.
     ///
     /// # Errors
     /// If the system cannot write; older checkpoints are untouched then.
     pub fn write(&self, folder: &Path, keep: usize) -> Result<Saved> {
+        self.stage(Arc::new(System), folder, keep)?.commit()
+    }
+    /// The first half of [`Checkpoint::write`]: all is copied to the system, and the checkpoint may change again.
+    /// No other may be staged in this folder before it is committed, since that would build on it.
+    ///
+    /// # Errors
+    /// If the system cannot write; nothing is left behind then.
+    pub fn stage(&self, disk: Arc<dyn Disk>, folder: &Path, keep: usize) -> Result<Staged> {
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let entry = |(name, tensor): &(String, Tensor)| Entry {
             name: name.clone(),
@@ -163,7 +201,7 @@ impl Checkpoint<'_, &Table> {
         let path = path_of(folder, step);
         let manifest = bincode::encode_to_vec((FORMAT, manifest), limit())
             .map_err(|e| Error::new(Kind::Other, format!("the manifest of a checkpoint: {e}")).at(&path))?;
-        let mut writer = Writer::create(&path, KIND)?;
+        let mut writer = Writer::create_on(disk.clone(), &path, KIND)?;
         writer.section("manifest", &manifest)?;
         for (i, (_, tensor)) in self.params.iter().chain(&self.optimizer).chain(&self.memory).enumerate() {
             let name = section(i);
@@ -182,14 +220,9 @@ impl Checkpoint<'_, &Table> {
             writer.section("ranked.positive", &lists.positive)?;
         }
         self.head.as_ref().map_or(Ok(()), |head| head.write(&mut writer, before.is_empty()))?;
-        writer.commit()?;
-        let fingerprint = Container::open(&path, KIND, Verify::Header)?.fingerprint();
-        folder::prune(folder, &path, keep, |path| match added_to(path) {
-            Ok(needed) => Some(needed),
-            // What is damaged needs nothing: it is lost already. What cannot be read just now may need anything.
-            Err(e) => (e.kind() == Kind::Damaged).then(Vec::new),
-        })?;
-        Ok(Saved { path, chain: [before, &[Link { step, fingerprint }]].concat() })
+        let file = writer.finish()?;
+        let chain = [before, &[Link { step, fingerprint: file.fingerprint() }]].concat();
+        Ok(Staged { file, disk, saved: Saved { path, chain }, keep })
     }
 }
 
@@ -336,5 +369,7 @@ fn tensors(file: &Container, entries: &[Entry], first: usize) -> Result<Vec<(Str
     entries.iter().enumerate().map(tensor).collect()
 }
 
+#[cfg(test)]
+mod crashes;
 #[cfg(test)]
 mod tests;

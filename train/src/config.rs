@@ -3,11 +3,13 @@
 mod head;
 mod memory;
 mod negatives;
+mod save;
 mod settings;
 
 pub use head::{HeadConfig, LOSSES};
 pub use memory::MemoryConfig;
 pub use negatives::{GuideConfig, NegativesConfig};
+pub use save::SaveConfig;
 pub use settings::{Origin, Settings};
 
 use crate::batch::Similarity;
@@ -172,20 +174,6 @@ pub struct LossConfig {
     pub top_rows: f64,
 }
 
-/// What is written when.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SaveConfig {
-    /// Seconds between checkpoints; 0 for only at the end.
-    pub every_seconds: f64,
-    /// Checkpoints that are kept.
-    pub keep: usize,
-    /// Steps between lines of the log.
-    pub log_every: u64,
-    /// Steps between validations; 0 for the end of each epoch.
-    pub validate_every: u64,
-}
-
 impl Default for DataConfig {
     fn default() -> DataConfig {
         DataConfig { path: PathBuf::new(), validation_per_mille: 20, truth: PathBuf::new() }
@@ -257,11 +245,6 @@ impl Default for LossConfig {
             others: -1.0,
             top_rows: 1.0,
         }
-    }
-}
-impl Default for SaveConfig {
-    fn default() -> SaveConfig {
-        SaveConfig { every_seconds: 300.0, keep: 2, log_every: 10, validate_every: 0 }
     }
 }
 

@@ -8,8 +8,10 @@ use crate::head::Head;
 use crate::index::Index;
 use crate::judge::Judge;
 use crate::load;
+use crate::log::Log;
 use crate::observer::{Event, Observer};
 use crate::run_dir::RunDir;
+use crate::saver::Saver;
 use crate::step::StepReport;
 use crate::trainer::Trainer;
 use crate::truth::Truth;
@@ -191,13 +193,12 @@ pub fn run(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> 
         return Ok(Outcome { step: done, finished: true, validation, old_labels });
     }
     dir.rewind_log(done)?;
-    let mut state =
-        Loop { dir, since: observer.seconds(), saved_at: observer.seconds(), tokens: 0, logged_at: None };
+    let mut state = Loop::new(dir, trainer, observer);
     observer.event(&Event::Started { steps: total, done, steps_per_epoch: trainer.steps_per_epoch() });
     match state.go(trainer, observer) {
         // Stopped while texts were embedded: the trainer stands where its last step left it.
         Err(e) if e.kind() == Kind::Interrupted => {
-            state.save(trainer, observer)?;
+            state.leave(trainer, observer)?;
             Ok(Outcome::unfinished(trainer.progress().step))
         }
         ended => ended,
@@ -207,14 +208,39 @@ pub fn run(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> 
 /// What the loop remembers between steps.
 struct Loop<'a> {
     dir: &'a RunDir,
+    log: Log,
+    /// Whether the user was told that the log cannot be written.
+    log_fails: bool,
+    saver: Saver,
     since: f64,
+    /// When the last checkpoint began, and how long training waited for it.
     saved_at: f64,
+    waited: f64,
     /// Tokens since the last line of the log.
     tokens: u64,
     logged_at: Option<f64>,
 }
 
 impl Loop<'_> {
+    fn new<'a>(dir: &'a RunDir, trainer: &Trainer, observer: &mut dyn Observer) -> Loop<'a> {
+        let last = Some(checkpoint::path_of(&dir.checkpoints(), trainer.progress().step));
+        let now = observer.seconds();
+        Loop {
+            dir,
+            log: Log::at(&dir.log()),
+            log_fails: false,
+            saver: Saver::new(
+                dir.checkpoints(),
+                trainer.config.save.background,
+                last.filter(|path| path.is_file()),
+            ),
+            since: now,
+            saved_at: now,
+            waited: 0.0,
+            tokens: 0,
+            logged_at: None,
+        }
+    }
     fn go(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {
         let total = trainer.total_steps();
         if wants_start(trainer) && trainer.warm_start().is_some_and(WarmStart::has_weights) {
@@ -226,40 +252,43 @@ impl Loop<'_> {
         while trainer.progress().step < total {
             let report = trainer.next_step(observer)?;
             observer.event(&Event::Stepped(&report));
-            self.log(&report, trainer, observer)?;
+            self.log_step(&report, trainer, observer);
             if self.validation_is_due(&report, trainer) {
                 self.validate(trainer, observer, &report)?;
             }
             if observer.stop() && report.step < total {
-                self.save(trainer, observer)?;
+                self.leave(trainer, observer)?;
                 return Ok(Outcome::unfinished(report.step));
             }
-            self.save_if_due(trainer, observer)?;
+            self.save_if_due(trainer, observer);
         }
         self.finish(trainer, observer)
     }
-    fn log(&mut self, report: &StepReport, trainer: &Trainer, observer: &mut dyn Observer) -> Result<()> {
+    fn log_step(&mut self, report: &StepReport, trainer: &Trainer, observer: &mut dyn Observer) {
         self.tokens += report.tokens;
         let every = trainer.config.save.log_every.max(1);
         if !report.step.is_multiple_of(every) && report.step != trainer.total_steps() {
-            return Ok(());
+            return;
         }
         let now = observer.seconds();
         let span = now - self.logged_at.unwrap_or(self.since);
         let speed = if span > 0.0 { self.tokens as f64 / span } else { 0.0 };
         (self.tokens, self.logged_at) = (0, Some(now));
-        self.dir.append_log(&json!({
-            "step": report.step,
-            "epoch": report.epoch,
-            "loss": report.loss,
-            "rate": report.rate,
-            "grad_norm": report.grad_norm,
-            "masked": report.masked,
-            "negatives": report.negatives,
-            "false_negatives": report.false_negatives,
-            "tokens_per_s": speed.round(),
-            "seconds": now - self.since,
-        }))
+        self.line(
+            observer,
+            &json!({
+                "step": report.step,
+                "epoch": report.epoch,
+                "loss": report.loss,
+                "rate": report.rate,
+                "grad_norm": report.grad_norm,
+                "masked": report.masked,
+                "negatives": report.negatives,
+                "false_negatives": report.false_negatives,
+                "tokens_per_s": speed.round(),
+                "seconds": now - self.since,
+            }),
+        );
     }
     fn validation_is_due(&self, report: &StepReport, trainer: &Trainer) -> bool {
         let every = trainer.config.save.validate_every;
@@ -269,35 +298,79 @@ impl Loop<'_> {
             && !last
             && if every > 0 { report.step.is_multiple_of(every) } else { ends_epoch }
     }
-    fn validate(&self, trainer: &Trainer, observer: &mut dyn Observer, report: &StepReport) -> Result<()> {
+    fn validate(
+        &mut self,
+        trainer: &Trainer,
+        observer: &mut dyn Observer,
+        report: &StepReport,
+    ) -> Result<()> {
         let measured = measure_validation(trainer, observer)?;
         let (step, queries, p_at_1) = (report.step, trainer.validation_rows.len(), measured[0].1);
         observer.event(&Event::Validated { step, p_at_1, queries });
-        self.dir.append_log(&json!({
-            "step": step,
-            "epoch": trainer.progress().epoch,
-            "split": "validation",
-            "queries": queries,
-            "metrics": by_name(&measured),
-            "seconds": observer.seconds() - self.since,
-        }))
+        let seconds = observer.seconds() - self.since;
+        self.line(
+            observer,
+            &json!({
+                "step": step,
+                "epoch": trainer.progress().epoch,
+                "split": "validation",
+                "queries": queries,
+                "metrics": by_name(&measured),
+                "seconds": seconds,
+            }),
+        );
+        Ok(())
     }
-    fn save_if_due(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
+    /// Appends to the log. What cannot be written comes with the next line, and the user hears of it once.
+    fn line(&mut self, observer: &mut dyn Observer, line: &Value) {
+        let failed = self.log.append(line).err();
+        if let (Some(e), false) = (&failed, self.log_fails) {
+            observer.event(&Event::Warning(&format!(
+                "{e}\ntraining goes on; lines of the log are kept in memory"
+            )));
+        }
+        self.log_fails = failed.is_some();
+    }
+    /// Begins a checkpoint where one is due, and hears of the one before. A disk that takes none stops no training.
+    fn save_if_due(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) {
         let every = trainer.config.save.every_seconds;
         // The last step is saved when all is over.
         let is_last = trainer.progress().step == trainer.total_steps();
-        if every > 0.0 && !is_last && observer.seconds() - self.saved_at >= every {
-            return self.save(trainer, observer);
+        let is_due = every > 0.0 && !is_last && observer.seconds() - self.saved_at >= every;
+        let heard = self.settle(trainer, observer, is_due);
+        let begun = if is_due { self.begin(trainer, observer) } else { Ok(()) };
+        for error in [heard.err(), begun.err()].into_iter().flatten() {
+            let text = format!("{error}\ntraining goes on; the next try is in {every} s");
+            observer.event(&Event::Warning(&text));
         }
+    }
+    fn begin(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
+        self.saved_at = observer.seconds();
+        self.saver.begin(trainer)?;
+        self.waited = observer.seconds() - self.saved_at;
+        if trainer.config.save.background { Ok(()) } else { self.settle(trainer, observer, true) }
+    }
+    /// Hears how the checkpoint that is on its way ended, if it did.
+    fn settle(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer, wait: bool) -> Result<()> {
+        let since = observer.seconds();
+        let step = self.saver.settled(trainer, wait)?;
+        self.waited += observer.seconds() - since;
+        step.into_iter().for_each(|step| observer.event(&Event::Saved { step, seconds: self.waited }));
         Ok(())
     }
+    /// Saves, and returns when the disk has it.
     fn save(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
-        let since = observer.seconds();
-        trainer.save(&self.dir.checkpoints())?;
-        self.saved_at = observer.seconds();
-        let seconds = self.saved_at - since;
-        observer.event(&Event::Saved { step: trainer.progress().step, seconds });
-        Ok(())
+        if let Err(before) = self.settle(trainer, observer, true) {
+            observer.event(&Event::Warning(&before.to_string()));
+        }
+        let run = self.dir.root().display();
+        let saved = self.begin(trainer, observer).and_then(|()| self.settle(trainer, observer, true));
+        saved.map_err(|e| e.help(format!("make room, then `lode resume {run}` goes on from the last one")))
+    }
+    /// Saves and stops.
+    fn leave(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
+        self.save(trainer, observer)?;
+        self.log.flush()
     }
     fn finish(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {
         self.save(trainer, observer)?;
@@ -312,7 +385,7 @@ impl Loop<'_> {
         };
         let card = card(trainer, &validation);
         load::write_model(&trainer.network, trainer.data(), &self.dir.model(), card)?;
-        self.dir.append_log(&json!({
+        self.log.append(&json!({
             "final": true,
             "step": trainer.progress().step,
             "epoch": trainer.progress().epoch,
@@ -339,7 +412,7 @@ impl Loop<'_> {
         trainer.next_batches(observer)?;
         let Some((_, queries, p_at_1)) = measure_old_labels(trainer, observer)? else { return Ok(()) };
         observer.event(&Event::OldLabels { p_at_1, queries });
-        self.dir.append_log(&json!({"step": 0, "old_labels": {"P@1": p_at_1, "queries": queries}}))
+        self.log.append(&json!({"step": 0, "old_labels": {"P@1": p_at_1, "queries": queries}}))
     }
 }
 

@@ -13,7 +13,6 @@
 use crate::warm_start::OldLabels;
 use data::metrics::Metric;
 use engine::{Error, Kind, Result};
-use serde::Serialize;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -174,22 +173,12 @@ impl RunDir {
         let _ = fs::remove_dir_all(self.root.join(".model.partial"));
         let _ = fs::remove_dir(&self.root);
     }
-    /// Appends one object to the log.
-    ///
-    /// # Errors
-    /// If the system refuses.
-    pub fn append_log(&self, line: &impl Serialize) -> Result<()> {
-        let path = self.log();
-        let mut text = serde_json::to_string(line).expect("a line of the log is plain data");
-        text.push('\n');
-        let append = || OpenOptions::new().create(true).append(true).open(&path)?.write_all(text.as_bytes());
-        append().map_err(|e| Error::io(&path, e))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Log;
     use serde_json::json;
 
     #[test]
@@ -214,10 +203,11 @@ mod tests {
     fn the_log_is_cut_back_to_the_checkpoint() {
         let dir = tempfile::tempdir().expect("a directory");
         let run = RunDir::at(dir.path());
+        let mut log = Log::at(&run.log());
         for step in 1..=4 {
-            run.append_log(&json!({"step": step})).expect("appended");
+            log.append(&json!({"step": step})).expect("appended");
         }
-        run.append_log(&json!({"step": 4, "final": true})).expect("appended");
+        log.append(&json!({"step": 4, "final": true})).expect("appended");
         run.rewind_log(2).expect("rewound");
         assert_eq!(fs::read_to_string(run.log()).expect("read"), "{\"step\":1}\n{\"step\":2}\n");
     }

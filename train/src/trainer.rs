@@ -1,7 +1,7 @@
 //! The trainer: all that a step reads and writes, and how it is made, saved and taken up again.
 
 use crate::batch::Source;
-use crate::checkpoint::{Chained, Checkpoint, Progress};
+use crate::checkpoint::{Chained, Checkpoint, Progress, Staged};
 use crate::classifier::Classifier;
 use crate::config::{Config, TrainConfig};
 use crate::embed::embed;
@@ -20,6 +20,7 @@ use crate::warm_start::WarmStart;
 use autograd::optim::{AdamW, AdamWOptions, Lamb, LambOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
 use data::{DataSet, Holdout, Split, Texts};
+use engine::container::System;
 use engine::profile::Way;
 use engine::{Engine, Error, Kind, Packed, Result, Stream, Table, Tensor};
 use samplers::bank::Bank;
@@ -27,6 +28,7 @@ use samplers::composer::Plan;
 use samplers::{Lists, Snapshot};
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a run draws random numbers for.
 mod tags {
@@ -303,14 +305,18 @@ impl Trainer {
         Ok(())
     }
 
-    /// Writes a checkpoint into `folder`, and keeps as many as the configuration says.
+    /// Writes a checkpoint into `folder`, and keeps as many as the configuration says: all but to wait for the disk.
     ///
     /// # Errors
     /// If the system cannot write; older checkpoints are untouched then.
-    pub fn save(&mut self, folder: &Path) -> Result<()> {
-        let saved = self.checkpoint().write(folder, self.config.save.keep)?;
-        self.head.iter_mut().for_each(|head| head.saved(saved.chain.clone()));
-        Ok(())
+    pub(crate) fn stage(&mut self, folder: &Path) -> Result<Staged> {
+        let staged = self.checkpoint().stage(Arc::new(System), folder, self.config.save.keep)?;
+        self.head.iter_mut().for_each(|head| head.saved(staged.chain().to_vec()));
+        Ok(staged)
+    }
+    /// Hears that what was staged did not come to the disk: the next checkpoint must not add to it.
+    pub(crate) fn unsaved(&mut self) {
+        self.head.iter_mut().for_each(|head| head.saved(vec![]));
     }
     /// All that decides the bits of the next step.
     fn checkpoint(&self) -> Checkpoint<'_, &Table> {

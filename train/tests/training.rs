@@ -253,7 +253,9 @@ fn resuming_a_run_that_is_training_leaves_its_log_alone() {
     let engine = Engine::new(2);
     let (mut trainer, run_dir) = run::begin(&engine, &settings, &out).expect("begins");
     run::run(&mut trainer, &run_dir, &mut StopAfter(2)).expect("stops");
-    run_dir.append_log(&serde_json::json!({"step": 3})).expect("the other process goes on");
+    train::log::Log::at(&run_dir.log())
+        .append(&serde_json::json!({"step": 3}))
+        .expect("the other process goes on");
     let _held = run_dir.lock().expect("by the other process");
     let refused = run::resume(&engine, &out, &mut Silent)
         .and_then(|(mut t, d)| run::run(&mut t, &d, &mut Silent))

@@ -7,7 +7,7 @@ use super::view::View;
 use super::{Plain, bytes_of};
 use crate::{Error, Result};
 use memmap2::Mmap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,9 @@ impl<T: Plain> Spool<T> {
     /// # Errors
     /// `Kind::Io` when the folder cannot be written.
     pub fn beside(beside: &Path) -> Result<Spool<T>> {
-        let (path, file) = super::write::create_temporary(beside, true)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        let (path, file) = super::write::create_temporary(beside, |name| options.open(name))?;
         std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
         Ok(Spool { out: BufWriter::with_capacity(1 << 16, file), path, len: 0, scalar: PhantomData })
     }

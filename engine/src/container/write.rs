@@ -1,11 +1,12 @@
 //! Writing a container: streaming, a fixed amount of memory, and either whole under its name or not there
 //! at all.
 
+use super::disk::{Disk, DiskFile, System, Temporary};
 use super::{ALIGN, HEADER, KIND, MAGIC, NAME, Plain, ROW, Scalar, Section, VERSION, bytes_of};
 use crate::{Error, Result};
-use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Writes a container under a temporary name beside its target; [`Writer::commit`] gives it its name.
@@ -14,13 +15,43 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 /// behind, and an older file under the target's name stays as it is.
 pub struct Writer {
     target: PathBuf,
-    temporary: PathBuf,
+    temporary: Temporary,
     kind: [u8; KIND],
-    out: BufWriter<File>,
+    out: BufWriter<Box<dyn DiskFile>>,
     at: u64,
     sections: Vec<Section>,
     open: Option<Xxh3>,
-    committed: bool,
+}
+
+/// A container whose bytes the system has, under a temporary name: whether the disk has them is not known yet.
+///
+/// Writing costs a copy of the bytes, waiting for the disk much more; so a run goes on between [`Writer::finish`] and
+/// the end of [`Unsynced::commit`], which another thread may call. Dropped without it, the temporary file goes.
+pub struct Unsynced {
+    target: PathBuf,
+    temporary: Temporary,
+    file: Box<dyn DiskFile>,
+    fingerprint: u64,
+}
+
+impl Unsynced {
+    /// [`super::Container::fingerprint`] of what was written.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+    /// Waits until the bytes are on the disk, and gives the file its name.
+    ///
+    /// # Errors
+    /// `Kind::Io`; the temporary file is gone then, and an older file of that name is untouched.
+    pub fn commit(mut self) -> Result<()> {
+        let failed = |e| Error::io(&self.target, e);
+        self.file.sync().map_err(failed)?;
+        let disk = &self.temporary.disk;
+        disk.rename(&self.temporary.path, &self.target).map_err(failed)?;
+        self.temporary.named = true;
+        let folder = folder_of(&self.target);
+        self.temporary.disk.sync_folder(folder).map_err(|e| Error::io(folder, e))
+    }
 }
 
 impl Writer {
@@ -29,11 +60,19 @@ impl Writer {
     /// # Errors
     /// `Kind::Io` or `Kind::Input` when the folder does not exist or cannot be written.
     pub fn create(path: &Path, kind: &str) -> Result<Writer> {
-        let (temporary, file) = create_temporary(path, false)?;
+        Writer::create_on(Arc::new(System), path, kind)
+    }
+
+    /// [`Writer::create`] on another disk than that of the machine.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_on(disk: Arc<dyn Disk>, path: &Path, kind: &str) -> Result<Writer> {
+        let (temporary, file) = create_temporary(path, |name| disk.create(name))?;
+        let temporary = Temporary { disk, path: temporary, named: false };
         let out = BufWriter::with_capacity(1 << 20, file);
         let (target, kind) = (path.to_owned(), fixed(kind));
-        let mut w =
-            Writer { target, temporary, kind, out, at: 0, sections: vec![], open: None, committed: false };
+        let mut w = Writer { target, temporary, kind, out, at: 0, sections: vec![], open: None };
         w.put(&[0; HEADER])?;
         Ok(w)
     }
@@ -106,26 +145,35 @@ impl Writer {
     ///
     /// # Errors
     /// `Kind::Io`; the temporary file is gone then, and an older file of that name is untouched.
-    pub fn commit(mut self) -> Result<()> {
+    pub fn commit(self) -> Result<()> {
+        self.finish()?.commit()
+    }
+
+    /// The first half of [`Writer::commit`]: table and header are written, the disk is not waited for.
+    ///
+    /// # Panics
+    /// As there.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn finish(mut self) -> Result<Unsynced> {
         assert!(self.open.is_none() && !self.sections.is_empty(), "commit needs finished sections");
         self.pad()?;
         let (table_at, table) = (self.at, self.table());
         self.put(&table)?;
-        let header = self.header(table_at, xxh3_64(&table));
+        let fingerprint = xxh3_64(&table);
+        let header = self.header(table_at, fingerprint);
         let failed = |e| Error::io(&self.target, e);
         self.out.seek(SeekFrom::Start(0)).map_err(failed)?;
         self.out.write_all(&header).map_err(failed)?;
-        self.out.flush().map_err(failed)?;
-        self.out.get_ref().sync_all().map_err(failed)?;
-        std::fs::rename(&self.temporary, &self.target).map_err(failed)?;
-        self.committed = true;
-        sync_folder(&self.target)
+        let file = self.out.into_inner().map_err(|e| failed(e.into_error()))?;
+        Ok(Unsynced { target: self.target, temporary: self.temporary, file, fingerprint })
     }
 
     /// Lets a test see what a failing disk does.
     #[cfg(test)]
-    pub(super) fn replace_file_for_test(&mut self, file: File) {
-        self.out = BufWriter::new(file);
+    pub(super) fn replace_file_for_test(&mut self, file: std::fs::File) {
+        self.out = BufWriter::new(Box::new(file));
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
@@ -160,15 +208,6 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if !self.committed {
-            // An error here has nobody to go to; the one that brought us here is already on its way.
-            let _ = std::fs::remove_file(&self.temporary);
-        }
-    }
-}
-
 fn fixed<const N: usize>(text: &str) -> [u8; N] {
     assert!(!text.is_empty() && text.len() <= N, "`{text}` is not 1 to {N} bytes long");
     let mut field = [0; N];
@@ -178,19 +217,20 @@ fn fixed<const N: usize>(text: &str) -> [u8; N] {
 
 /// A new file beside `target`, with the first free name: a leftover of a killed process is never written
 /// over.
-pub(super) fn create_temporary(target: &Path, read: bool) -> Result<(PathBuf, File)> {
+pub(super) fn create_temporary<F>(
+    target: &Path,
+    create: impl Fn(&Path) -> std::io::Result<F>,
+) -> Result<(PathBuf, F)> {
     let Some(name) = target.file_name() else {
         return Err(Error::input("this path cannot be the name of a file").at(target));
     };
-    let mut options = OpenOptions::new();
-    options.write(true).read(read).create_new(true);
     let mut attempt = 0u32;
     loop {
         let mut temporary = std::ffi::OsString::from(".");
         temporary.push(name);
         temporary.push(format!(".tmp-{}-{attempt}", std::process::id()));
         let path = target.with_file_name(temporary);
-        match options.open(&path) {
+        match create(&path) {
             Ok(file) => return Ok((path, file)),
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => attempt += 1,
             Err(e) => return Err(Error::io(folder_of(target), e)),
@@ -200,13 +240,4 @@ pub(super) fn create_temporary(target: &Path, read: bool) -> Result<(PathBuf, Fi
 
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// A rename is on the disk only when its folder is.
-fn sync_folder(path: &Path) -> Result<()> {
-    let folder = folder_of(path);
-    if cfg!(unix) {
-        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io(folder, e))?;
-    }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The files of a folder of checkpoints: their names, their order, and which of them go.
 
+use engine::container::Disk;
 use engine::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ pub fn remove_unfinished(folder: &Path) -> Result<()> {
 /// Who needs goes before what it needs, so that a process killed in between leaves only whole ones. Where it cannot be
 /// told what one of them needs, nothing is removed this time.
 pub(super) fn prune(
+    disk: &dyn Disk,
     folder: &Path,
     newest: &Path,
     keep: usize,
@@ -55,7 +57,7 @@ pub(super) fn prune(
     let needed: Option<Vec<Vec<PathBuf>>> = kept.iter().map(|path| needs(path)).collect();
     let Some(needed) = needed.map(|all| all.concat()) else { return Ok(()) };
     for old in later.iter().chain(older).filter(|path| !needed.contains(path)) {
-        fs::remove_file(old).map_err(|e| Error::io(old, e))?;
+        disk.remove(old).map_err(|e| Error::io(old, e))?;
     }
     Ok(())
 }

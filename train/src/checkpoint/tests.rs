@@ -7,27 +7,27 @@ fn lists() -> Ranked {
 }
 
 /// Label weights in bf16, and one number of f32 for each.
-struct Tables {
+pub(super) struct Tables {
     w: Table,
     v: Table,
     chain: Vec<Link>,
 }
 
 impl Tables {
-    fn new(rows: usize, width: usize) -> Tables {
+    pub(super) fn new(rows: usize, width: usize) -> Tables {
         let scratch = Scratch { directory: ".".into(), heap_limit: usize::MAX };
         let chance = TablePrecision::Bf16(Stream::new(1, 1));
         let w = Table::zeros_as(chance, rows, width, &scratch).expect("heap");
         Tables { w, v: Table::zeros(rows, 1), chain: vec![] }
     }
     /// Writes some rows of both as a step does.
-    fn learn(&mut self, step: u64, rows: &[u32]) {
+    pub(super) fn learn(&mut self, step: u64, rows: &[u32]) {
         let (engine, width) = (Engine::new(1), self.w.width());
         let values = vec![0.1 + step as f32; rows.len() * width];
         self.w.scatter(&engine, step, rows, &Tensor::from_vec([rows.len(), width], values));
         self.v.rows_mut(rows).into_iter().for_each(|row| row[0] += step as f32);
     }
-    fn at(&self, step: u64) -> Checkpoint<'_, &Table> {
+    pub(super) fn at(&self, step: u64) -> Checkpoint<'_, &Table> {
         Checkpoint {
             progress: Progress { step, epoch: 2, batch: 5 },
             data: 77,
@@ -49,11 +49,16 @@ impl Tables {
     }
     /// Writes a checkpoint as a run does, and gives its size and the number of files that it needs.
     fn save(&mut self, step: u64, folder: &Path, keep: usize) -> (usize, usize) {
-        let saved = self.at(step).write(folder, keep).expect("written");
+        let staged = self.at(step).stage(Arc::new(System), folder, keep).expect("staged");
+        let files = self.committed(staged);
+        (fs::read(path_of(folder, step)).expect("read").len(), files)
+    }
+    /// Brings a checkpoint to the disk, and gives the number of files that it needs.
+    pub(super) fn committed(&mut self, staged: Staged) -> usize {
         self.w.forget_changes();
         self.v.forget_changes();
-        self.chain = saved.chain;
-        (fs::read(&saved.path).expect("read").len(), self.chain.len())
+        self.chain = staged.chain().to_vec();
+        staged.commit().expect("written").chain.len()
     }
     /// What a file gives back is what is here, to the bit.
     #[track_caller]

@@ -1,0 +1,82 @@
+//! What writing a container asks of a file system, and no more. A test can put a disk in its place that notes every
+//! request, and show each state in which a crash may leave it (`train/src/checkpoint/crashes.rs`).
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file system, as far as a writer needs one.
+pub trait Disk: Send + Sync {
+    /// Makes a new file, open for writing.
+    ///
+    /// # Errors
+    /// [`std::io::ErrorKind::AlreadyExists`] where something has this name; else what the system says.
+    fn create(&self, path: &Path) -> std::io::Result<Box<dyn DiskFile>>;
+    /// Gives a file another name, in the place of what has it.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn remove(&self, path: &Path) -> std::io::Result<()>;
+    /// Returns when the names in a folder are on the disk: a rename is there for good only then.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync_folder(&self, folder: &Path) -> std::io::Result<()>;
+}
+
+/// A file that is being written.
+pub trait DiskFile: Write + Seek + Send {
+    /// Returns when all that was written is on the disk.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync(&self) -> std::io::Result<()>;
+}
+
+/// The file system of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+impl Disk for System {
+    fn create(&self, path: &Path) -> std::io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(OpenOptions::new().write(true).create_new(true).open(path)?))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        std::fs::rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> std::io::Result<()> {
+        std::fs::remove_file(path)
+    }
+    fn sync_folder(&self, folder: &Path) -> std::io::Result<()> {
+        // Elsewhere a folder cannot be opened, and names need no bringing.
+        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    }
+}
+
+impl DiskFile for File {
+    fn sync(&self) -> std::io::Result<()> {
+        self.sync_all()
+    }
+}
+
+/// A file under a temporary name, which is removed unless the file gets its own.
+pub(super) struct Temporary {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) path: PathBuf,
+    pub(super) named: bool,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.named {
+            // An error here has nobody to go to; the one that brought us here is already on its way.
+            let _ = self.disk.remove(&self.path);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Who brings checkpoints to the disk while training goes on.
+//!
+//! ```text
+//! step n   stage: every byte is given to the system        training waits: a copy at the speed of memory
+//! step n+1 …        sync, rename, sync the folder, prune    a thread waits: the disk
+//! ```
+//! The system's own cache is the snapshot, so there is no second copy of the weights in the process, and tables that
+//! are larger than memory are saved alike. One checkpoint is on its way at a time, since the next may add to it.
+
+use crate::checkpoint::{Saved, Staged};
+use crate::trainer::Trainer;
+use engine::{Error, Kind, Result};
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+/// Checkpoints of a run, and which of them is there for good.
+pub(crate) struct Saver {
+    folder: PathBuf,
+    background: bool,
+    last: Option<PathBuf>,
+    on_its_way: Option<(u64, JoinHandle<Result<Saved>>)>,
+}
+
+impl Saver {
+    /// For checkpoints in `folder`, of which `last` is the newest.
+    pub(crate) fn new(folder: PathBuf, background: bool, last: Option<PathBuf>) -> Saver {
+        Saver { folder, background, last, on_its_way: None }
+    }
+    /// Begins to save where `trainer` stands, when the one before is on the disk. Its outcome comes with
+    /// [`Saver::settled`].
+    ///
+    /// # Errors
+    /// If the bytes cannot be written; older checkpoints are untouched then.
+    pub(crate) fn begin(&mut self, trainer: &mut Trainer) -> Result<()> {
+        assert!(self.on_its_way.is_none(), "the one before was settled");
+        let step = trainer.progress().step;
+        let staged = trainer.stage(&self.folder).map_err(|e| self.failed(step, e))?;
+        let commit = move || Staged::commit(staged);
+        let started = std::thread::Builder::new().name("save".into()).spawn(commit);
+        let thread = started.map_err(|e| {
+            trainer.unsaved();
+            self.failed(step, Error::new(Kind::Other, format!("no thread can be started: {e}")))
+        })?;
+        self.on_its_way = Some((step, thread));
+        Ok(())
+    }
+    /// The step of the checkpoint that was on its way, if it is settled by now; `wait` for it in any case.
+    ///
+    /// # Errors
+    /// If the disk did not take it. The trainer then knows that it was not saved.
+    pub(crate) fn settled(&mut self, trainer: &mut Trainer, wait: bool) -> Result<Option<u64>> {
+        let is_settled =
+            |(_, thread): &(u64, JoinHandle<_>)| wait || !self.background || thread.is_finished();
+        if !self.on_its_way.as_ref().is_some_and(is_settled) {
+            return Ok(None);
+        }
+        let Some((step, thread)) = self.on_its_way.take() else { return Ok(None) };
+        match thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+            Ok(saved) => {
+                self.last = Some(saved.path);
+                Ok(Some(step))
+            }
+            Err(e) => {
+                trainer.unsaved();
+                Err(self.failed(step, e))
+            }
+        }
+    }
+    /// Says what is left when a checkpoint failed.
+    fn failed(&self, step: u64, error: Error) -> Error {
+        let error = error.note(format!("the checkpoint of step {step} was not written"));
+        error.note(match &self.last {
+            Some(last) => format!("the last one is {}", last.display()),
+            None => "there is none before it".to_owned(),
+        })
+    }
+}
+
+impl Drop for Saver {
+    fn drop(&mut self) {
+        // The run ends by an error of its own: what was staged is still brought to the disk, and the lock of the
+        // directory is held until then.
+        self.on_its_way.take().map(|(_, thread)| thread.join());
+    }
+}
