@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use train::{Checkpoint, checkpoint};
 
-const TRAIN: [&str; 24] = [
+pub(crate) const TRAIN: [&str; 24] = [
     "train",
     "shop.data",
     "--model",
@@ -69,7 +69,7 @@ const CLASSIFY: [&str; 26] = [
     "--out",
 ];
 /// A classifier over so many labels that a checkpoint needs a small part of them.
-const CATALOGUE: [&str; 28] = [
+pub(crate) const CATALOGUE: [&str; 28] = [
     "train",
     "shop.data",
     "--model",
@@ -104,7 +104,7 @@ const MODELS: [&str; 2] = ["model/model.safetensors", "model/0_StaticEmbedding/m
 const THREADS: [&str; 4] = ["1", "2", "3", "7"];
 
 /// A shop, prepared.
-fn world() -> World {
+pub(crate) fn shop() -> World {
     let world = World::new();
     world.write("products.csv", products::csv(400));
     world.lode(&products::PREPARE).ok();
@@ -113,12 +113,12 @@ fn world() -> World {
 
 /// All that a run has learned: its model, and its label weights with the state of their optimizer.
 #[derive(PartialEq)]
-struct Learned {
+pub(crate) struct Learned {
     model: Vec<u8>,
     tables: Vec<(String, Vec<f32>)>,
 }
 
-fn learned(world: &World, run: &str) -> Learned {
+pub(crate) fn learned(world: &World, run: &str) -> Learned {
     let (newest, ..) = Checkpoint::newest(&world.path(&format!("{run}/checkpoints"))).unwrap();
     let paths = MODELS.map(|name| format!("{run}/{name}"));
     let path = paths.into_iter().find(|path| world.path(path).is_file()).unwrap();
@@ -127,13 +127,13 @@ fn learned(world: &World, run: &str) -> Learned {
 }
 
 /// What a run learns that nobody disturbs.
-fn undisturbed(world: &World, train: &[&str], run: &str, threads: &str) -> Learned {
+pub(crate) fn undisturbed(world: &World, train: &[&str], run: &str, threads: &str) -> Learned {
     world.lode(&[train, &[run, "--threads", threads]].concat()).ok();
     learned(world, run)
 }
 
 /// The lines of a log that end with a newline: the last one may be in the making.
-fn lines(world: &World, run: &str) -> Vec<String> {
+pub(crate) fn lines(world: &World, run: &str) -> Vec<String> {
     let text = std::fs::read_to_string(world.path(&format!("{run}/log.jsonl"))).unwrap_or_default();
     text.split_inclusive('\n').filter(|l| l.ends_with('\n')).map(str::to_owned).collect()
 }
@@ -173,7 +173,7 @@ fn check_log(world: &World, run: &str) -> u64 {
 
 /// What kills leave behind under temporary names is no checkpoint, and the next checkpoints take it away.
 #[track_caller]
-fn check_checkpoints(world: &World, run: &str) {
+pub(crate) fn check_checkpoints(world: &World, run: &str) {
     for entry in std::fs::read_dir(world.path(&format!("{run}/checkpoints"))).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -184,7 +184,7 @@ fn check_checkpoints(world: &World, run: &str) {
 
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
-    let world = world();
+    let world = shop();
     for (name, train) in [("run", &TRAIN[..]), ("classifier", &CLASSIFY)] {
         let all = THREADS.map(|threads| undisturbed(&world, train, &format!("{name}{threads}"), threads));
         assert!(all.iter().all(|learned| *learned == all[0]), "{name}");
@@ -195,13 +195,13 @@ fn bits_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn a_run_killed_at_any_moment_ends_with_the_bits_of_an_undisturbed_one() {
     let trials = if std::env::var_os("SLOW").is_some() { 200 } else { 12 };
-    check_kills(&world(), (&TRAIN, &TRAIN), trials);
+    check_kills(&shop(), (&TRAIN, &TRAIN), trials);
 }
 
 #[test]
 fn a_classifier_killed_at_any_moment_ends_with_the_bits_of_an_undisturbed_one() {
     let trials = if std::env::var_os("SLOW").is_some() { 100 } else { 6 };
-    check_kills(&world(), (&CLASSIFY, &CLASSIFY), trials);
+    check_kills(&shop(), (&CLASSIFY, &CLASSIFY), trials);
 }
 
 /// The undisturbed run has its tables on the heap, the others in scratch files; one checkpoint is kept, and what it
@@ -274,7 +274,7 @@ fn check_kills(world: &World, (whole, train): (&[&str], &[&str]), trials: u64) -
 /// Both stages, begun by one command and ended by another.
 #[test]
 fn a_pipeline_killed_in_any_stage_ends_with_the_bits_of_an_undisturbed_one() {
-    let world = world();
+    let world = shop();
     let words = |run: &str, threads: &str| -> Vec<String> {
         let all = "train shop.data --pipeline ngame --model bag --set model.width=32 --batch 24 --epochs 3 --lr 0.003 \
                    --set classifier.train.epochs=5 --save-every 0.05s --set save.log_every=1 -q --out";

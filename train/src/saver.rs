@@ -7,7 +7,7 @@
 //! The system's own cache is the snapshot, so there is no second copy of the weights in the process, and tables that
 //! are larger than memory are saved alike. One checkpoint is on its way at a time, since the next may add to it.
 
-use crate::checkpoint::{Saved, Staged};
+use crate::checkpoint::{self, Saved, Staged};
 use crate::trainer::Trainer;
 use engine::{Error, Kind, Result};
 use std::path::PathBuf;
@@ -18,13 +18,15 @@ pub(crate) struct Saver {
     folder: PathBuf,
     background: bool,
     last: Option<PathBuf>,
+    /// One failed, and where its folder was out of reach its temporary file stayed.
+    litter: bool,
     on_its_way: Option<(u64, JoinHandle<Result<Saved>>)>,
 }
 
 impl Saver {
     /// For checkpoints in `folder`, of which `last` is the newest.
     pub(crate) fn new(folder: PathBuf, background: bool, last: Option<PathBuf>) -> Saver {
-        Saver { folder, background, last, on_its_way: None }
+        Saver { folder, background, last, litter: false, on_its_way: None }
     }
     /// Begins to save where `trainer` stands, when the one before is on the disk. Its outcome comes with
     /// [`Saver::settled`].
@@ -34,6 +36,10 @@ impl Saver {
     pub(crate) fn begin(&mut self, trainer: &mut Trainer) -> Result<()> {
         assert!(self.on_its_way.is_none(), "the one before was settled");
         let step = trainer.progress().step;
+        if self.litter {
+            checkpoint::remove_unfinished(&self.folder).map_err(|e| self.failed(step, e))?;
+            self.litter = false;
+        }
         let staged = trainer.stage(&self.folder).map_err(|e| self.failed(step, e))?;
         let commit = move || Staged::commit(staged);
         let started = std::thread::Builder::new().name("save".into()).spawn(commit);
@@ -66,8 +72,9 @@ impl Saver {
             }
         }
     }
-    /// Says what is left when a checkpoint failed.
-    fn failed(&self, step: u64, error: Error) -> Error {
+    /// Notes that a checkpoint failed, and says what is left.
+    fn failed(&mut self, step: u64, error: Error) -> Error {
+        self.litter = true;
         let error = error.note(format!("the checkpoint of step {step} was not written"));
         error.note(match &self.last {
             Some(last) => format!("the last one is {}", last.display()),
