@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! parameters 4·P   gradients 4·P'   AdamW or LAMB 8·P   activations of the largest batch (or chunk)   working buffers
-//! loss 16·(n + m)², n pairs, m labels, twice that for angles; over all L labels 16·n·L + 8·L·d
+//! loss 16·(n + m)² + 8·(n + m)·d, n pairs, m labels, the first twice for angles; over all L labels 16·n·L + 8·L·d
 //! what is remembered of batches before, `memory.rs`   memory bank 4·N·d, and once more while it is
 //!   saved   text numbers 4·(N + L) and up   clusters: the rows that every thread copies side by side   program
 //! with a classifier: label weights and optimizer 4·L·d and up   shortlists 4·N·S   head step
@@ -117,9 +117,8 @@ impl MemoryPlan {
         let scores = scores + pairs * (queued + mixed);
         // |x| of an angle takes both signs apart.
         let each = if trainer.parts.similarity == Similarity::Angle { 32 } else { 16 };
-        // Over all labels their embeddings, and the gathered copy of them, are no longer small beside the scores.
-        let all = trainer.config.negatives.from == "all";
-        let embedded = if all { 8 * texts.len() * network.width() } else { 0 };
+        // The embeddings, and the rows of them that are gathered for the scores.
+        let embedded = 8 * texts.len() * network.width();
         let optimizer = if trainer.config.train.optimizer == "lamb" { "LAMB" } else { "AdamW" };
         let mut parts = vec![
             ("parameters", 4 * params.count()),

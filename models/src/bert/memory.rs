@@ -4,11 +4,11 @@
 //! per token and layer   x q k v, attention, x + attention, a, a + ffn: 8 d
 //!                       before φ: f;  moments of two norms: 4, in buffers that may be larger
 //! backward on top       the gradient before φ and what is behind it: 2 f;  gradient of the residual: d
-//! a layer that lives again (recompute), until it ends: 4 d more
+//! a layer that lives again (recompute), until it ends: 3 d more
 //! ```
-//! The four are the two projections before they are added, the layer's output and the gradient or input that waits
-//! for it: a tape forgets these at once, a layer that runs inside a scope of its own when the scope ends. Each is as
-//! large as the pool's buffer for it. Without a tape a half of a layer is forgotten when it ends.
+//! The three are the two projections before they are added and the layer's output: a tape forgets these at once, a layer
+//! that runs inside a scope of its own when the scope ends. The gradient that waits for it is that of the residual. Each
+//! is as large as the pool's buffer for it. Without a tape a half of a layer is forgotten when it ends.
 
 use super::{Config, Size};
 use engine::{Packed, lent_bytes, pooled_bytes};
@@ -23,7 +23,7 @@ pub(super) fn activation_bytes(config: &Config, text: &Packed, recompute: bool) 
     // Before the first layer norm, and its moments; what is behind it is the input of the first layer.
     let small = NUMBER * (2 * tokens + text.len());
     let inside = match recompute {
-        true => layers * row + layer(config, tokens) + 4 * row,
+        true => layers * row + layer(config, tokens) + 3 * row,
         false => layers * layer(config, tokens),
     };
     row + inside + buffer(text.len(), width) + small
