@@ -22,6 +22,7 @@ mod race;
 mod rankings;
 mod run;
 mod signals;
+mod torn;
 mod torture;
 mod usage;
 mod warm_start;
