@@ -240,10 +240,12 @@ impl Trainer {
     pub fn next_step(&mut self, observer: &mut dyn Observer) -> Result<StepReport> {
         let batches = self.next_batches(observer)?;
         let engine = self.engine.clone();
-        engine.span("step", Way::Beside, || match self.head {
+        let report = engine.span("step", Way::Beside, || match self.head {
             Some(_) => self.head_step(&batches[0]),
             None => self.step(&batches),
-        })
+        })?;
+        report.skipped.iter().for_each(|why| observer.event(&Event::Warning(why)));
+        Ok(report)
     }
     /// Counts an update from so many batches.
     pub(crate) fn advance(&mut self, batches: usize) {
