@@ -67,11 +67,12 @@ pub(crate) fn walk(
 
 /// A numeric failure names what can be gone back to.
 fn name_checkpoint(error: Error, dir: &RunDir) -> Error {
-    let last = train::checkpoint::list(&dir.checkpoints()).into_iter().next();
-    match (error.kind(), last) {
-        (Kind::Numeric, Some(path)) => error.note(format!("the last checkpoint is {}", path.display())),
-        (Kind::Numeric, None) => error.note("there is no checkpoint yet"),
-        _ => error,
+    if error.kind() != Kind::Numeric {
+        return error;
+    }
+    match train::finite::last_good(&dir.checkpoints()) {
+        Some(path) => error.note(format!("the last good checkpoint is {}", path.display())),
+        None => error.note("there is no checkpoint with finite numbers"),
     }
 }
 
@@ -97,6 +98,10 @@ fn finished(outcome: &Outcome, trainer: &Trainer, dir: &RunDir, context: &Contex
     let (root, data) = (dir.root().display(), trainer.data().path().display());
     let took = span(context.started.elapsed().as_secs_f64());
     context.print(&format!("{root}: {} steps in {took}", count(outcome.step)))?;
+    if let Some(skipped) = trainer.skipped().filter(|&skipped| skipped > 0) {
+        let skipped = count(u64::from(skipped));
+        context.print(&format!("{skipped} of them passed over: their loss or gradient was not finite"))?;
+    }
     if !outcome.validation.is_empty() {
         let row = |(metric, value): &(_, f64)| vec![format!("{metric}"), percent(*value)];
         let rows: Vec<Vec<String>> = outcome.validation.iter().map(row).collect();
@@ -124,6 +129,7 @@ fn summary(outcome: &Outcome, trainer: &Trainer, dir: &RunDir, context: &Context
         "finished": outcome.finished,
         "step": outcome.step,
         "steps": trainer.total_steps(),
+        "skipped": trainer.skipped(),
         "validation": metrics(&outcome.validation),
         "validation_queries": trainer.validation_rows.len(),
         "old_labels": outcome.old_labels.map(|o| {

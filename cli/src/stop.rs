@@ -1,16 +1,24 @@
 //! Signals. The first Ctrl-C (or SIGTERM, as schedulers send it) lets a verb that saves finish its step and
 //! save; the second ends the process at once. Verbs with nothing to save end at once.
 //!
-//! A mapped file that is cut short under us raises SIGBUS in the thread that reads it: the process ends at
-//! once with the exit code of a failed disk. No words: the runtime's own handler takes back what we would
-//! need to say them safely.
+//! A mapped file that is cut short under us raises SIGBUS in the thread that reads it: the process says so and
+//! ends at once with the exit code of a failed disk (`engine::fault`).
 
 use engine::{Error, Kind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// The exit code of input and output that failed.
+#[cfg(unix)]
 const DISK_FAILED: i32 = 74;
+/// What is said then. It begins with a line break, since a progress bar may stand in the line.
+#[cfg(unix)]
+const CUT_SHORT: &str = "
+error: a file of Lode's was cut short while it was in use, or the disk could not give a part of it
+  = note: files that Lode has made are mapped; nothing may write to them, a new one takes their name instead
+  = help: look at the disk, put the file back as it was or make it again, then start this command again;
+          training goes on from its last checkpoint with `lode resume RUN`
+";
 
 /// Shared by the watching thread and the verbs.
 #[derive(Clone, Debug, Default)]
@@ -28,12 +36,11 @@ impl Stop {
     /// Starts to listen; `exit` ends the process with a code.
     #[cfg(unix)]
     pub(crate) fn watch(exit: fn(i32)) -> Result<Stop> {
-        use signal_hook::consts::{SIGBUS, SIGINT, SIGTERM};
+        use signal_hook::consts::{SIGINT, SIGTERM};
         let stop = Stop::default();
         let failed =
             |e: std::io::Error| Error::new(Kind::Other, "signals cannot be listened to").caused_by(e);
-        let always = Arc::new(AtomicBool::new(true));
-        signal_hook::flag::register_conditional_shutdown(SIGBUS, DISK_FAILED, always).map_err(failed)?;
+        engine::fault::end_on_bus_error(CUT_SHORT, DISK_FAILED).map_err(failed)?;
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
         let state = stop.0.clone();
         let watch = move || {

@@ -104,13 +104,16 @@ impl Engine {
         Engine::build(threads, false, KernelClass::detect(), Some(Profile::new(clock)))
     }
     /// An engine whose fresh buffers are full of NaN, so that a kernel which relies on old contents is found out.
-    /// For tests and `--detect-anomaly`.
+    /// For tests.
     pub fn poisoned(threads: usize) -> Engine {
         Engine::build(threads, true, KernelClass::detect(), None)
     }
-    /// An engine that uses no more than the instructions of `class`, poisoned.
-    #[cfg(test)]
-    pub(crate) fn of_class(threads: usize, class: KernelClass) -> Engine {
+    /// An engine that uses no more than the instructions of `class`, poisoned: for tests. Products in fewer bits are
+    /// exact in every class.
+    ///
+    /// # Panics
+    /// If the processor lacks them.
+    pub fn of_class(threads: usize, class: KernelClass) -> Engine {
         assert!(class <= KernelClass::detect(), "this processor lacks {}", class.name());
         Engine::build(threads, true, class, None)
     }

@@ -6,6 +6,7 @@
 pub mod container;
 pub mod engine;
 pub mod error;
+pub mod fault;
 pub mod gemm;
 pub mod heap;
 pub mod kernels;

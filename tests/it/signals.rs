@@ -117,36 +117,84 @@ fn preparing_that_is_interrupted_leaves_nothing() {
     assert_eq!(world.listing(), [world.path("products.csv")]);
 }
 
+/// A run of one step, for `predict`.
+#[cfg(target_os = "linux")]
+fn one_step(world: &World) {
+    world.write("products.csv", products::csv(100));
+    world.lode(&products::PREPARE).ok();
+    let words = "train shop.data --out run --model bag --steps 1 --batch 16 -q";
+    world.lode(&words.split(' ').collect::<Vec<_>>()).ok();
+}
+
+/// Cuts a file short, as a careless program would.
+#[cfg(target_os = "linux")]
+fn cut(world: &World, name: &str) {
+    std::fs::OpenOptions::new().write(true).open(world.path(name)).unwrap().set_len(0).unwrap();
+}
+
+/// The process ends as after a failed disk, and says why and how to go on.
+#[cfg(target_os = "linux")]
+#[track_caller]
+fn check_cut_short(child: &mut Child, mut told: impl Read) {
+    let mut text = String::new();
+    told.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(74), "{text}");
+    assert!(text.contains("was cut short while it was in use") && text.contains("lode resume"), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
-fn a_data_set_cut_short_while_it_is_mapped_ends_the_process_as_a_failed_disk() {
+fn a_data_set_cut_short_while_a_run_trains_ends_it_with_words_and_put_back_it_goes_on() {
     let world = World::new();
     world.write("products.csv", products::csv(100));
     world.lode(&products::PREPARE).ok();
-    world
-        .lode(&[
-            "train",
-            "shop.data",
-            "--out",
-            "run",
-            "--model",
-            "bag",
-            "--steps",
-            "1",
-            "--batch",
-            "16",
-            "-q",
-        ])
-        .ok();
-    let mut child = world.start(&["predict", "run", "-", "--json", "-q"], Stdio::piped());
-    let mut input = child.stdin.take().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let (data, words) =
+        (world.read("shop.data"), "train shop.data --out run --model bag --batch 16 --save-every 0.01s");
+    let words = words.split(' ').chain(["--steps", "4000000", "--threads", "2"]).collect::<Vec<_>>();
+    let mut child = world.start(&words, Stdio::null());
+    let told = child.stderr.take().unwrap();
+    while std::fs::read_dir(world.path("run/checkpoints")).map_or(0, Iterator::count) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it saved");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    cut(&world, "shop.data");
+    check_cut_short(&mut child, told);
+    world.lode(&["resume", "run"]).fails(4, &["shop.data", "shorter than any file of ours"]);
+    world.write("shop.data", data);
+    let mut child = world.start(&["resume", "run"], Stdio::null());
+    let mut told = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    writeln!(input, "an oak chair").unwrap();
-    output.read_line(&mut line).unwrap();
-    std::fs::OpenOptions::new().write(true).open(world.path("shop.data")).unwrap().set_len(0).unwrap();
-    writeln!(input, "a steel pan").unwrap();
-    let mut told = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(74), "{told}");
+    while !line.starts_with("train:") {
+        line.clear();
+        assert_ne!(told.read_line(&mut line).unwrap(), 0, "it ended before it trained");
+    }
+    assert!(line.contains("done before"), "{line}");
+    signal(&child, "-INT");
+    let mut rest = String::new();
+    told.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+}
+
+/// `predict` reads titles and vocabulary from the data set, and vectors from its index.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_cut_short_while_predict_serves_from_it_ends_the_process_with_words() {
+    for name in ["shop.data", "run/index.lode"] {
+        let world = World::new();
+        one_step(&world);
+        // The first one makes the index, and has it in memory.
+        world.lode(&["predict", "run", "--text", "an oak chair", "-q"]).ok();
+        let mut child = world.start(&["predict", "run", "-", "--json", "-q"], Stdio::piped());
+        let mut input = child.stdin.take().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        writeln!(input, "an oak chair").unwrap();
+        output.read_line(&mut line).unwrap();
+        cut(&world, name);
+        writeln!(input, "a steel pan").unwrap();
+        drop(input);
+        let told = child.stderr.take().unwrap();
+        check_cut_short(&mut child, told);
+    }
 }

@@ -5,12 +5,14 @@ mod memory;
 mod negatives;
 mod save;
 mod settings;
+mod train;
 
 pub use head::{HeadConfig, LOSSES};
 pub use memory::MemoryConfig;
 pub use negatives::{GuideConfig, NegativesConfig};
 pub use save::SaveConfig;
 pub use settings::{Origin, Settings};
+pub use train::TrainConfig;
 
 use crate::batch::Similarity;
 use engine::{Error, Result};
@@ -74,46 +76,6 @@ pub struct ModelConfig {
     pub dropout: f32,
     /// Forget the inside of each layer after forward and compute it again in backward.
     pub recompute: bool,
-}
-
-/// How long, how fast, in which portions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrainConfig {
-    /// Passes over the training queries.
-    pub epochs: u32,
-    /// Optimizer steps; 0 for as many as the epochs take.
-    pub steps: u64,
-    /// Queries in a batch.
-    pub batch: usize,
-    /// Labels of a query that are drawn as its positives in a step, at most; 0 for all of them.
-    pub positives: u32,
-    /// The text of each label is a training query, too, and the label its only positive.
-    pub label_texts: bool,
-    /// Texts that are encoded at once with a tape; 0 for the whole batch. Smaller needs less memory and more time
-    /// (GradCache); the gradient is the same.
-    pub chunk: usize,
-    /// Batches whose gradients are added before an update.
-    pub accumulate: u32,
-    /// What moves the parameters of the encoder: `adamw`, or `lamb`, whose step is as long as the tensor that it moves,
-    /// times the rate.
-    pub optimizer: String,
-    /// Learning rate at its peak.
-    pub lr: f64,
-    /// `linear`, `cosine` or `constant`, after the warm-up.
-    pub schedule: String,
-    /// Steps in which the rate rises from 0.
-    pub warmup_steps: u64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Decay biases and norms too, as PyTorch's plain call does.
-    pub decay_all: bool,
-    /// Largest global norm of the gradient; 0 for no clipping.
-    pub clip: f64,
-    /// The seed from which all randomness of the run follows.
-    pub seed: u64,
-    /// Train on the first batch only: a debugging aid, the loss must go to zero.
-    pub overfit_batch: bool,
 }
 
 /// How negatives are found.
@@ -187,28 +149,6 @@ impl Default for ModelConfig {
             embeddings: String::new(),
             dropout: -1.0,
             recompute: false,
-        }
-    }
-}
-impl Default for TrainConfig {
-    fn default() -> TrainConfig {
-        TrainConfig {
-            epochs: 3,
-            steps: 0,
-            batch: 256,
-            positives: 1,
-            label_texts: false,
-            chunk: 0,
-            accumulate: 1,
-            optimizer: "adamw".into(),
-            lr: 1e-4,
-            schedule: "linear".into(),
-            warmup_steps: 50,
-            weight_decay: 0.01,
-            decay_all: false,
-            clip: 1.0,
-            seed: 0,
-            overfit_batch: false,
         }
     }
 }
@@ -397,13 +337,6 @@ impl ComposerConfig {
     }
 }
 
-impl TrainConfig {
-    /// The largest global norm of the gradient; infinite where nothing is clipped.
-    pub fn norm_max(&self) -> f64 {
-        if self.clip > 0.0 { self.clip } else { f64::INFINITY }
-    }
-}
-
 impl Config {
     /// Checks ranges.
     ///
@@ -414,27 +347,7 @@ impl Config {
         let wrong = |key: &str, range: &str, got: &dyn fmt::Display| {
             Err(Error::input(format!("`{key}` must be {range}, it is {got}")))
         };
-        if t.batch < 2 {
-            return wrong("train.batch", "at least 2: a batch of one has no negative", &t.batch);
-        }
-        if !(t.lr > 0.0 && t.lr.is_finite()) {
-            return wrong("train.lr", "above 0", &t.lr);
-        }
-        if t.epochs == 0 && t.steps == 0 {
-            return wrong("train.epochs", "at least 1 (or train.steps)", &t.epochs);
-        }
-        if t.accumulate == 0 {
-            return wrong("train.accumulate", "at least 1", &t.accumulate);
-        }
-        if !(t.clip >= 0.0 && t.weight_decay >= 0.0) {
-            return wrong("train.clip and train.weight_decay", "0 or more", &t.clip.min(t.weight_decay));
-        }
-        if !["adamw", "lamb"].contains(&&*t.optimizer) {
-            return wrong("train.optimizer", "adamw or lamb", &t.optimizer);
-        }
-        if !["linear", "cosine", "constant"].contains(&&*t.schedule) {
-            return wrong("train.schedule", "linear, cosine or constant", &t.schedule);
-        }
+        t.check(self.head.is_on())?;
         if self.model.dropout >= 1.0 {
             return wrong("model.dropout", "below 1", &self.model.dropout);
         }
@@ -458,9 +371,6 @@ impl Config {
         let held_out = self.data.validation_per_mille;
         if held_out > 500 {
             return wrong("data.validation_per_mille", "at most 500", &held_out);
-        }
-        if self.head.is_on() && t.accumulate > 1 {
-            return wrong("train.accumulate", "1 with a classifier", &t.accumulate);
         }
         self.head.check()?;
         if self.negatives.corrects() {

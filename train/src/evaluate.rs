@@ -6,7 +6,7 @@ use crate::network::Network;
 use crate::observer::Observer;
 use crate::scoring::{Score, Scoring};
 use crate::text_ids::filtered;
-use crate::trainer::check_vocabulary;
+use crate::vocabulary;
 use data::metrics::{Bin, Evaluator, FrequencyBins, Metric, Propensities};
 use data::{DataSet, Split};
 use engine::{Engine, Error, Result};
@@ -156,7 +156,7 @@ pub fn evaluate_with(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
-    check_vocabulary(data, &network.model)?;
+    vocabulary::check_ids(data, &network.model)?;
     let texts = data.queries(queries.split);
     let rows: Vec<u32> = queries.rows.map_or_else(|| (0..texts.len() as u32).collect(), <[u32]>::to_vec);
     if rows.is_empty() {

@@ -11,6 +11,7 @@ pub mod config;
 pub mod embed;
 pub mod evaluate;
 pub mod exec;
+pub mod finite;
 pub mod guide;
 mod head;
 pub mod index;

@@ -36,6 +36,8 @@ pub(crate) struct Memory {
     momentum: f32,
     pub(crate) history: Option<History>,
     pub(crate) past: Option<Past>,
+    /// Steps that were passed over since their numbers ran away, where that is allowed.
+    pub(crate) skipped: Option<u32>,
 }
 
 /// What one batch leaves behind.
@@ -61,6 +63,7 @@ impl Memory {
             momentum: of.momentum as f32,
             history: of.weighs().then(|| History::new(of, queries)),
             past: (of.past > 0.0).then(|| Past::new(of, queries, labels)),
+            skipped: (config.train.skip_nonfinite > 0).then_some(0),
         }
     }
     /// Whether labels are embedded by a copy of the encoder.
@@ -146,6 +149,7 @@ impl Memory {
         }
         all.extend(self.history.iter().flat_map(History::state));
         all.extend(self.past.iter().flat_map(Past::state));
+        all.extend(self.skipped.map(|n| ("skipped".into(), Tensor::from_vec([1], vec![n]))));
         all
     }
     /// Goes back to what a checkpoint holds.
@@ -171,7 +175,11 @@ impl Memory {
             }
         }
         self.history.as_mut().map_or(Ok(()), |history| history.restore(&mut state))?;
-        self.past.as_mut().map_or(Ok(()), |past| past.restore(&mut state))
+        self.past.as_mut().map_or(Ok(()), |past| past.restore(&mut state))?;
+        if let Some(skipped) = &mut self.skipped {
+            *skipped = state.numbers("skipped", 1)?[0];
+        }
+        Ok(())
     }
     /// Columns that it adds to a batch once the queue is full: entries of the queue, and mixtures. Of a label a batch
     /// has one column at most.

@@ -81,7 +81,7 @@ impl Predictor {
         };
         let data = DataSet::open(&data, Verify::Header)?;
         let network = load::network_at(model, engine, precision)?;
-        crate::trainer::check_vocabulary(&data, &network.model)?;
+        crate::vocabulary::check_ids(&data, &network.model)?;
         let tokenizer = data.tokenizer()?;
         let index = match of_run {
             true => {

@@ -285,6 +285,7 @@ impl Loop<'_> {
                 "masked": report.masked,
                 "negatives": report.negatives,
                 "false_negatives": report.false_negatives,
+                "skipped": trainer.skipped(),
                 "tokens_per_s": speed.round(),
                 "seconds": now - self.since,
             }),
@@ -395,6 +396,7 @@ impl Loop<'_> {
             "old_labels": old_labels.map(|o| {
                 json!({"labels": o.labels, "queries": o.queries, "before": o.before, "after": o.after})
             }),
+            "skipped": trainer.skipped(),
             "peak_rss_bytes": observer.memory_peak(),
             "seconds": observer.seconds() - self.since,
         }))?;

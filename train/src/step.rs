@@ -15,7 +15,7 @@ use crate::trainer::Trainer;
 use crate::truth::Found;
 use autograd::{Anomaly, Grad, ParamGrads, Tape, Var, clip};
 use engine::profile::Way;
-use engine::{Error, Kind, Result, Stream};
+use engine::{Result, Stream};
 use models::Terms;
 
 /// What a step did.
@@ -41,17 +41,20 @@ pub struct StepReport {
     pub negatives: Option<f64>,
     /// The share of them that answer their query, where `data.truth` tells; of labels against queries alone.
     pub false_negatives: Option<f64>,
+    /// Why it was passed over and changed nothing, where its numbers ran away and the run may go on
+    /// ([`crate::config::TrainConfig::skip_nonfinite`]).
+    pub skipped: Option<String>,
 }
 
 impl Trainer {
     /// The loss of what a batch was composed of and its gradient with respect to every parameter.
-    fn gradient(&mut self, rows: &[u32], stream: Stream, record: Record) -> (Measured, ParamGrads) {
+    fn gradient(&self, rows: &[u32], stream: Stream, record: Record) -> (Measured, ParamGrads) {
         let batch = self.engine.span("batch", Way::Beside, || Batch::compose(self.source(), rows, stream));
         self.walk(&batch, stream, record)
     }
 
     /// From the ids and tokens of a batch to the gradient: encode, score, shape, lose, go back.
-    fn walk(&mut self, batch: &Batch, stream: Stream, record: Record) -> (Measured, ParamGrads) {
+    fn walk(&self, batch: &Batch, stream: Stream, record: Record) -> (Measured, ParamGrads) {
         let (encoder_tape, loss_tape) = (record(&self.engine), record(&self.engine));
         let encoded = Encoded::new(&encoder_tape, &self.network, &batch.texts, stream, self.exec);
 
@@ -63,10 +66,8 @@ impl Trainer {
         let terms = self.memory.shape(terms, batch, (self.progress.epoch, self.epochs()));
         let loss = self.parts.objective.loss(scores, &terms);
 
-        if let Some(bank) = &mut self.bank {
-            let (ids, values) = batch.composed(&embeddings.value());
-            bank.write(self.progress.step, ids, &values);
-        }
+        let banked = self.bank.is_some().then(|| batch.composed(&embeddings.value()));
+        let banked = banked.into_iter().map(|(ids, values)| (ids.to_vec(), values)).collect();
         let pulled =
             loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");
         let texts = self.texts_encoded(batch, encoded.passes());
@@ -76,13 +77,14 @@ impl Trainer {
         let notes =
             vec![self.memory.note(&self.engine, batch, &of_labels, (objective, &scores.value(), &terms))];
         let found = self.truth.as_ref().map(|truth| truth.found(batch, &terms.keep));
-        (Measured { anomaly, found, notes, ..Measured::of(loss, batch, &terms, texts) }, grads)
+        (Measured { anomaly, found, notes, banked, ..Measured::of(loss, batch, &terms, texts) }, grads)
     }
 
     /// One update of the parameters, from one or more batches of training queries.
     ///
     /// # Errors
-    /// If the loss or the gradient is not finite ([`engine::Kind::Numeric`]): the parameters stay as they were.
+    /// If the loss or the gradient is not finite ([`engine::Kind::Numeric`]) and the run may not pass over it: nothing
+    /// has changed then.
     pub fn step(&mut self, batches: &[Vec<u32>]) -> Result<StepReport> {
         let (mut total, mut grads) = (Measured::default(), ParamGrads::default());
         for (micro, rows) in batches.iter().enumerate() {
@@ -93,8 +95,13 @@ impl Trainer {
         grads.scale(&self.engine, 1.0 / batches.len() as f64);
         let grad_norm = clip(&self.engine, &mut grads, self.config.train.norm_max());
         let report = total.report(self, batches.len(), grad_norm);
-        self.demand_finite(&report, batches)?;
+        if !report.is_finite() {
+            return self.ran_away(report, batches);
+        }
         self.optimizer.step(&self.engine, &mut self.network.model.params, &grads, report.rate as f32);
+        if let Some(bank) = &mut self.bank {
+            total.banked.iter().for_each(|(ids, values)| bank.write(self.progress.step, ids, values));
+        }
         self.memory.remember(self.progress.epoch, total.notes, &self.network.model.params);
         self.advance(batches.len());
         Ok(report)
@@ -114,16 +121,14 @@ impl Trainer {
     }
 
     /// Runs the largest batch that can occur without an update, so that the pool holds all buffers that a step needs.
-    pub fn warm_up(&mut self) {
+    pub fn warm_up(&self) {
         let batch = Batch::largest(self.source(), &self.train_rows, self.config.train.batch);
-        let bank = self.bank.take();
         // Small buffers meet in other sizes in every batch, and a small one may be lent a larger one that the next
         // request misses: one spare of each size from 64 bytes to 64 KiB evens that out.
         let spares: Vec<_> = (4..15).map(|log| self.engine.buffer::<f32>(1 << log)).collect();
         self.walk(&batch, self.stream(0), Tape::new);
         drop(spares);
         self.engine.settle();
-        self.bank = bank;
     }
 
     /// Texts that a batch makes somebody encode: the model in so many passes, a guide, and a copy of the model.
@@ -132,24 +137,19 @@ impl Trainer {
         (passes + u64::from(self.guide.is_some())) * batch.texts.len() as u64 + keys
     }
 
-    /// Stops a run whose numbers have run away, before they reach the parameters. A step is a function of its place:
-    /// it is walked again on tapes that look at every result, to name the operation that failed.
-    fn demand_finite(&mut self, report: &StepReport, batches: &[Vec<u32>]) -> Result<()> {
-        if report.loss.is_finite() && report.grad_norm.is_finite() {
-            return Ok(());
-        }
+    /// A step is a function of its place: it is walked again on tapes that look at every result, to name the batch and
+    /// the operation that made the first number that is not finite.
+    fn ran_away(&mut self, report: StepReport, batches: &[Vec<u32>]) -> Result<StepReport> {
         let again = |(micro, rows): (usize, &Vec<u32>)| {
-            self.gradient(rows, self.stream(micro), Tape::checked).0.anomaly
+            let anomaly = self.gradient(rows, self.stream(micro), Tape::checked).0.anomaly;
+            anomaly.map(|anomaly| (anomaly, micro))
         };
-        let anomaly = batches.iter().enumerate().find_map(again);
-        let (loss, norm, step) = (report.loss, report.grad_norm, report.step);
-        let what = format!("step {step}: the loss is {loss} and the norm of its gradient {norm}");
-        let named = batches[0].iter().take(5).map(|&row| self.composed(row));
-        let first: Vec<&str> = named.map(|(texts, i)| texts.uid(i)).collect();
-        let error = anomaly.iter().fold(Error::new(Kind::Numeric, what), |e, a| e.note(a.to_string()));
-        Err(error.note(format!("the batch begins with {}", first.join(", "))).help(
+        let (anomaly, micro) = batches.iter().enumerate().find_map(again).unzip();
+        let rows = &batches[micro.unwrap_or(0)];
+        let error = self.not_finite(&report, "the loss", rows, anomaly).help(
             "the parameters are those before this step; try a lower --lr, or a larger loss.temperature",
-        ))
+        );
+        self.pass_over(error, report, batches.len())
     }
 }
 
@@ -165,12 +165,14 @@ struct Measured {
     found: Option<Found>,
     /// What is to be remembered.
     notes: Vec<Note>,
+    /// Ids and their embeddings, for the bank.
+    banked: Vec<(Vec<u32>, Vec<f32>)>,
     /// The first NaN or infinity, where it was looked for.
     anomaly: Option<Anomaly>,
 }
 
 /// Which came first: the encoder runs before the loss, and goes back after it.
-fn first(encoder: Option<Anomaly>, loss: Option<Anomaly>) -> Option<Anomaly> {
+pub(crate) fn first(encoder: Option<Anomaly>, loss: Option<Anomaly>) -> Option<Anomaly> {
     let (back, forth) = (encoder.clone().filter(|a| a.backward), encoder.filter(|a| !a.backward));
     forth.or(loss).or(back)
 }
@@ -183,6 +185,7 @@ impl Measured {
             loss: loss.value().item(),
             tokens: batch.tokens() as u64,
             notes: vec![],
+            banked: vec![],
             texts,
             masked: batch.masked() as u64,
             negatives: terms.negatives(),
@@ -195,6 +198,7 @@ impl Measured {
         self.masked += other.masked;
         self.negatives += other.negatives;
         self.notes.append(&mut other.notes);
+        self.banked.append(&mut other.banked);
         self.found = self.found.into_iter().chain(other.found).reduce(Found::plus);
     }
     fn report(&self, of: &Trainer, batches: usize, grad_norm: f64) -> StepReport {
@@ -209,6 +213,7 @@ impl Measured {
             masked: self.masked,
             negatives: Some(self.negatives / batches as f64),
             false_negatives: self.found.map(Found::share),
+            skipped: None,
         }
     }
 }

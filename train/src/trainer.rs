@@ -16,6 +16,7 @@ use crate::parts::{Parts, Population};
 use crate::step::StepReport;
 use crate::text_ids::{TextIds, is_nameless, place};
 use crate::truth::Truth;
+use crate::vocabulary;
 use crate::warm_start::WarmStart;
 use autograd::optim::{AdamW, AdamWOptions, Lamb, LambOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
@@ -83,7 +84,7 @@ impl Trainer {
     /// If the configuration and the data do not fit: no training query, a model whose vocabulary is not that of the
     /// data set, an unknown composer.
     pub fn new(engine: &Engine, data: DataSet, mut network: Network, config: Config) -> Result<Trainer> {
-        check_vocabulary(&data, &network.model)?;
+        vocabulary::check_ids(&data, &network.model)?;
         config.loss.demand_width(network.width())?;
         if config.model.dropout >= 0.0 {
             network.set_dropout(config.model.dropout);
@@ -242,10 +243,12 @@ impl Trainer {
     pub fn next_step(&mut self, observer: &mut dyn Observer) -> Result<StepReport> {
         let batches = self.next_batches(observer)?;
         let engine = self.engine.clone();
-        engine.span("step", Way::Beside, || match self.head {
+        let report = engine.span("step", Way::Beside, || match self.head {
             Some(_) => self.head_step(&batches[0]),
             None => self.step(&batches),
-        })
+        })?;
+        report.skipped.iter().for_each(|why| observer.event(&Event::Warning(why)));
+        Ok(report)
     }
     /// Counts an update from so many batches.
     pub(crate) fn advance(&mut self, batches: usize) {
@@ -305,10 +308,17 @@ impl Trainer {
         Ok(())
     }
 
-    /// Writes a checkpoint into `folder`, and keeps as many as the configuration says: all but to wait for the disk.
+    /// Writes a checkpoint into `folder`, and keeps as many as the configuration says.
     ///
     /// # Errors
     /// If the system cannot write; older checkpoints are untouched then.
+    pub fn save(&mut self, folder: &Path) -> Result<()> {
+        self.stage(folder)?.commit().map(drop).inspect_err(|_| self.unsaved())
+    }
+    /// The first half of [`Trainer::save`]: all but to wait for the disk.
+    ///
+    /// # Errors
+    /// As there.
     pub(crate) fn stage(&mut self, folder: &Path) -> Result<Staged> {
         let staged = self.checkpoint().stage(Arc::new(System), folder, self.config.save.keep)?;
         self.head.iter_mut().for_each(|head| head.saved(staged.chain().to_vec()));
@@ -470,26 +480,4 @@ fn total_steps(config: &Config, steps_per_epoch: u64) -> u64 {
         0 => u64::from(config.train.epochs) * steps_per_epoch,
         steps => steps,
     }
-}
-
-/// The token ids of a data set must be rows of the model, and its texts must fit.
-///
-/// # Errors
-/// If they do not: with what to do.
-pub(crate) fn check_vocabulary(data: &DataSet, model: &models::Model) -> Result<()> {
-    let (tokens, rows) = (data.vocab_size(), model.architecture.vocab());
-    if tokens > rows {
-        return Err(Error::input(format!(
-            "the data set has token ids up to {tokens}, the model knows {rows}"
-        ))
-        .help("prepare the data with the tokenizer of this model: `lode prepare … --tokenizer MODEL`"));
-    }
-    let (longest, limit) = (data.max_len(), model.encoder().tokens_max());
-    if longest > limit {
-        return Err(Error::input(format!(
-            "texts of up to {longest} tokens do not fit the model's {limit} positions"
-        ))
-        .help(format!("prepare the data with `--max-len {limit}`")));
-    }
-    Ok(())
 }

@@ -56,3 +56,25 @@ fn difference(model: &Tokenizer, ours: &Tokenizer, data: &DataSet) -> Result<Opt
     }
     Ok(None)
 }
+
+/// The token ids of a data set must be rows of the model, and its texts must fit.
+///
+/// # Errors
+/// If they do not: with what to do.
+pub(crate) fn check_ids(data: &DataSet, model: &models::Model) -> Result<()> {
+    let (tokens, rows) = (data.vocab_size(), model.architecture.vocab());
+    if tokens > rows {
+        return Err(Error::input(format!(
+            "the data set has token ids up to {tokens}, the model knows {rows}"
+        ))
+        .help("prepare the data with the tokenizer of this model: `lode prepare … --tokenizer MODEL`"));
+    }
+    let (longest, limit) = (data.max_len(), model.encoder().tokens_max());
+    if longest > limit {
+        return Err(Error::input(format!(
+            "texts of up to {longest} tokens do not fit the model's {limit} positions"
+        ))
+        .help(format!("prepare the data with `--max-len {limit}`")));
+    }
+    Ok(())
+}

@@ -3,6 +3,7 @@
 mod lexer;
 mod rules;
 mod tree;
+mod unsafe_blocks;
 
 use rules::{Findings, RULES};
 use tree::File;
@@ -84,6 +85,29 @@ fn an_unsafe_block_without_its_reason_is_found() {
     let kept = "// SAFETY: `x` is in bounds,\n// as asserted.\n#[cfg(unix)]\nlet y = unsafe { f() };\n\
                 /// # Safety\nunsafe fn g() {}\n";
     check(rules::unsafe_unexplained, ("engine/src/a.rs", broken), 2, ("engine/src/a.rs", kept));
+}
+
+#[test]
+fn an_unsafe_block_that_nobody_counted_is_found() {
+    let one = "fn f() { unsafe { g() } }\n// unsafe { }\nlet x = \"unsafe { }\";\nunsafe fn h() {}\n";
+    check(unsafe_blocks::uncounted, ("engine/src/a.rs", one), 1, ("engine/src/a.rs", "fn f() {}\n"));
+    let (counted, blocks) = unsafe_blocks::COUNTED[0];
+    let kept = "f(unsafe { g() });\n".repeat(blocks);
+    check(unsafe_blocks::uncounted, (counted, "fn f() {}\n"), 1, (counted, &kept));
+    check(
+        unsafe_blocks::uncounted,
+        (counted, &format!("{kept}unsafe impl Send for X {{}}\n")),
+        1,
+        (counted, &kept),
+    );
+}
+
+#[test]
+fn every_file_of_the_table_of_unsafe_blocks_is_there() {
+    let files = tree::files();
+    for (path, _) in unsafe_blocks::COUNTED {
+        assert!(files.iter().any(|f| f.path == *path), "{path} has gone");
+    }
 }
 
 #[test]

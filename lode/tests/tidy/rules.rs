@@ -2,6 +2,7 @@
 
 use crate::lexer::code_only;
 use crate::tree::File;
+use crate::unsafe_blocks::uncounted;
 use std::collections::BTreeMap;
 
 /// What breaks a rule: a place and a few words.
@@ -21,6 +22,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { wants: "nothing is left to be written", find: unwritten },
     Rule { wants: "unsafe code lives in engine", find: unsafe_outside },
     Rule { wants: "an unsafe block says above why it is sound", find: unsafe_unexplained },
+    Rule { wants: "unsafe blocks are counted, so that a new one is seen", find: uncounted },
     Rule { wants: "every crate but engine forbids unsafe code", find: unforbidden },
     Rule { wants: "dependencies point down", find: dependencies },
     Rule { wants: "every operation is registered", find: unregistered },

@@ -6,9 +6,9 @@
 //! backward on top       the gradient before φ and what is behind it: 2 f;  gradient of the residual: d
 //! a layer that lives again (recompute), until it ends: 3 d more
 //! ```
-//! The three are the two projections before they are added and the layer's output: a tape forgets these at once, a layer
-//! that runs inside a scope of its own when the scope ends. The gradient that waits for it is that of the residual. Each
-//! is as large as the pool's buffer for it. Without a tape a half of a layer is forgotten when it ends.
+//! The three are the two projections before they are added and the layer's output: a tape forgets these at once, a
+//! layer that runs inside a scope of its own when the scope ends. The gradient that waits for it is that of the
+//! residual. Each is as large as the pool's buffer for it. Without a tape a half of a layer is forgotten when it ends.
 
 use super::{Config, Size};
 use engine::{Packed, lent_bytes, pooled_bytes};

@@ -1,9 +1,9 @@
 //! Every state in which a crash of the machine may leave a folder of checkpoints, and what is found there afterwards.
 //!
-//! `kill -9` leaves what the system was given, so it says nothing of a power cut: the disk then has what was synced, and
-//! of the rest any part. Here a disk notes every request of a run of checkpoints. For each moment between two requests,
-//! each subset of the unsynced names and many subsets of the unsynced blocks is laid out as a folder, and read.
-//! What a file system must keep: a rename is whole or not there, and what was synced stays.
+//! `kill -9` leaves what the system was given, so it says nothing of a power cut: the disk then has what was synced,
+//! and of the rest any part. Here a disk notes every request of a run of checkpoints. For each moment between two
+//! requests, each subset of the unsynced names and many subsets of the unsynced blocks is laid out as a folder, and
+//! read. What a file system must keep: a rename is whole or not there, and what was synced stays.
 
 use super::tests::Tables;
 use super::*;

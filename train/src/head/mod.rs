@@ -18,8 +18,9 @@ mod tables;
 
 use crate::checkpoint::{Chained, HeadState, Link};
 use crate::config::{Config, HeadConfig};
+use crate::exec::Record;
 use crate::text_ids::TextIds;
-use autograd::{Dropout, Grad, RowGrad, Tape};
+use autograd::{Anomaly, Dropout, Grad, RowGrad};
 use candidates::Candidates;
 use data::{DataSet, Split};
 use engine::{Engine, Error, Kind, Places, Result, Stream, Table, Tensor};
@@ -29,6 +30,7 @@ use models::losses::set::{self, SetObjective, SetTerms};
 use samplers::TableRows;
 use samplers::table_rows::PART;
 use shortlist::Shortlist;
+use std::panic::Location;
 use std::path::Path;
 use tables::{Layout, Tables};
 
@@ -73,6 +75,15 @@ pub(crate) struct Learned {
     pub(crate) dx: Tensor,
     /// Pairs of rows and candidates that were left out.
     pub(crate) masked: u64,
+    /// The first NaN or infinity, where the step looked for it.
+    pub(crate) anomaly: Option<Anomaly>,
+}
+
+impl Learned {
+    /// Whether the numbers are fit to be learned from.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.loss.is_finite() && norm(&self.dx).is_finite()
+    }
 }
 
 /// A batch of embedded training queries.
@@ -107,9 +118,15 @@ impl Head {
         let directory = self.layout.scratch.as_deref()?;
         Some((self.layout.bytes().iter().sum(), directory))
     }
-    /// Learns from a batch: moves weights at `rate`, unless a number is not finite.
-    pub(crate) fn learn(&mut self, engine: &Engine, batch: &Embedded<'_>, rate: f32) -> Learned {
-        let tape = Tape::new(engine);
+    /// Learns from a batch, on a tape of `record`: moves weights at `rate`, unless a number is not finite.
+    pub(crate) fn learn(
+        &mut self,
+        engine: &Engine,
+        batch: &Embedded<'_>,
+        rate: f32,
+        record: Record,
+    ) -> Learned {
+        let tape = record(engine);
         let x = tape.leaf(batch.x.clone());
         let n = batch.rows.len() as u32;
         let seen = x.dropout(&Dropout {
@@ -125,9 +142,19 @@ impl Head {
                 match loss.step(engine, table, &mut **optimizer, &seen.value(), marks.truth(), rate) {
                     Some((loss, seed)) => {
                         let dx = dense(engine, tape.backward(vec![(seen, seed)]).take(x));
-                        Learned { loss, dx, masked: marks.left_out() as u64 }
+                        let masked = marks.left_out() as u64;
+                        Learned { loss, dx, masked, anomaly: tape.anomaly() }
                     }
-                    None => Learned { loss: f64::NAN, dx: batch.x.clone(), masked: 0 },
+                    None => Learned {
+                        loss: f64::NAN,
+                        dx: batch.x.clone(),
+                        masked: 0,
+                        anomaly: tape.anomaly().or(Some(Anomaly {
+                            op: "one_vs_all",
+                            backward: false,
+                            made_at: Location::caller(),
+                        })),
+                    },
                 }
             }
             Learning::Sampled { objective, shortlist } => {
@@ -149,7 +176,7 @@ impl Head {
                     let grad = RowGrad { rows: found.labels, values, table: shape };
                     optimizer.step(engine, table, &grad, rate);
                 }
-                Learned { loss: value, dx, masked }
+                Learned { loss: value, dx, masked, anomaly: tape.anomaly() }
             }
         }
     }

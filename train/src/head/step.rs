@@ -6,12 +6,12 @@
 //! ```
 
 use super::{Embedded, Learned, norm};
-use crate::exec::Encoded;
-use crate::step::StepReport;
+use crate::exec::{Encoded, Record};
+use crate::step::{StepReport, first};
 use crate::text_ids::place;
 use crate::trainer::Trainer;
-use autograd::{ParamGrads, Tape, clip};
-use engine::{Error, Kind, Packed, Result, Tensor};
+use autograd::{Anomaly, ParamGrads, Tape, clip};
+use engine::{Packed, Result, Tensor};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -40,28 +40,45 @@ impl Trainer {
         let (rate, stream) = (self.rate() as f32, self.stream(0));
         let head = self.head.as_mut().expect("the run has a head");
         let batch = Embedded { x, rows, data: &self.data, ids: &self.text_ids, stream };
-        let learned = head.learn(&self.engine, &batch, rate);
+        let learned = head.learn(&self.engine, &batch, rate, Tape::new);
+        let anomaly = match learned.is_finite() {
+            true => None,
+            // Some labels have moved already where all are scored; else this is the step again.
+            false => {
+                learned.anomaly.or_else(|| head.learn(&self.engine, &batch, rate, Tape::checked).anomaly)
+            }
+        };
         let report = self.report(learned.loss, norm(&learned.dx), learned.masked, (0, 0));
-        demand_finite(&report)?;
+        self.demand_finite(&report, rows, anomaly)?;
         self.advance(1);
         Ok(report)
     }
     fn joint_step(&mut self, rows: &[u32]) -> Result<StepReport> {
         let (texts, places) = self.packed(rows);
-        let (learned, mut grads) = self.walk_jointly(rows, &texts, places);
+        let (learned, mut grads) = self.walk_jointly(rows, &texts, places.clone(), Tape::new);
         let grad_norm = clip(&self.engine, &mut grads, self.config.train.norm_max());
         let encoded = (texts.len() as u64, texts.tokens.len() as u64);
         let report = self.report(learned.loss, grad_norm, learned.masked, encoded);
-        demand_finite(&report)?;
+        if !report.is_finite() {
+            let again = || self.walk_jointly(rows, &texts, places, Tape::checked).0.anomaly;
+            let anomaly = learned.anomaly.or_else(again);
+            self.demand_finite(&report, rows, anomaly)?;
+        }
         let rate = self.encoder_rate() as f32;
         self.optimizer.step(&self.engine, &mut self.network.model.params, &grads, rate);
         self.advance(1);
         Ok(report)
     }
     /// Encodes, lets the head learn, and goes back through the encoder with what it gives.
-    fn walk_jointly(&mut self, rows: &[u32], texts: &Packed, places: Arc<[u32]>) -> (Learned, ParamGrads) {
+    fn walk_jointly(
+        &mut self,
+        rows: &[u32],
+        texts: &Packed,
+        places: Arc<[u32]>,
+        record: Record,
+    ) -> (Learned, ParamGrads) {
         let (rate, stream) = (self.rate() as f32, self.stream(0));
-        let (encoder_tape, tape) = (Tape::new(&self.engine), Tape::new(&self.engine));
+        let (encoder_tape, tape) = (record(&self.engine), record(&self.engine));
         let encoded = Encoded::new(&encoder_tape, &self.network, texts, stream, self.exec);
         let embeddings = tape.leaf(encoded.embeddings());
         let queries = embeddings.gather(places);
@@ -69,11 +86,12 @@ impl Trainer {
         bank.write(self.progress.step, rows, queries.value().data());
         let head = self.head.as_mut().expect("the run has a head");
         let batch = Embedded { x: queries.value(), rows, data: &self.data, ids: &self.text_ids, stream };
-        let learned = head.learn(&self.engine, &batch, rate);
+        let learned = head.learn(&self.engine, &batch, rate, record);
         let pulled = tape.backward(vec![(queries, learned.dx.clone())]).take(embeddings);
         let pulled = pulled.expect("the queries are rows of the embeddings");
-        let (grads, _) = encoded.backward(Tape::new, &self.engine, pulled);
-        (learned, grads)
+        let (grads, anomaly) = encoded.backward(record, &self.engine, pulled);
+        let anomaly = first(anomaly, learned.anomaly.clone().or(tape.anomaly()));
+        (Learned { anomaly, ..learned }, grads)
     }
     /// Every distinct text of the rows once, and which of them is each row's.
     fn packed(&self, rows: &[u32]) -> (Packed, Arc<[u32]>) {
@@ -88,6 +106,15 @@ impl Trainer {
         let places = rows.iter().map(slot).collect();
         (texts, places)
     }
+    /// Stops a run whose numbers have run away.
+    fn demand_finite(&self, report: &StepReport, rows: &[u32], anomaly: Option<Anomaly>) -> Result<()> {
+        match report.is_finite() {
+            true => Ok(()),
+            false => Err(self
+                .not_finite(report, "the loss of the classifier", rows, anomaly)
+                .help("try a lower --lr, or a larger head.temperature")),
+        }
+    }
     fn report(&self, loss: f64, grad_norm: f64, masked: u64, (texts, tokens): (u64, u64)) -> StepReport {
         let (step, epoch, rate) = (self.progress.step + 1, self.progress.epoch, self.rate());
         StepReport {
@@ -101,16 +128,7 @@ impl Trainer {
             masked,
             negatives: None,
             false_negatives: None,
+            skipped: None,
         }
     }
-}
-
-fn demand_finite(report: &StepReport) -> Result<()> {
-    if report.loss.is_finite() && report.grad_norm.is_finite() {
-        return Ok(());
-    }
-    let (loss, norm, step) = (report.loss, report.grad_norm, report.step);
-    let what =
-        format!("step {step}: the loss of the classifier is {loss} and the norm of its gradient {norm}");
-    Err(Error::new(Kind::Numeric, what).help("try a lower --lr, or a larger head.temperature"))
 }

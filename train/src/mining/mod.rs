@@ -19,7 +19,7 @@ pub use statistics::Statistics;
 use crate::judge::Judge;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
-use crate::trainer::check_vocabulary;
+use crate::vocabulary;
 use data::{DataSet, Split};
 use engine::container::{Container, Scalar, checksum};
 use engine::{Engine, Error, Kind, Result, Stream};
@@ -113,7 +113,7 @@ impl<'a> Mining<'a> {
         folder: &Path,
     ) -> Result<Mining<'a>> {
         let Models { network, judge } = models.into();
-        check_vocabulary(data, &network.model)?;
+        vocabulary::check_ids(data, &network.model)?;
         let subjects = Subjects::of(data, options.split);
         let total = subjects.corpus.len();
         if subjects.queries.is_empty() {

@@ -272,7 +272,7 @@ impl Heat {
             self.negatives += report.negatives.unwrap_or(0.0);
             let shares = self.false_negatives.into_iter().chain(report.false_negatives);
             self.false_negatives = shares.reduce(|sum, share| sum + share);
-            self.losses.push(report.loss);
+            self.losses.extend(report.skipped.is_none().then_some(report.loss));
             observer.event(&Event::Stepped(&report));
             if observer.stop() {
                 return Err(Error::new(
