@@ -8,6 +8,9 @@ use crate::lines::{LINE_LIMIT, Line, Lines};
 use engine::{Error, Result};
 use std::path::Path;
 
+/// No table has more columns than this. A line of nothing but commas would make a field of each.
+const FIELDS_MAX: usize = 1 << 16;
+
 /// How a file separates its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dialect {
@@ -80,6 +83,11 @@ impl Records {
             }
             size += line.text.len() + 1;
             state = take_line(line, self.dialect, state, &mut self.fields);
+            if self.fields.len() > FIELDS_MAX {
+                let e = Error::input(format!("more than {FIELDS_MAX} fields"));
+                let e = e.at_line(self.lines.path(), number, None).showing(&self.first_line);
+                return Err(e.help("is the delimiter another one?"));
+            }
             match state {
                 State::Quoted { line: from, .. } if size > LINE_LIMIT => {
                     let e = Error::input("a quoted field is longer than 16 MB");
@@ -107,6 +115,7 @@ impl Records {
 fn take_line(line: Line, dialect: Dialect, mut state: State, fields: &mut Vec<String>) -> State {
     let mut chars = line.text.chars().enumerate().peekable();
     while let Some((at, c)) = chars.next() {
+        let is_full = fields.len() > FIELDS_MAX;
         let field = fields.last_mut().expect("a record starts with one field");
         match state {
             State::Quoted { .. } if c == '"' => match chars.peek() {
@@ -120,6 +129,8 @@ fn take_line(line: Line, dialect: Dialect, mut state: State, fields: &mut Vec<St
             State::FieldStart if c == '"' && dialect.quotes => {
                 state = State::Quoted { line: line.number, at }
             }
+            // One more than may be: the record is refused, and what follows needs no place.
+            _ if c == dialect.delimiter && is_full => return State::Bare,
             _ if c == dialect.delimiter => {
                 fields.push(String::new());
                 state = State::FieldStart;
@@ -161,6 +172,15 @@ mod tests {
         assert_eq!(got[1], (4, vec!["x".to_owned()]));
         let bare = Dialect { quotes: false, ..Dialect::of(Path::new("A.TSV.gz")) };
         assert_eq!(read("a.tsv", "5\" pipe\t\"x\n", bare).unwrap()[0].1, ["5\" pipe", "\"x"]);
+    }
+
+    #[test]
+    fn a_line_of_delimiters_is_refused() {
+        let comma = Dialect::of(Path::new("a.csv"));
+        let most = ",".repeat(FIELDS_MAX - 1);
+        assert_eq!(read("a.csv", &most, comma).unwrap()[0].1.len(), FIELDS_MAX);
+        let e = read("a.csv", &format!("a\n{most},,,\n"), comma).unwrap_err().to_string();
+        assert!(e.contains("a.csv:2: more than 65536 fields") && e.contains("delimiter"), "{e}");
     }
 
     #[test]

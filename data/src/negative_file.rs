@@ -8,11 +8,10 @@
 //! well.
 
 use crate::lines::{Line, Lines};
-use crate::read::json::{invalid, name};
+use crate::read::json::{Id, invalid};
 use crate::{DataSet, Split, Texts};
 use engine::{Error, Result};
 use serde::Deserialize;
-use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -32,8 +31,8 @@ pub struct Negatives {
 #[derive(Deserialize)]
 #[serde(expecting = "a JSON object")]
 struct Row {
-    uid: Value,
-    negatives: Vec<Value>,
+    uid: Id,
+    negatives: Vec<Id>,
     scores: Option<Vec<f32>>,
     positive_scores: Option<Vec<f32>>,
 }
@@ -56,7 +55,7 @@ pub fn read_negatives(path: &Path, data: &DataSet, mut each: impl FnMut(Negative
         if let Some(first) = first_at.insert(query, line.number) {
             return Err(line.error(format!("this query has its negatives on line {first}")));
         }
-        let negatives = row.negatives.iter().map(|value| id(value, &labels, &line, "label"));
+        let negatives = row.negatives.iter().map(|uid| id(uid, &labels, &line, "label"));
         let negatives = negatives.collect::<Result<Vec<u32>>>()?;
         if let Some(scores) = &row.scores
             && (scores.len() != negatives.len() || scores.iter().any(|s| !s.is_finite()))
@@ -64,6 +63,9 @@ pub fn read_negatives(path: &Path, data: &DataSet, mut each: impl FnMut(Negative
             let (scores, negatives) = (scores.len(), negatives.len());
             return Err(line
                 .error(format!("{scores} scores, of which all must be finite, for {negatives} negatives")));
+        }
+        if row.positive_scores.iter().flatten().any(|s| !s.is_finite()) {
+            return Err(line.error("a positive score is not finite"));
         }
         let lowest_positive = row.positive_scores.and_then(|scores| scores.into_iter().reduce(f32::min));
         each(Negatives { query, labels: negatives, scores: row.scores, lowest_positive });
@@ -75,11 +77,10 @@ pub(crate) fn ids(texts: Texts<'_>) -> HashMap<&str, u32> {
     (0..texts.len()).map(|i| (texts.uid(i), i as u32)).collect()
 }
 
-fn id(value: &Value, known: &HashMap<&str, u32>, line: &Line, what: &str) -> Result<u32> {
-    let name = name(value).ok_or_else(|| line.error("an id must be text or a number"))?;
+fn id(Id(name): &Id, known: &HashMap<&str, u32>, line: &Line, what: &str) -> Result<u32> {
     let unknown = || -> Error {
         line.error(format!("no {what} has the id `{name}`"))
             .help("mine the training queries of this very data set: `lode mine MODEL DATA --split train`")
     };
-    known.get(&*name).copied().ok_or_else(unknown)
+    known.get(&**name).copied().ok_or_else(unknown)
 }

@@ -41,7 +41,8 @@ impl Lists {
 
 /// Starts have one entry more than rows, begin at 0 and end at the end.
 pub(crate) fn check_starts(path: &Path, name: &str, starts: &[u64], rows: usize, end: usize) -> Result<()> {
-    let fits = starts.len() == rows + 1 && starts[0] == 0 && starts[rows] == end as u64;
+    // `rows` is what the file says of itself; its number may be too large for one more.
+    let fits = rows.checked_add(1) == Some(starts.len()) && starts[0] == 0 && starts[rows] == end as u64;
     if fits { Ok(()) } else { Err(Error::damaged(path, name, "does not fit the section that it cuts")) }
 }
 

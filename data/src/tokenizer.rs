@@ -15,10 +15,12 @@
 
 mod ascii;
 mod file;
+mod guard;
 mod vocabulary;
 
 use ascii::Ascii;
 use engine::{Engine, Error, Packed, Result};
+use guard::guarded;
 use std::fmt;
 use std::path::Path;
 use tokenizers::{Encoding, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
@@ -31,6 +33,9 @@ pub const BYTES_MAX: u64 = 64 << 20;
 
 /// Bytes of text looked at first per token asked for, where a prefix decides (see [`Tokenizer::encode`]).
 const BYTES_PER_TOKEN: usize = 24;
+
+/// Some of everything that a text may hold.
+const PROBE: &str = "Naïve cats, 1 日 \u{e9}-\n";
 
 /// Texts that one thread takes at a time.
 const BLOCK: usize = 128;
@@ -96,6 +101,8 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::input("truncation").caused_by(e))?;
         let frame = frame(&inner)?;
+        // With a damaged file the library may panic at a text and at nothing before: better now than after hours.
+        guarded(|| inner.encode_fast(PROBE, false))?;
         if let Some(id) = frame.iter().flatten().find(|&&id| id as usize >= tokens.len()) {
             let why =
                 format!("the frame of a text uses token {id}, but the vocabulary ends at {}", tokens.len());
@@ -111,7 +118,7 @@ impl Tokenizer {
     /// # Errors
     /// `Other` when the library cannot write one of its parts.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        let written = self.inner.to_string(false);
+        let written = guarded(|| self.inner.to_string(false));
         written
             .map(String::into_bytes)
             .map_err(|e| Error::new(engine::Kind::Other, "tokenizer.json").caused_by(e))
@@ -186,7 +193,7 @@ impl Tokenizer {
         if let Some(ids) = self.ascii.as_ref().and_then(|ascii| ascii.encode(text)) {
             return Ok(ids);
         }
-        let encoding = self.inner.encode_fast(text, false).map_err(|e| unspeakable(text, e))?;
+        let encoding = guarded(|| self.inner.encode_fast(text, false)).map_err(|e| unspeakable(text, e))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -261,8 +268,7 @@ fn is_local(inner: &tokenizers::Tokenizer, tokens: &[String]) -> bool {
 fn frame(inner: &tokenizers::Tokenizer) -> Result<[Vec<u32>; 2]> {
     const TEXT: u32 = u32::MAX;
     let text: Encoding = std::iter::once((TEXT, String::new(), (0, 0), None, 0)).collect();
-    let framed = inner.post_process(text, None, true);
-    let framed = framed.map_err(|e| Error::input("unusable tokenizer").caused_by(e))?;
+    let framed = guarded(|| inner.post_process(text, None, true))?;
     let parts: Vec<&[u32]> = framed.get_ids().split(|&id| id == TEXT).collect();
     match parts[..] {
         [before, after] => Ok([before.to_vec(), after.to_vec()]),
@@ -270,7 +276,7 @@ fn frame(inner: &tokenizers::Tokenizer) -> Result<[Vec<u32>; 2]> {
     }
 }
 
-fn unspeakable(text: &str, source: tokenizers::Error) -> Error {
+fn unspeakable(text: &str, source: Error) -> Error {
     let shown: String = text.chars().take(40).collect();
     Error::input(format!("the tokenizer cannot encode `{shown}`")).caused_by(source)
 }

@@ -2,6 +2,7 @@
 //!
 //! Our own mistakes panic; this type is for what the world does to us.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -84,6 +85,9 @@ impl Error {
             E::NotFound => (Kind::Input, "no such file or directory"),
             E::IsADirectory => (Kind::Input, "is a directory, a file was expected"),
             E::NotADirectory => (Kind::Input, "is not a directory"),
+            E::InvalidFilename | E::InvalidInput => (Kind::Input, "is no name that a file can have"),
+            // What the library of Rust says where text is no UTF-8.
+            E::InvalidData => (Kind::Input, "does not hold what was expected"),
             E::StorageFull => (Kind::Io, "no space left on the device"),
             E::PermissionDenied => (Kind::Io, "permission denied"),
             _ => (Kind::Io, "cannot be read or written"),
@@ -146,6 +150,17 @@ impl Error {
     }
 }
 
+/// The longest text in an error. What a file says may be quoted there, and a file may be hostile.
+const SHOWN_MAX: usize = 2000;
+
+/// The beginning of a text that nobody would read to its end.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let e = &self.0;
@@ -159,15 +174,15 @@ impl fmt::Display for Error {
             }
             write!(f, ": ")?;
         }
-        write!(f, "{}", e.message)?;
+        write!(f, "{}", shortened(&e.message))?;
         if let Some(source) = &e.source {
-            write!(f, " ({source})")?;
+            write!(f, " ({})", shortened(&source.to_string()))?;
         }
         if let Some(shown) = e.place.as_ref().and_then(|p| p.shown.as_ref()) {
             write!(f, "\n  | {shown}")?;
         }
         for note in &e.notes {
-            write!(f, "\n  = note: {note}")?;
+            write!(f, "\n  = note: {}", shortened(note))?;
         }
         if let Some(help) = &e.help {
             write!(f, "\n  = help: {help}")?;
@@ -199,9 +214,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_file_says_is_quoted_no_further_than_one_reads() {
+        let long = "ä".repeat(1 << 20);
+        let e = Error::input(long.clone()).note(long.clone()).caused_by(long);
+        assert_eq!(e.to_string().matches('ä').count(), 3 * SHOWN_MAX);
+        assert_eq!(e.to_string().matches('…').count(), 3);
+    }
+
+    #[test]
     fn missing_file_is_bad_input_and_full_disk_is_not() {
         let missing = Error::io(Path::new("x"), std::io::ErrorKind::NotFound.into());
         let full = Error::io(Path::new("x"), std::io::ErrorKind::StorageFull.into());
         assert_eq!((missing.kind(), full.kind()), (Kind::Input, Kind::Io));
+        let name = std::fs::read("x\0y").expect_err("no name");
+        assert_eq!(Error::io(Path::new("x"), name).kind(), Kind::Input);
     }
 }

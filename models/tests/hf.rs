@@ -316,6 +316,8 @@ fn configurations_that_are_hostile_or_unknown_are_refused() {
     check(set("vocab_size", Value::Null), &["`vocab_size` is missing"]);
     check(set("num_attention_heads", json!(3)), &["`num_attention_heads` 3 does not divide `hidden_size` 8"]);
     check(set("layer_norm_eps", json!(-1.0)), &["`layer_norm_eps` is -1"]);
+    // Nearly 1 in a file is 1 in single precision.
+    check(set("hidden_dropout_prob", json!(0.999_999_999)), &["`hidden_dropout_prob` is 0.999999999"]);
     check(set("hidden_size", json!("8")), &["config.json:1:", "invalid type"]);
     check(set("model_type", json!("t5")), &["`model_type` is `t5`", "bert, distilbert"]);
     check(set("hidden_act", json!("silu")), &["`hidden_act` is `silu`"]);
@@ -348,6 +350,17 @@ fn modules_that_we_cannot_follow_are_refused() {
     for path in ["../elsewhere", "/etc", "1_Pooling/../.."] {
         check(modules(json!([first, module("Pooling", path)])), &["leaves the directory"]);
     }
+    #[cfg(unix)]
+    check(
+        |dir| {
+            fs::create_dir(dir.with_file_name("elsewhere")).unwrap();
+            fs::rename(dir.join("1_Pooling/config.json"), dir.with_file_name("elsewhere/config.json"))
+                .unwrap();
+            fs::remove_dir(dir.join("1_Pooling")).unwrap();
+            std::os::unix::fs::symlink("../elsewhere", dir.join("1_Pooling")).unwrap();
+        },
+        &["modules.json", "the module path `1_Pooling` is a link out of the directory"],
+    );
     let pooling = |key: &'static str, value: Value| {
         move |dir: &Path| {
             edit(dir.join("1_Pooling/config.json"), "pooling_mode", Value::Null);

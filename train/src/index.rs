@@ -138,7 +138,7 @@ impl<'r> Index<'r> {
         observer: &mut dyn Observer,
     ) -> Result<Index<'r>> {
         let fingerprints = [network.fingerprint(), data.fingerprint()];
-        if let Ok(index) = Index::open(path, fingerprints, network.width(), with_titles) {
+        if let Ok(index) = Index::open(path, fingerprints, network.width(), data, with_titles) {
             return Ok(index);
         }
         let index = Index::build(engine, network, data, with_titles, observer)?;
@@ -153,19 +153,32 @@ impl<'r> Index<'r> {
     }
     /// Whether a file holds the labels of this data set, embedded by this model.
     pub fn is_current(path: &Path, network: &Network, data: &DataSet) -> bool {
-        Index::open(path, [network.fingerprint(), data.fingerprint()], network.width(), false).is_ok()
+        Index::open(path, [network.fingerprint(), data.fingerprint()], network.width(), data, false).is_ok()
     }
     /// Verified are the fingerprints and the embeddings that will be read: not the titles' where none shall vote.
-    fn open(path: &Path, fingerprints: [u64; 2], width: usize, with_titles: bool) -> Result<Index<'r>> {
+    fn open(
+        path: &Path,
+        fingerprints: [u64; 2],
+        width: usize,
+        data: &DataSet,
+        with_titles: bool,
+    ) -> Result<Index<'r>> {
         let file = Container::open(path, KIND, Verify::Header)?;
         file.check("fingerprints")?;
         let fits = file.slice::<u64>("fingerprints")? == fingerprints && (!with_titles || file.has("titles"));
         if !fits {
             return Err(Error::damaged(path, "fingerprints", "the index is of another model or data set"));
         }
-        let rows = |name: &str| file.check(name).and_then(|()| file.view(name)).map(Rows::Mapped);
-        let titles = if with_titles { Some(rows("titles")?) } else { None };
-        Ok(Index { labels: rows("labels")?, titles, classifier: None, width })
+        let rows = |name: &str, texts: data::Texts<'_>| {
+            file.check(name)?;
+            let view: View<f32> = file.view(name)?;
+            match texts.len().checked_mul(width) == Some(view.len()) {
+                true => Ok(Rows::Mapped(view)),
+                false => Err(Error::damaged(path, name, "has not a row for each text of the data set")),
+            }
+        };
+        let titles = if with_titles { Some(rows("titles", data.queries(Split::Train))?) } else { None };
+        Ok(Index { labels: rows("labels", data.labels())?, titles, classifier: None, width })
     }
     fn write(&self, path: &Path, fingerprints: [u64; 2]) -> Result<()> {
         let mut writer = Writer::create(path, KIND)?;

@@ -31,6 +31,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 const KIND: &str = "overlay";
+const AGAIN: &str = "remove it, then add and remove labels again with `lode index`";
 
 /// A label that was added to a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +82,7 @@ impl Overlay {
             return Ok(Overlay { path, data: fingerprint, model: 0, added: vec![], removed: vec![] });
         }
         let overlay = read(&path).map_err(|e| match e.kind() {
-            engine::Kind::Damaged => e.help("remove it, then add and remove labels again with `lode index`"),
+            engine::Kind::Damaged => e.help(AGAIN),
             _ => e,
         })?;
         if overlay.data != fingerprint {
@@ -91,6 +92,11 @@ impl Overlay {
             );
             let help = "remove the file, then add and remove labels again with `lode index`";
             return Err(Error::input(what).at(&path).help(help));
+        }
+        let ascend = overlay.removed.is_sorted_by(|a, b| a < b);
+        if !ascend || overlay.removed.last().is_some_and(|&row| row as usize >= data.labels().len()) {
+            let e = Error::damaged(&path, "removed", "its rows are not those of labels, ascending");
+            return Err(e.help(AGAIN));
         }
         Ok(overlay)
     }
@@ -193,7 +199,7 @@ impl Overlay {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let model = network.fingerprint();
-        let missing = |a: &Added| model != self.model || a.vector.is_empty();
+        let missing = |a: &Added| model != self.model || a.vector.len() != network.width();
         let wanted: Vec<usize> = (0..self.added.len()).filter(|&i| missing(&self.added[i])).collect();
         self.model = model;
         if wanted.is_empty() {

@@ -8,6 +8,9 @@ use crate::source::CsvSource;
 use engine::{Error, Result};
 use std::path::Path;
 
+/// Names of columns that an error lists.
+const COLUMNS_SHOWN: usize = 50;
+
 /// Where the columns of interest stand.
 struct Columns {
     count: usize,
@@ -63,8 +66,10 @@ fn find_columns(head: &Record, source: &CsvSource) -> Result<Columns> {
     let find = |name: &str| {
         let at = head.fields.iter().position(|f| f.trim() == name);
         at.ok_or_else(|| {
-            let there: Vec<String> = head.fields.iter().map(|f| format!("`{}`", f.trim())).collect();
-            let e = head.line.error(format!("no column `{name}`; there are {}", there.join(", ")));
+            let there: Vec<String> =
+                head.fields.iter().take(COLUMNS_SHOWN).map(|f| format!("`{}`", f.trim())).collect();
+            let more = if head.fields.len() > COLUMNS_SHOWN { ", …" } else { "" };
+            let e = head.line.error(format!("no column `{name}`; there are {}{more}", there.join(", ")));
             e.help("name columns as the first line does; is the delimiter another one?")
         })
     };
@@ -100,13 +105,12 @@ fn read_row(
     let split = if source.split.is_train(text.title) { Split::Train } else { Split::Test };
     pairs.clear();
     let all = &fields[columns.labels];
-    let names = source
-        .label_separator
-        .as_deref()
-        .filter(|s| !s.is_empty())
-        .map_or_else(|| vec![all.trim()], |separator| all.split(separator).map(str::trim).collect());
+    // One after another: a field of separators alone would be a list many times as long.
+    let separator = source.label_separator.as_deref().filter(|s| !s.is_empty());
+    let whole = separator.is_none().then_some(all.as_str());
+    let names = separator.map(|s| all.split(s)).into_iter().flatten().chain(whole).map(str::trim);
     build.check_new_query(line, uid)?;
-    for name in names.into_iter().filter(|n| !n.is_empty()) {
+    for name in names.filter(|n| !n.is_empty()) {
         let label = match build.labels.find(name) {
             Some(label) => label,
             None if source.labels_file.is_some() => {

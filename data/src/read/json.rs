@@ -3,8 +3,10 @@
 use crate::build::{Text, Uid};
 use crate::lines::Line;
 use engine::Result;
-use serde::Deserialize;
-use serde_json::Value;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
+use serde_json::Number;
+use std::fmt;
 
 const HELP: &str = r#"one object a line, such as {"uid": "q1", "title": "some text", "target_ind": [0, 7]}"#;
 
@@ -12,15 +14,15 @@ const HELP: &str = r#"one object a line, such as {"uid": "q1", "title": "some te
 #[derive(Deserialize)]
 #[serde(expecting = "a JSON object")]
 pub(crate) struct Row {
-    uid: Option<Value>,
-    id: Option<Value>,
-    _id: Option<Value>,
+    uid: Option<Id>,
+    id: Option<Id>,
+    _id: Option<Id>,
     title: Option<String>,
     text: Option<String>,
     content: Option<String>,
     pub(crate) target_ind: Option<Vec<i64>>,
     pub(crate) target_rel: Option<Vec<f64>>,
-    pub(crate) labels: Option<Vec<Value>>,
+    pub(crate) labels: Option<Vec<Id>>,
 }
 
 impl Row {
@@ -41,9 +43,8 @@ impl Row {
     /// `Kind::Input` when there is none, or it is neither text nor number.
     pub(crate) fn uid(&self, line: &Line) -> Result<String> {
         let value = self.uid.as_ref().or(self.id.as_ref()).or(self._id.as_ref());
-        let value = value.filter(|v| !v.is_null());
-        let value = value.ok_or_else(|| line.error("the row has no `uid` (or `id`, or `_id`)"))?;
-        name(value).ok_or_else(|| line.error("`uid` must be text or a number"))
+        let Id(name) = value.ok_or_else(|| line.error("the row has no `uid` (or `id`, or `_id`)"))?;
+        Ok(name.clone())
     }
     /// The row's text, under `uid`. `None` when it has no field for text at all.
     pub(crate) fn text<'a>(&'a self, uid: &'a str) -> Option<Text<'a>> {
@@ -56,12 +57,35 @@ impl Row {
     }
 }
 
-/// An id, which some write as text and some as a number.
-pub(crate) fn name(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
+/// An id, which some write as text and some as a number. Nothing else is kept: a line of brackets would grow to a tree
+/// of many times its size.
+pub(crate) struct Id(pub(crate) String);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Id, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Id;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an id, which is text or a number")
+            }
+            fn visit_str<E>(self, text: &str) -> std::result::Result<Id, E> {
+                Ok(Id(text.to_owned()))
+            }
+            fn visit_u64<E>(self, number: u64) -> std::result::Result<Id, E> {
+                Ok(Id(number.to_string()))
+            }
+            fn visit_i64<E>(self, number: i64) -> std::result::Result<Id, E> {
+                Ok(Id(number.to_string()))
+            }
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> std::result::Result<Id, E> {
+                // As it is written in JSON: 2.0, not 2.
+                Number::from_f64(number)
+                    .map(|n| Id(n.to_string()))
+                    .ok_or_else(|| E::custom("an id is not finite"))
+            }
+        }
+        deserializer.deserialize_any(Name)
     }
 }
 

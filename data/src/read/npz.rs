@@ -116,7 +116,9 @@ fn unreadable(path: &Path, what: &str, e: std::io::Error) -> Error {
     use std::io::ErrorKind as E;
     match e.kind() {
         E::UnexpectedEof => wrong(path, format!("truncated: {what} ends in the middle")).caused_by(e),
-        E::InvalidData | E::InvalidInput | E::Other => wrong(path, format!("damaged: {what}")).caused_by(e),
+        E::InvalidData | E::InvalidInput | E::Unsupported | E::Other => {
+            wrong(path, format!("damaged: {what}")).caused_by(e)
+        }
         _ => Error::io(path, e),
     }
 }

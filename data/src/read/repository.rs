@@ -1,6 +1,6 @@
 //! Folders with `trn`, `tst` and `lbl`: JSON lines, or the sparse layout where there are none.
 
-use super::json::{Row, name};
+use super::json::{Id, Row};
 use super::{filters, find_file, need_file, need_folder, sparse};
 use crate::build::{Build, Split, Text, Uid, relevance};
 use crate::lines::{Line, Lines};
@@ -111,9 +111,8 @@ fn targets(row: &Row, line: &Line, build: &Build, pairs: &mut Vec<(u32, f32)>) -
         })?;
         pairs.push((label, value));
     }
-    for value in row.labels.as_deref().unwrap_or_default() {
-        let uid = name(value).ok_or_else(|| line.error("`labels` must hold label ids"))?;
-        let label = build.labels.find(&uid).ok_or_else(|| {
+    for Id(uid) in row.labels.as_deref().unwrap_or_default() {
+        let label = build.labels.find(uid).ok_or_else(|| {
             line.error(format!("label `{uid}` is unknown"))
                 .help("add it to the label file, or take it out of the row")
         })?;

@@ -1,6 +1,7 @@
 //! Reading tokenizers from files that may be damaged or hostile. What the library trusts is checked here
 //! first.
 
+use super::guard::guarded;
 use super::vocabulary::{self, BertText};
 use super::{BYTES_MAX, Tokenizer};
 use engine::{Error, Result};
@@ -85,10 +86,14 @@ struct Added {
 /// Reads the contents of a `tokenizer.json`; `path` is for error messages.
 pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Tokenizer> {
     check_size(bytes, path)?;
+    // The library panics at what is no text, in a part of the file that nothing here looks at.
+    if let Err(e) = std::str::from_utf8(bytes) {
+        let e = Error::input(format!("invalid UTF-8 at byte {}", e.valid_up_to())).at(path);
+        return Err(e.help("the file is damaged; fetch it again"));
+    }
     let trusted: Trusted = serde_json::from_slice(bytes).map_err(|e| malformed(&e, path))?;
     check_templates(&trusted.post_processor).map_err(|e| e.at(path))?;
-    let inner = tokenizers::Tokenizer::from_bytes(bytes)
-        .map_err(|e| Error::input("not a tokenizer that can be used").at(path).caused_by(e))?;
+    let inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(|e| e.at(path))?;
     for added in &trusted.added_tokens {
         let given = inner.token_to_id(&added.content);
         if given != Some(added.id) {

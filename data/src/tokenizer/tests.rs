@@ -312,3 +312,22 @@ fn ids_equal_the_reference_on_all_its_texts() {
         assert_eq!(from_vocab.encode(text, 128).unwrap(), ids, "{text}");
     }
 }
+
+#[test]
+fn what_the_library_panics_at_is_refused_when_the_file_is_read() {
+    let json: serde_json::Value = serde_json::from_slice(&small().to_json().unwrap()).unwrap();
+    let told = |key: &str, value: serde_json::Value| {
+        let mut json = json.clone();
+        json[key] = value;
+        Tokenizer::from_bytes(json.to_string().as_bytes()).unwrap_err().to_string()
+    };
+    let characters = |table: &str| serde_json::json!({"type": "Precompiled", "precompiled_charsmap": table});
+    assert!(told("normalizer", characters("no table")).contains("the tokenizer library cannot work"));
+    // This one it takes, and panics at the first text.
+    let nothing = serde_json::json!({"type": "FixedLength", "length": 0});
+    assert!(told("pre_tokenizer", nothing).contains("the tokenizer library cannot work"));
+    let text = json.to_string().replace("\"decoder\":", "\"decoder\":\"?\",\"_\":");
+    let bytes: Vec<u8> = text.bytes().map(|b| if b == b'?' { 0xff } else { b }).collect();
+    let told = Tokenizer::from_bytes(&bytes).unwrap_err().to_string();
+    assert!(told.contains("tokenizer.json: invalid UTF-8 at byte"), "{told}");
+}

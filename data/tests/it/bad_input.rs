@@ -71,7 +71,11 @@ fn bad_lines_are_refused() {
         ("3", ":1: ", "expected a JSON object"),
         ("{\"uid\": \"b\", \"title\": 3}", ":23: ", "expected a string"),
         ("{\"title\": \"red\"}", ": ", "no `uid`"),
-        ("{\"uid\": [1], \"title\": \"red\"}", ": ", "`uid` must be text or a number"),
+        (
+            "{\"uid\": [1], \"title\": \"red\"}",
+            ":9: ",
+            "unexpected field: invalid type: sequence, expected an id, which is text or a number",
+        ),
         ("{\"uid\": \"b\", \"target_ind\": [0]}", ": ", "neither `title` nor `text`"),
         (
             "{\"uid\": \"b\", \"title\": \"\", \"target_ind\": [2]}",

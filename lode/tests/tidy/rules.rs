@@ -107,7 +107,7 @@ pub(crate) fn unforbidden(file: &File) -> Findings {
 }
 
 /// What each crate may stand on.
-const BELOW: [(&str, &[&str]); 9] = [
+const BELOW: [(&str, &[&str]); 10] = [
     ("engine", &[]),
     ("autograd", &["engine"]),
     ("data", &["engine"]),
@@ -117,6 +117,7 @@ const BELOW: [(&str, &[&str]); 9] = [
     ("lode", &["engine", "autograd", "data", "samplers", "models", "train"]),
     ("cli", &["engine", "autograd", "data", "samplers", "models", "train", "lode"]),
     ("benches", &["engine", "data", "samplers"]),
+    ("fuzz", &["engine", "autograd", "data", "samplers", "models", "train"]),
 ];
 
 pub(crate) fn dependencies(file: &File) -> Findings {

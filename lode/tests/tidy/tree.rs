@@ -24,9 +24,9 @@ impl File {
 }
 
 /// Folders that may lie at the top and belong to the project. Others, such as somebody's data, are not looked at.
-const FOLDERS: [&str; 12] = [
-    ".ci", "autograd", "benches", "cli", "data", "demo", "engine", "lode", "models", "samplers", "tests",
-    "train",
+const FOLDERS: [&str; 13] = [
+    ".ci", "autograd", "benches", "cli", "data", "demo", "engine", "fuzz", "lode", "models", "samplers",
+    "tests", "train",
 ];
 
 /// All text files of the project.
@@ -51,7 +51,7 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
     for path in entries(folder) {
         let name = path.file_name().unwrap_or_default();
         match path.is_dir() {
-            true if name == "target" || name == "__pycache__" => {}
+            true if name == "target" || name == "artifacts" || name == "__pycache__" => {}
             true => walk(&path, paths),
             false => paths.push(path),
         }

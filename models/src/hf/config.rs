@@ -151,7 +151,8 @@ fn sized(path: &Path, key: &str, value: Option<u64>, least: u64, most: u64) -> R
 }
 
 fn ratio(path: &Path, key: &str, value: f64) -> Result<f64> {
-    if (0.0..1.0).contains(&value) {
+    // It is used in single precision, where what is nearly 1 is 1.
+    if (0.0..1.0).contains(&(value as f32)) {
         return Ok(value);
     }
     Err(Error::input(format!("`{key}` is {value}; it must be at least 0 and below 1")).at(path))

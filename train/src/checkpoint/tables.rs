@@ -224,6 +224,10 @@ impl HeadEntry {
     }
     /// The files that `file` adds to, opened.
     pub(super) fn open(&self, file: &Container) -> Result<Vec<Container>> {
+        if self.chain.len() > LINKS {
+            let what = format!("it adds to {} files, {LINKS} are allowed", self.chain.len());
+            return Err(Error::damaged(file.path(), "manifest", what));
+        }
         let paths = self.paths(file.path().parent().unwrap_or(Path::new(".")));
         let open = |(path, &(_, fingerprint)): (&PathBuf, &(u64, u64))| {
             let found = Container::open(path, KIND, Verify::Header)?;
@@ -309,4 +313,22 @@ pub(super) fn section(i: usize) -> String {
 /// The section of the rows that [`section`] has.
 pub(super) fn runs_section(i: usize) -> String {
     format!("h{i}.rows")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_no_longer_than_any_that_is_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("x.lode");
+        let mut writer = Writer::create(&path, KIND).expect("created");
+        writer.section("manifest", b"x").expect("written");
+        writer.commit().expect("written");
+        let file = Container::open(&path, KIND, Verify::Full).expect("whole");
+        let entry = HeadEntry { steps: 1, lists_epoch: None, tables: vec![], chain: vec![(1, 2); LINKS + 1] };
+        let told = entry.open(&file).expect_err("refused").to_string();
+        assert!(told.contains("it adds to 65 files, 64 are allowed"), "{told}");
+    }
 }

@@ -12,8 +12,13 @@ use crate::presets;
 use engine::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+
+/// The largest configuration file that is read.
+const BYTES_MAX: u64 = 1 << 20;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +76,23 @@ fn parsed(assignment: &str) -> Result<(&str, Value)> {
     Ok((key.trim(), value.unwrap_or_else(|| text.into())))
 }
 
+/// The text of a configuration file, which is small.
+fn read_text(path: &Path) -> Result<String> {
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut bytes = vec![];
+    file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    if bytes.len() as u64 > BYTES_MAX {
+        let e = Error::input(format!("larger than {} MiB, no configuration is", BYTES_MAX >> 20)).at(path);
+        return Err(e.help("is this the file that you meant?"));
+    }
+    String::from_utf8(bytes).map_err(|e| {
+        let (bytes, at) = (e.as_bytes(), e.utf8_error().valid_up_to());
+        let line = 1 + bytes[..at].iter().filter(|&&b| b == b'\n').count() as u64;
+        let e = Error::input(format!("invalid UTF-8: byte 0x{:02x}", bytes[at])).at_line(path, line, None);
+        e.help("TOML is text in UTF-8")
+    })
+}
+
 /// All keys, as `section.name`.
 fn keys(table: &Table) -> Vec<String> {
     let names = |(section, values): (&String, &Value)| -> Vec<String> {
@@ -85,8 +107,7 @@ impl Settings {
     /// # Errors
     /// If the file cannot be read or parsed, or has an unknown key or a value of a wrong type: with the line.
     pub fn file(&mut self, path: &Path) -> Result<()> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        self.lay(&text, path, &Origin::File(path.to_owned()))
+        self.lay(&read_text(path)?, path, &Origin::File(path.to_owned()))
     }
     /// Lays a preset over what is there: before anything that the user says.
     ///
@@ -264,6 +285,26 @@ mod tests {
         let mut back = Settings::default();
         back.file(&again).expect("reads back");
         assert_eq!(back.config().expect("valid"), c);
+    }
+
+    #[test]
+    fn what_is_no_text_or_no_configuration_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("run.toml");
+        let told = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("written");
+            let e = Settings::default().file(&path).expect_err("refused");
+            (e.kind(), e.to_string())
+        };
+        let (kind, text) = told(b"[train]\nlr = 1e-3\n# \xff\n");
+        assert!(
+            kind == engine::Kind::Input && text.contains("run.toml:3: invalid UTF-8: byte 0xff"),
+            "{text}"
+        );
+        let (kind, text) = told(&b"#\n".repeat(1 << 20));
+        assert!(kind == engine::Kind::Input && text.contains("larger than 1 MiB"), "{text}");
+        let (_, text) = told(format!("a = {}", "[".repeat(200_000)).as_bytes());
+        assert!(text.contains("not TOML"), "{text}");
     }
 
     #[test]
