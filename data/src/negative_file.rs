@@ -64,9 +64,6 @@ pub fn read_negatives(path: &Path, data: &DataSet, mut each: impl FnMut(Negative
             return Err(line
                 .error(format!("{scores} scores, of which all must be finite, for {negatives} negatives")));
         }
-        if row.positive_scores.iter().flatten().any(|s| !s.is_finite()) {
-            return Err(line.error("a positive score is not finite"));
-        }
         let lowest_positive = row.positive_scores.and_then(|scores| scores.into_iter().reduce(f32::min));
         each(Negatives { query, labels: negatives, scores: row.scores, lowest_positive });
     }

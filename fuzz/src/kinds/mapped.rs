@@ -182,6 +182,13 @@ fn overlay(dir: &Path, engine: &Engine) -> Read {
         let _ = overlay.unknown(&["n1".into(), "y".into()], &data);
         overlay.embed(&engine, &network, &data, &mut Silent)?;
         assert!(overlay.is_of(&network));
+        // Vectors that are not of this model's width would be searched as if they were.
+        overlay.write()?;
+        if !overlay.is_empty() {
+            let file = Container::open(&run.overlay(), "overlay", Verify::Full)?;
+            let numbers = file.slice::<f32>("vectors")?.len();
+            assert_eq!(numbers, overlay.added().len() * network.width());
+        }
         Ok(())
     })
 }

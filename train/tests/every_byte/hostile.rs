@@ -1,10 +1,11 @@
 //! Files whose size or shape is the attack, rather than a byte.
 
-use crate::HEAP;
 use crate::kinds::{Sandbox, kind};
+use crate::{BEGUN, HEAP};
 use engine::container::{Container, Scalar, Verify, Writer};
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 const MIB: usize = 1 << 20;
@@ -12,13 +13,15 @@ const MIB: usize = 1 << 20;
 /// Runs all of them; gives how many failed, which the hook for panics has told.
 pub(crate) fn all() -> usize {
     let begun = Instant::now();
-    let tests: [fn(); 6] = [
+    let tests: [fn(); 8] = [
         brackets_within_brackets_do_not_fill_the_stack,
         brackets_beside_brackets_do_not_fill_the_memory,
         sizes_that_are_promised_are_not_believed,
         a_line_of_a_gigabyte_is_refused_and_not_kept,
         a_large_file_of_json_is_not_read_to_its_end,
-        lengths_that_a_container_swears_to_are_compared,
+        numbers_of_rows_that_a_data_set_swears_to_are_compared,
+        rows_of_an_index_are_those_of_the_data_set,
+        an_overlay_fits_what_it_lies_over,
     ];
     let failed = tests.into_iter().filter(|test| std::panic::catch_unwind(test).is_err()).count();
     println!("{:<16}{:>55.1} s {failed:>6} failed", "hostile sizes", begun.elapsed().as_secs_f64());
@@ -29,6 +32,7 @@ pub(crate) fn all() -> usize {
 #[track_caller]
 fn refused(sandbox: &Sandbox, part: usize, bytes: &[u8], most: usize, words: &str) {
     let name = sandbox.kind.name;
+    BEGUN.fetch_add(1, Relaxed);
     let held = HEAP.bytes_in_use();
     HEAP.forget_peak();
     let told = sandbox.read(part, bytes).expect_err(name).to_string();
@@ -126,6 +130,7 @@ fn a_large_file_of_json_is_not_read_to_its_end() {
 fn sparse(sandbox: &Sandbox, part: usize, length: u64, most: usize) -> String {
     let path = sandbox.path(part);
     File::create(&path).and_then(|file| file.set_len(length)).expect("a sparse file");
+    BEGUN.fetch_add(1, Relaxed);
     let held = HEAP.bytes_in_use();
     HEAP.forget_peak();
     let told = sandbox.read_as_it_is(part).expect_err("refused").to_string();
@@ -134,41 +139,53 @@ fn sparse(sandbox: &Sandbox, part: usize, length: u64, most: usize) -> String {
     told
 }
 
-fn lengths_that_a_container_swears_to_are_compared() {
+fn numbers_of_rows_that_a_data_set_swears_to_are_compared() {
     let data = Sandbox::new(kind("dataset"));
     for (from, to) in [
         (r#""train":3,"#, r#""train":18446744073709551615,"#),
         (r#""labels":3,"#, r#""labels":9223372036854775807,"#),
         (r#""vocabulary":14,"#, r#""vocabulary":4294967296,"#),
     ] {
-        let bytes = rewritten(&data, "meta", |file, writer| {
-            let meta = std::str::from_utf8(file.bytes("meta")?).expect("JSON").to_owned();
-            assert!(meta.contains(from), "{meta}");
-            writer.section("meta", meta.replace(from, to).as_bytes())
-        });
-        refused(&data, 0, &bytes, 4 * MIB, "section");
+        // Starts have an entry more than there are rows: with 2⁶⁴ − 1 of them, that would be none.
+        for starts in ["meta", "train.starts"] {
+            let bytes = rewritten(&data, &["meta", starts], |name, file, writer| {
+                let meta = std::str::from_utf8(file.bytes("meta")?).expect("JSON").to_owned();
+                assert!(meta.contains(from), "{meta}");
+                match name {
+                    "meta" => writer.section("meta", meta.replace(from, to).as_bytes()),
+                    name => writer.section::<u64>(name, &[]),
+                }
+            });
+            refused(&data, 0, &bytes, 4 * MIB, "section");
+        }
     }
+}
+
+fn rows_of_an_index_are_those_of_the_data_set() {
     let index = Sandbox::new(kind("index"));
     for rows in [0, 2, 4] {
         let bytes =
-            rewritten(&index, "labels", |_, writer| writer.section("labels", &vec![0.5f32; rows * 4]));
+            rewritten(&index, &["labels"], |_, _, writer| writer.section("labels", &vec![0.5f32; rows * 4]));
         refused(&index, 0, &bytes, 4 * MIB, "made anew");
     }
+}
+
+fn an_overlay_fits_what_it_lies_over() {
     let overlay = Sandbox::new(kind("overlay"));
     for rows in [&[3u32][..], &[1, 0], &[1, 1]] {
-        let bytes = rewritten(&overlay, "removed", |_, writer| writer.section("removed", rows));
+        let bytes = rewritten(&overlay, &["removed"], |_, _, writer| writer.section("removed", rows));
         refused(&overlay, 0, &bytes, 4 * MIB, "its rows are not those of labels");
     }
     // Vectors of another width are those of another model: they are made anew.
-    let bytes = rewritten(&overlay, "vectors", |_, writer| writer.section("vectors", &[0.5f32; 2]));
+    let bytes = rewritten(&overlay, &["vectors"], |_, _, writer| writer.section("vectors", &[0.5f32; 2]));
     overlay.read(0, &bytes).expect("embedded again");
 }
 
-/// The container of a sample with another section in place of one.
+/// The container of a sample with other sections in place of some.
 fn rewritten(
     sandbox: &Sandbox,
-    changed: &str,
-    by: impl Fn(&Container, &mut Writer) -> engine::Result<()>,
+    changed: &[&str],
+    by: impl Fn(&str, &Container, &mut Writer) -> engine::Result<()>,
 ) -> Vec<u8> {
     let (from, to) = (sandbox.path(0), sandbox.path(0).with_extension("rewritten"));
     let kind = sandbox.kind.container.expect("a container");
@@ -178,7 +195,7 @@ fn rewritten(
         for section in file.sections() {
             let name = &*section.name;
             match section.scalar {
-                _ if name == changed => by(&file, &mut writer)?,
+                _ if changed.contains(&name) => by(name, &file, &mut writer)?,
                 Scalar::U8 => writer.section(name, file.slice::<u8>(name)?)?,
                 Scalar::U16 => writer.section(name, file.slice::<u16>(name)?)?,
                 Scalar::U32 => writer.section(name, file.slice::<u32>(name)?)?,
