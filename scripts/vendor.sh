@@ -35,7 +35,9 @@ out="$(realpath -m "${1:-lode-$version-vendored.tar.gz}")"
 git archive --prefix="lode-$version/" HEAD | tar -x -C "$scratch"
 cd "$scratch/lode-$version"
 mkdir -p .cargo
-cargo vendor --locked --quiet vendor >.cargo/config.toml
+# What it prints is the configuration that sends cargo there; with --quiet it prints nothing.
+cargo vendor --locked vendor >.cargo/config.toml 2>"$scratch/told" || fail "$(cat "$scratch/told")"
+grep -q vendored-sources .cargo/config.toml || fail "cargo vendor gave no configuration"
 made="$(git -C "$OLDPWD" log -1 --format=%ct)"
 tar --sort=name --mtime="@$made" --owner=0 --group=0 --numeric-owner -C "$scratch" -cf - "lode-$version" | gzip -n >"$out"
 echo "$out: $(du -h "$out" | cut -f1), $(find vendor -mindepth 1 -maxdepth 1 -type d | wc -l) packages"
