@@ -5,7 +5,7 @@ use crate::run::World;
 use crate::torture::{CATALOGUE, TRAIN, learned, lines, shop, undisturbed};
 use crate::{catalogue, torture};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A run so long that it does not end while its folder is out of reach.
 fn long<const N: usize>(train: [&'static str; N]) -> [&'static str; N] {
@@ -24,8 +24,9 @@ fn without_checkpoints_for_a_while(world: &World, train: &[&str], run: &str) -> 
     wait(&|| checkpoints.is_dir());
     std::fs::rename(&checkpoints, &aside).unwrap();
     std::fs::write(&checkpoints, "in the way").unwrap();
-    let before = lines(world, run).len();
-    wait(&|| lines(world, run).len() > before + 12);
+    let (before, since) = (lines(world, run).len(), Instant::now());
+    // Steps, and several of the intervals after which it saves.
+    wait(&|| lines(world, run).len() > before + 12 && since.elapsed() > Duration::from_millis(150));
     std::fs::remove_file(&checkpoints).unwrap();
     std::fs::rename(&aside, &checkpoints).unwrap();
     let out = child.wait_with_output().unwrap();
