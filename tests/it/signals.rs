@@ -154,7 +154,7 @@ fn a_data_set_cut_short_while_a_run_trains_ends_it_with_words_and_put_back_it_go
     let words = words.split(' ').chain(["--steps", "4000000", "--threads", "2"]).collect::<Vec<_>>();
     let mut child = world.start(&words, Stdio::null());
     let told = child.stderr.take().unwrap();
-    while std::fs::read_dir(world.path("run/checkpoints")).map_or(0, Iterator::count) == 0 {
+    while train::checkpoint::list(&world.path("run/checkpoints")).is_empty() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it saved");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
