@@ -29,7 +29,7 @@ def run(args, folder, mode):
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     steps = [line["seconds"] for line in lines if "loss" in line]
     # The last checkpoint is behind the last step: none of these seconds.
-    waits = [float(s) for s in re.findall(r"saved step [\d ]+ in ([\d.]+) s", told)][:-1]
+    waits = [float(s) for s in re.findall(r"saved step [\d ]+, waited for ([\d.]+) s", told)][:-1]
     size = max(f.stat().st_size for f in (out / "checkpoints").iterdir())
     return steps[-1] - steps[0], waits, size
 

@@ -170,7 +170,7 @@ impl Observer for Terminal {
             }
             Event::Saved { step, seconds } => {
                 self.saved = Some((step, seconds));
-                self.more(&format!("saved step {} in {seconds:.2} s", count(step)));
+                self.more(&format!("saved step {}, waited for {seconds:.2} s", count(step)));
             }
             Event::Warning(text) => self.meter.warning(&format!("{} {text}", self.style.warning("warning:"))),
             _ => {}

@@ -91,13 +91,16 @@ fn what_is_killed_while_it_writes_leaves_nothing_torn() {
     world.write("texts.txt", "an oak chair\nKivi heavy steel pan, model 7\n".repeat(2000));
     world.write("new.jsonl", "{\"id\": \"N1\", \"text\": \"garden hose\"}\n");
     let trials = if std::env::var_os("SLOW").is_some() { 100 } else { 10 };
+    let mut all = 0;
     for deed in &DEEDS {
         let since = Instant::now();
         let kills = check(&world, deed, trials);
+        all += kills;
         let seconds = since.elapsed().max(Duration::from_millis(1)).as_secs_f32();
         println!(
             "{:<10} killed {kills} times of {trials}, {seconds:.1} s",
             deed.words.split(' ').next().unwrap()
         );
     }
+    assert!(all >= trials, "{all} commands were killed before their end: too few to say anything");
 }

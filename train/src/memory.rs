@@ -177,7 +177,8 @@ impl Memory {
         self.history.as_mut().map_or(Ok(()), |history| history.restore(&mut state))?;
         self.past.as_mut().map_or(Ok(()), |past| past.restore(&mut state))?;
         if let Some(skipped) = &mut self.skipped {
-            *skipped = state.numbers("skipped", 1)?[0];
+            // None was passed over by a run that only now, after its numbers ran away, is allowed to.
+            *skipped = if state.has("skipped") { state.numbers("skipped", 1)?[0] } else { 0 };
         }
         Ok(())
     }
@@ -208,6 +209,9 @@ impl Memory {
 pub(crate) struct State(Vec<(String, Tensor)>);
 
 impl State {
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(n, _)| n == name)
+    }
     /// # Errors
     /// If there is none of this name.
     fn take(&mut self, name: &str) -> Result<Tensor> {

@@ -85,7 +85,7 @@ pub enum Event<'a> {
     Saved {
         /// The step that it holds.
         step: u64,
-        /// Seconds that it took.
+        /// Seconds that training waited for it.
         seconds: f64,
     },
     /// Something that the user should know and that stops nothing.

@@ -366,7 +366,9 @@ impl Loop<'_> {
         }
         let run = self.dir.root().display();
         let saved = self.begin(trainer, observer).and_then(|()| self.settle(trainer, observer, true));
-        saved.map_err(|e| e.help(format!("make room, then `lode resume {run}` goes on from the last one")))
+        saved.map_err(|e| {
+            e.help(format!("see to the disk, then `lode resume {run}` goes on from the last one"))
+        })
     }
     /// Saves and stops.
     fn leave(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {

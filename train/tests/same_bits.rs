@@ -15,7 +15,7 @@ use engine::{Engine, KernelClass, Packed, Precision};
 use std::path::Path;
 use train::embed::embed;
 use train::{Silent, Trainer, run};
-use world::topics;
+use world::{StopAfter, Warned, topics};
 
 /// The columns of [`RECORDED`].
 const CLASSES: [KernelClass; 3] = [KernelClass::Portable, KernelClass::Avx2, KernelClass::Avx512];
@@ -125,4 +125,26 @@ fn no_pipeline_depends_on_the_number_of_threads() {
             assert!(of(threads) == one, "{name}: {threads} threads give other bits than one");
         }
     }
+}
+
+#[test]
+fn a_resume_with_other_kernels_warns() {
+    if KernelClass::detect() == KernelClass::Portable {
+        println!("skipped: this processor has but one kernel class");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 120);
+    let settings = world::settings(&data, &["model.source=bag", "model.width=16", "train.batch=20"], &[]);
+    let portable = Engine::of_class(2, KernelClass::Portable);
+    let (mut trainer, run) = run::begin(&portable, &settings, &dir.path().join("run")).expect("begins");
+    run::run(&mut trainer, &run, &mut StopAfter(2)).expect("stops");
+    let warnings = |engine: &Engine| {
+        let mut warned = Warned::default();
+        run::resume(engine, run.root(), &mut warned).expect("resumes");
+        warned.0
+    };
+    assert_eq!(warnings(&portable), Vec::<String>::new());
+    let told = warnings(&Engine::new(2));
+    assert!(told.len() == 1 && told[0].contains("made with portable kernels"), "{told:?}");
 }

@@ -90,3 +90,21 @@ impl Observer for StopAfter {
         }
     }
 }
+
+/// Remembers what it is warned of.
+#[derive(Default)]
+#[allow(dead_code, reason = "not every test warns")]
+pub(crate) struct Warned(pub(crate) Vec<String>);
+impl Observer for Warned {
+    fn seconds(&mut self) -> f64 {
+        0.0
+    }
+    fn stop(&mut self) -> bool {
+        false
+    }
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Warning(text) = event {
+            self.0.push((*text).to_owned());
+        }
+    }
+}
