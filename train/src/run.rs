@@ -338,7 +338,7 @@ impl Loop<'_> {
         // The last step is saved when all is over.
         let is_last = trainer.progress().step == trainer.total_steps();
         let is_due = every > 0.0 && !is_last && observer.seconds() - self.saved_at >= every;
-        let heard = self.settle(trainer, observer, is_due);
+        let heard = self.settle(observer, is_due);
         let begun = if is_due { self.begin(trainer, observer) } else { Ok(()) };
         for error in [heard.err(), begun.err()].into_iter().flatten() {
             let text = format!("{error}\ntraining goes on; the next try is in {every} s");
@@ -349,23 +349,23 @@ impl Loop<'_> {
         self.saved_at = observer.seconds();
         self.saver.begin(trainer)?;
         self.waited = observer.seconds() - self.saved_at;
-        if trainer.config.save.background { Ok(()) } else { self.settle(trainer, observer, true) }
+        if trainer.config.save.background { Ok(()) } else { self.settle(observer, true) }
     }
     /// Hears how the checkpoint that is on its way ended, if it did.
-    fn settle(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer, wait: bool) -> Result<()> {
+    fn settle(&mut self, observer: &mut dyn Observer, wait: bool) -> Result<()> {
         let since = observer.seconds();
-        let step = self.saver.settled(trainer, wait)?;
+        let step = self.saver.settled(wait)?;
         self.waited += observer.seconds() - since;
         step.into_iter().for_each(|step| observer.event(&Event::Saved { step, seconds: self.waited }));
         Ok(())
     }
     /// Saves, and returns when the disk has it.
     fn save(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
-        if let Err(before) = self.settle(trainer, observer, true) {
+        if let Err(before) = self.settle(observer, true) {
             observer.event(&Event::Warning(&before.to_string()));
         }
         let run = self.dir.root().display();
-        let saved = self.begin(trainer, observer).and_then(|()| self.settle(trainer, observer, true));
+        let saved = self.begin(trainer, observer).and_then(|()| self.settle(observer, true));
         saved.map_err(|e| {
             e.help(format!("see to the disk, then `lode resume {run}` goes on from the last one"))
         })

@@ -44,7 +44,6 @@ impl Saver {
         let commit = move || Staged::commit(staged);
         let started = std::thread::Builder::new().name("save".into()).spawn(commit);
         let thread = started.map_err(|e| {
-            trainer.unsaved();
             self.failed(step, Error::new(Kind::Other, format!("no thread can be started: {e}")))
         })?;
         self.on_its_way = Some((step, thread));
@@ -53,8 +52,8 @@ impl Saver {
     /// The step of the checkpoint that was on its way, if it is settled by now; `wait` for it in any case.
     ///
     /// # Errors
-    /// If the disk did not take it. The trainer then knows that it was not saved.
-    pub(crate) fn settled(&mut self, trainer: &mut Trainer, wait: bool) -> Result<Option<u64>> {
+    /// If the disk did not take it.
+    pub(crate) fn settled(&mut self, wait: bool) -> Result<Option<u64>> {
         let is_settled =
             |(_, thread): &(u64, JoinHandle<_>)| wait || !self.background || thread.is_finished();
         if !self.on_its_way.as_ref().is_some_and(is_settled) {
@@ -66,10 +65,7 @@ impl Saver {
                 self.last = Some(saved.path);
                 Ok(Some(step))
             }
-            Err(e) => {
-                trainer.unsaved();
-                Err(self.failed(step, e))
-            }
+            Err(e) => Err(self.failed(step, e)),
         }
     }
     /// Notes that a checkpoint failed, and says what is left.

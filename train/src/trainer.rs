@@ -313,7 +313,7 @@ impl Trainer {
     /// # Errors
     /// If the system cannot write; older checkpoints are untouched then.
     pub fn save(&mut self, folder: &Path) -> Result<()> {
-        self.stage(folder)?.commit().map(drop).inspect_err(|_| self.unsaved())
+        self.stage(folder)?.commit().map(drop)
     }
     /// The first half of [`Trainer::save`]: all but to wait for the disk.
     ///
@@ -323,10 +323,6 @@ impl Trainer {
         let staged = self.checkpoint().stage(Arc::new(System), folder, self.config.save.keep)?;
         self.head.iter_mut().for_each(|head| head.saved(staged.chain().to_vec()));
         Ok(staged)
-    }
-    /// Hears that what was staged did not come to the disk: the next checkpoint must not add to it.
-    pub(crate) fn unsaved(&mut self) {
-        self.head.iter_mut().for_each(|head| head.saved(vec![]));
     }
     /// All that decides the bits of the next step.
     fn checkpoint(&self) -> Checkpoint<'_, &Table> {

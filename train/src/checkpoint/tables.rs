@@ -153,8 +153,12 @@ struct TableEntry {
 impl HeadState<'_, &Table> {
     /// The files that a checkpoint of `step` adds to: none where it must be whole.
     pub(super) fn adds_to(&self, folder: &Path, step: u64) -> &[Link] {
-        let size = |link: &Link| fs::metadata(path_of(folder, link.step)).map(|meta| meta.len()).ok();
-        // A file that has gone, by whatever hand, is no base.
+        let size = |link: &Link| {
+            let path = path_of(folder, link.step);
+            let file = Container::open(&path, KIND, Verify::Header).ok()?;
+            if file.fingerprint() == link.fingerprint { Some(fs::metadata(path).ok()?.len()) } else { None }
+        };
+        // A file that has gone, by whatever hand, is no base; nor is one that never came to the disk.
         let Some(sizes) = self.chain.iter().map(size).collect::<Option<Vec<u64>>>() else { return &[] };
         let Some((base, after)) = sizes.split_first() else { return &[] };
         let sum = |bytes: fn(&Table) -> usize| {

@@ -275,6 +275,31 @@ fn a_step_saved_twice_and_one_whose_base_has_gone_are_whole() {
     tables.check(&path_of(dir.path(), 4));
 }
 
+/// What was staged and never committed is no base of the next one, though an older file has its step's name.
+#[test]
+fn a_checkpoint_after_one_that_failed_is_whole() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut tables = Tables::new(1000, 16);
+    for (step, is_saved, files) in
+        [(1, true, 1), (2, true, 2), (2, false, 1), (3, true, 1), (4, false, 2), (5, true, 1)]
+    {
+        tables.learn(step, &[step as u32, 500]);
+        let staged = tables.at(step).stage(Arc::new(System), dir.path(), 9).expect("staged");
+        assert_eq!(staged.chain().len(), files, "step {step}");
+        match is_saved {
+            true => {
+                tables.committed(staged);
+                tables.check(&path_of(dir.path(), step));
+            }
+            false => {
+                tables.w.forget_changes();
+                tables.v.forget_changes();
+                tables.chain = staged.chain().to_vec();
+            }
+        }
+    }
+}
+
 #[test]
 fn another_format_is_refused_by_its_number() {
     let dir = tempfile::tempdir().expect("a directory");
