@@ -1,7 +1,7 @@
 //! Who brings checkpoints to the disk while training goes on.
 //!
 //! ```text
-//! step n   stage: every byte is given to the system        training waits: a copy at the speed of memory
+//! step n   stage: every byte is given to the system        training waits: a copy into the cache
 //! step n+1 …        sync, rename, sync the folder, prune    a thread waits: the disk
 //! ```
 //! The system's own cache is the snapshot, so there is no second copy of the weights in the process, and tables that
