@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::early::Done;
 use crate::{
-    demo, doctor, encode, evaluate, export, index, mine, predict, prepare, race, resume, strategies, train,
-    world,
+    demo, doctor, encode, evaluate, export, index, mine, predict, prepare, race, report, resume, strategies,
+    train, world,
 };
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::num::NonZeroUsize;
@@ -16,6 +16,7 @@ More:
   index        Add labels to a run by their text, remove labels, list them
   mine         Find hard negatives for every query, as JSON lines
   race         Race strategies against each other: table and page
+  report       Make a page of what one or more runs did
   strategies   List the ways to choose negatives
   world        Make a data set of which everything is known, to try strategies on
   doctor       Say what this machine offers, and test the arithmetic
@@ -85,6 +86,9 @@ pub(crate) enum Verb {
     /// Race strategies against each other: the same budget and choices for each, paired seeds, a table and a page
     #[command(hide = true)]
     Race(race::Args),
+    /// Make a page of what one or more runs did: curves, negatives, memory, settings
+    #[command(hide = true)]
+    Report(report::Args),
     /// List the ways to choose negatives
     #[command(hide = true)]
     Strategies,
@@ -117,6 +121,7 @@ impl Verb {
             Verb::Index(args) => index::run(args, context),
             Verb::Mine(args) => mine::run(args, context),
             Verb::Race(args) => race::run(args, context),
+            Verb::Report(args) => report::run(args, context),
             Verb::Strategies => strategies::run(context),
             Verb::World(args) => world::run(args, context),
             Verb::Doctor => doctor::run(context),

@@ -3,12 +3,14 @@
 use crate::context::Context;
 use crate::memory::{self, Sampler};
 use crate::meter::Meter;
+use crate::processes;
 use crate::quantity::{count, span};
 use crate::render::{Style, percent};
 use crate::stop::Stop;
+use serde_json::Value;
 use std::time::Instant;
 use train::plan::bytes;
-use train::{Event, Observer, StepReport};
+use train::{Event, Observer, RunDir, StepReport};
 
 /// Seconds over which the speed is taken.
 const SPEED_OVER: f64 = 5.0;
@@ -26,6 +28,8 @@ pub(crate) struct Terminal {
     stepping_since: f64,
     speed: Speed,
     validation: Option<f64>,
+    /// What is written beside the log of a run as soon as training begins.
+    pub(crate) begins: Option<(RunDir, Value)>,
     /// Tokens in the steps so far.
     pub(crate) tokens: u64,
     /// The last checkpoint: its step and the seconds that it took.
@@ -68,6 +72,7 @@ impl Terminal {
             stepping_since: 0.0,
             speed: Speed::default(),
             validation: None,
+            begins: None,
             tokens: 0,
             saved: None,
         }
@@ -127,6 +132,9 @@ impl Observer for Terminal {
             Event::Started { steps, done, steps_per_epoch } => {
                 (self.steps, self.done_before, self.stepping_since) = (steps, done, self.seconds());
                 self.speed.since = self.stepping_since;
+                if let Some((dir, line)) = self.begins.take() {
+                    processes::append(&dir, &line);
+                }
                 let from = if done > 0 { format!(", {} done before", count(done)) } else { String::new() };
                 let (steps, epoch) = (count(steps), count(steps_per_epoch));
                 self.meter.line(&format!("train: {steps} steps, {epoch} in an epoch{from}"));
@@ -142,8 +150,8 @@ impl Observer for Terminal {
                 let shown = || format!("{} of {}", count(done as u64), count(total as u64));
                 self.meter.show(&format!("embed {what}"), done as u64, total as u64, shown);
             }
-            Event::Clustered { epoch, clusters, seconds } => {
-                let (clusters, took) = (count(clusters as u64), span(seconds));
+            Event::Clustered { epoch, sizes, seconds } => {
+                let (clusters, took) = (count(sizes.len() as u64), span(seconds));
                 self.more(&format!("epoch {epoch}: {clusters} clusters in {took}"));
             }
             Event::Ranked { step, kept, empty, seconds } => {

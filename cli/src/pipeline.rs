@@ -47,8 +47,9 @@ pub(crate) fn go(pipeline: &Pipeline, limit: Option<usize>, context: &Context) -
         let mut observer = Terminal::new(context);
         if let Some((mut trainer, dir)) = pipeline.stage(&engine, i, session::limit(limit), &mut observer)? {
             context.say(&format!("stage {} of {}: {name}", i + 1, stages.len()));
-            session::check_memory(&MemoryPlan::new(&trainer), limit, context)?;
-            session::walk(&mut trainer, &dir, pipeline.root(), &mut observer, context)?;
+            let plan = MemoryPlan::new(&trainer);
+            session::check_memory(&plan, limit, context)?;
+            session::walk(&mut trainer, &plan, (&dir, pipeline.root()), &mut observer, context)?;
         }
     }
     if !context.json {

@@ -35,5 +35,5 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let plan = MemoryPlan::within(&mut trainer, session::limit(limit), dir.root());
     session::check_memory(&plan, limit, context)?;
     run::take_up(&mut trainer, &dir, &mut observer)?;
-    session::train(&mut trainer, &dir, &mut observer, context)
+    session::train(&mut trainer, &plan, &dir, &mut observer, context)
 }

@@ -4,13 +4,14 @@ use crate::context::Context;
 use crate::early::{Done, Early};
 use crate::memory;
 use crate::observer::Terminal;
+use crate::processes;
 use crate::quantity::{count, span};
 use crate::render::{metrics, note, percent, rounded, table};
 use engine::{Error, Kind, Result};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use train::plan::{MemoryPlan, bytes};
-use train::{OldLabels, Outcome, RunDir, Trainer, run};
+use train::{Observer, OldLabels, Outcome, RunDir, Trainer, run};
 
 /// What a run may take before its label tables are mapped: as the user says, else what the machine has to give.
 pub(crate) fn limit(wished: Option<usize>) -> Option<usize> {
@@ -42,22 +43,35 @@ pub(crate) fn check_memory(plan: &MemoryPlan, limit: Option<usize>, context: &Co
 }
 
 /// Trains to the end or to a signal, and says how it ended.
-pub(crate) fn train(trainer: &mut Trainer, dir: &RunDir, observer: &mut Terminal, context: &Context) -> Done {
-    let outcome = walk(trainer, dir, dir.root(), observer, context)?;
+pub(crate) fn train(
+    trainer: &mut Trainer,
+    plan: &MemoryPlan,
+    dir: &RunDir,
+    observer: &mut Terminal,
+    context: &Context,
+) -> Done {
+    let outcome = walk(trainer, plan, (dir, dir.root()), observer, context)?;
     finished(&outcome, trainer, dir, context)
 }
 
 /// Trains to the end; a signal ends it early, and `lode resume ROOT` goes on then.
 pub(crate) fn walk(
     trainer: &mut Trainer,
-    dir: &RunDir,
-    root: &Path,
+    plan: &MemoryPlan,
+    (dir, root): (&RunDir, &Path),
     observer: &mut Terminal,
     context: &Context,
 ) -> Result<Outcome, Early> {
     context.stop.is_heard();
+    observer.begins = Some((dir.clone(), processes::begins(trainer, plan, context)));
+    let since = observer.seconds();
     let ended = run::run(trainer, dir, observer);
     observer.finish();
+    // What is left of it never began: the run was over, or another process trains it.
+    if observer.begins.take().is_none() {
+        let seconds = observer.seconds() - since;
+        processes::append(dir, &processes::ends(trainer, seconds, observer.anonymous_peak()));
+    }
     let outcome = ended.map_err(|e| name_checkpoint(e, dir))?;
     if !outcome.finished {
         return Err(interrupted(&outcome, trainer, (dir, root), observer, context));

@@ -3,8 +3,12 @@
 
 use std::fmt::Write;
 
-/// Room around the plot: left, right, top, bottom.
+/// Room around the plot: left, right where names stand at the ends of lines, top, bottom.
 const MARGINS: (f64, f64, f64, f64) = (58.0, 150.0, 14.0, 44.0);
+/// Room to the right of a plot whose lines have no names.
+const RIGHT: f64 = 16.0;
+/// Points of a line that are marked one by one; one with more is drawn without marks.
+const MARKED: usize = 30;
 /// Colours that people who see few colours can tell apart (Okabe and Ito, 2008), used in turn with other dashes.
 const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555"];
 const DASHES: [&str; 3] = ["", "6 3", "2 3"];
@@ -100,12 +104,43 @@ fn apart(wanted: &[f64], gap: f64, top: f64) -> Vec<f64> {
     at.iter().map(|a| a - pushed.min(highest - top).max(0.0)).collect()
 }
 
-/// Lines with their names at their ends.
-pub(crate) fn lines(series: &[Series], x_name: &str, y_name: &str, (width, height): (f64, f64)) -> String {
+/// A frame for lines.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame<'a> {
+    /// What the axes have: x, y.
+    pub(crate) axes: (&'a str, &'a str),
+    /// Width and height.
+    pub(crate) size: (f64, f64),
+    /// Whether lines have their names at their ends.
+    pub(crate) names: bool,
+}
+
+/// The colour and the dashes of the `i`-th line.
+fn look(i: usize) -> (&'static str, &'static str) {
+    (COLOURS[i % COLOURS.len()], DASHES[i / COLOURS.len() % DASHES.len()])
+}
+
+/// The names of lines beside pieces of them, as HTML, for frames without names.
+pub(crate) fn legend(names: &[String]) -> String {
+    let one = |(i, name): (usize, &String)| {
+        let (colour, dash) = look(i);
+        format!(
+            "<span class=\"key\"><svg viewBox=\"0 0 24 10\" aria-hidden=\"true\"><path d=\"M1 5H23\" \
+             stroke=\"{colour}\" stroke-width=\"2.5\" stroke-dasharray=\"{dash}\"/></svg>{}</span> ",
+            escaped(name)
+        )
+    };
+    names.iter().enumerate().map(one).collect()
+}
+
+/// Lines.
+pub(crate) fn lines(series: &[Series], frame: Frame<'_>) -> String {
+    let ((x_name, y_name), (width, height)) = (frame.axes, frame.size);
     let points = || series.iter().flat_map(|s| s.points.iter());
     let (x, y) = (range(points().map(|p| p.0).chain([0.0])), range(points().map(|p| p.1)));
     let x = (x.0.max(0.0), x.1);
-    let (left, right, top, bottom) = MARGINS;
+    let (left, _, top, bottom) = MARGINS;
+    let right = if frame.names { MARGINS.1 } else { RIGHT };
     let (to_x, to_y) = (
         |v: f64| left + (v - x.0) / (x.1 - x.0) * (width - left - right),
         |v: f64| height - bottom - (v - y.0) / (y.1 - y.0) * (height - top - bottom),
@@ -126,10 +161,10 @@ pub(crate) fn lines(series: &[Series], x_name: &str, y_name: &str, (width, heigh
         let (at, under) = (to_x(t), height - bottom + 16.0);
         let _ = write!(svg, "<text class=\"x\" x=\"{at:.1}\" y=\"{under:.1}\">{}</text>", short(t));
     }
-    named(&mut svg, (x_name, y_name), (width, height));
+    named(&mut svg, (x_name, y_name), (width, height), right);
     let ends: Vec<f64> = series.iter().map(|s| s.points.last().map_or(0.0, |p| to_y(p.1))).collect();
     for (i, (one, label)) in series.iter().zip(apart(&ends, 13.0, top)).enumerate() {
-        let (colour, dash) = (COLOURS[i % COLOURS.len()], DASHES[i / COLOURS.len() % DASHES.len()]);
+        let (colour, dash) = look(i);
         let name = escaped(&one.name);
         let path: Vec<String> =
             one.points.iter().map(|&(a, b)| format!("{:.1} {:.1}", to_x(a), to_y(b))).collect();
@@ -138,12 +173,12 @@ pub(crate) fn lines(series: &[Series], x_name: &str, y_name: &str, (width, heigh
             "<g class=\"line\"><path d=\"M{}\" stroke=\"{colour}\" stroke-dasharray=\"{dash}\"/>",
             path.join("L")
         );
-        for &(a, b) in &one.points {
+        for &(a, b) in one.points.iter().filter(|_| one.points.len() <= MARKED) {
             let (cx, cy) = (to_x(a), to_y(b));
             let _ = write!(svg, "<circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"3\" fill=\"{colour}\"><title>");
             let _ = write!(svg, "{name}: {} at {}</title></circle>", short(b), short(a));
         }
-        if let Some(&(a, b)) = one.points.last() {
+        if let Some(&(a, b)) = one.points.last().filter(|_| frame.names) {
             let (from, to) = (to_x(a) + 5.0, width - right + 12.0);
             let _ = write!(svg, "<path class=\"lead\" d=\"M{from:.1} {:.1}L{to:.1} {label:.1}\"/>", to_y(b));
             let _ = write!(
@@ -215,8 +250,8 @@ fn opened(width: f64, height: f64) -> String {
     format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\" xmlns=\"http://www.w3.org/2000/svg\">")
 }
 
-fn named(svg: &mut String, (x, y): (&str, &str), (width, height): (f64, f64)) {
-    let (left, right, top, bottom) = MARGINS;
+fn named(svg: &mut String, (x, y): (&str, &str), (width, height): (f64, f64), right: f64) {
+    let (left, _, top, bottom) = MARGINS;
     let (middle, half) = ((left + width - right) / 2.0, (top + height - bottom) / 2.0);
     let _ =
         write!(svg, "<text class=\"x\" x=\"{middle:.1}\" y=\"{:.1}\">{}</text>", height - 8.0, escaped(x));
@@ -258,7 +293,8 @@ mod tests {
     #[test]
     fn names_cannot_break_the_page() {
         let series = [Series { name: "<script>\"x\"".into(), points: vec![(1.0, 2.0), (2.0, f64::NAN)] }];
-        let svg = lines(&series, "x", "y", (600.0, 300.0));
+        let svg = lines(&series, Frame { axes: ("x", "y"), size: (600.0, 300.0), names: true });
+        assert!(!legend(&[series[0].name.clone()]).contains("<script"));
         assert!(!svg.contains("<script") && svg.contains("&lt;script&gt;"), "{svg}");
         let rows = [Interval { name: "a".into(), values: vec![0.1], middle: 0.1, half: f64::INFINITY }];
         assert!(!intervals(&rows, "x", 600.0).contains("inf"));

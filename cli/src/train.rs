@@ -147,7 +147,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let mut observer = Terminal::new(context);
     say_warm_start(&trainer, context);
     context.tell(&plan.to_string());
-    let ended = session::train(&mut trainer, &dir, &mut observer, context);
+    let ended = session::train(&mut trainer, &plan, &dir, &mut observer, context);
     profile::print(&engine, observer.tokens, context)?;
     ended
 }

@@ -107,6 +107,16 @@ pub struct State {
     pub made_at_step: u64,
 }
 
+impl State {
+    /// The size of each cluster, rising.
+    pub fn sizes(&self) -> Vec<u32> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let mut sizes: Vec<u32> = self.ends.iter().zip(starts).map(|(end, start)| end - start).collect();
+        sizes.sort_unstable();
+        sizes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@ mod precision;
 mod products;
 mod race;
 mod rankings;
+mod report;
 mod run;
 mod signals;
 mod torn;

@@ -157,8 +157,11 @@ fn killed(world: &World, run: &str, words: &[&str], lines_wanted: usize, pause: 
 #[track_caller]
 fn check_log(world: &World, run: &str) -> u64 {
     let lines: Vec<Value> = lines(world, run).iter().map(|l| serde_json::from_str(l).unwrap()).collect();
-    let (last, before) = lines.split_last().unwrap();
     let number = |l: &Value| l["step"].as_u64().unwrap();
+    let (clustered, lines): (Vec<Value>, Vec<Value>) =
+        lines.into_iter().partition(|l| l.get("clusters").is_some());
+    assert!(clustered.is_sorted_by(|a, b| number(a) < number(b)), "clusters are told of once: {clustered:?}");
+    let (last, before) = lines.split_last().unwrap();
     let (measured, steps): (Vec<&Value>, Vec<&Value>) =
         before.iter().partition(|l| l.get("metrics").is_some());
     let total = number(last);

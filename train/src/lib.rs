@@ -24,6 +24,7 @@ pub mod mined;
 pub mod mining;
 pub(crate) mod negatives;
 pub mod network;
+mod noted;
 pub mod observer;
 pub mod overlay;
 pub(crate) mod parts;

@@ -42,8 +42,8 @@ pub enum Event<'a> {
     Clustered {
         /// The epoch that begins.
         epoch: u32,
-        /// How many clusters.
-        clusters: usize,
+        /// How many training queries each has, rising.
+        sizes: &'a [u32],
         /// Seconds that it took.
         seconds: f64,
     },

@@ -2,13 +2,14 @@
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::Settings;
-use crate::evaluate::{self, Evaluation, LabelSet, Options, Queries};
+use crate::evaluate::{self, Evaluation, LabelSet, OfBin, Options, Queries};
 use crate::guide::{self, Guide};
 use crate::head::Head;
 use crate::index::Index;
 use crate::judge::Judge;
 use crate::load;
 use crate::log::Log;
+use crate::noted::Noted;
 use crate::observer::{Event, Observer};
 use crate::run_dir::RunDir;
 use crate::saver::Saver;
@@ -250,7 +251,10 @@ impl Loop<'_> {
         }
         self.measure_before(trainer, observer)?;
         while trainer.progress().step < total {
-            let report = trainer.next_step(observer)?;
+            let mut noted = Noted::before(trainer.progress().step + 1, observer);
+            let report = trainer.next_step(&mut noted)?;
+            let lines = noted.lines;
+            lines.iter().for_each(|line| self.line(observer, line));
             observer.event(&Event::Stepped(&report));
             self.log_step(&report, trainer, observer);
             if self.validation_is_due(&report, trainer) {
@@ -284,6 +288,8 @@ impl Loop<'_> {
                 "grad_norm": report.grad_norm,
                 "masked": report.masked,
                 "negatives": report.negatives,
+                "positive_score": report.hardness.map(|(positive, _)| positive),
+                "hardest_score": report.hardness.map(|(_, hardest)| hardest),
                 "false_negatives": report.false_negatives,
                 "skipped": trainer.skipped(),
                 "tokens_per_s": speed.round(),
@@ -306,7 +312,7 @@ impl Loop<'_> {
         report: &StepReport,
     ) -> Result<()> {
         let measured = measure_validation(trainer, observer)?;
-        let (step, queries, p_at_1) = (report.step, trainer.validation_rows.len(), measured[0].1);
+        let (step, queries, p_at_1) = (report.step, trainer.validation_rows.len(), measured.metrics[0].1);
         observer.event(&Event::Validated { step, p_at_1, queries });
         let seconds = observer.seconds() - self.since;
         self.line(
@@ -316,7 +322,8 @@ impl Loop<'_> {
                 "epoch": trainer.progress().epoch,
                 "split": "validation",
                 "queries": queries,
-                "metrics": by_name(&measured),
+                "metrics": by_name(&measured.metrics),
+                "by_frequency": by_frequency(&measured),
                 "seconds": seconds,
             }),
         );
@@ -377,10 +384,11 @@ impl Loop<'_> {
     }
     fn finish(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {
         self.save(trainer, observer)?;
-        let validation = match trainer.validation_rows.is_empty() {
-            true => vec![],
-            false => measure_validation(trainer, observer)?,
+        let measured = match trainer.validation_rows.is_empty() {
+            true => None,
+            false => Some(measure_validation(trainer, observer)?),
         };
+        let validation = measured.as_ref().map_or_else(Vec::new, |found| found.metrics.clone());
         let old_labels = match self.dir.old_labels_before() {
             None => None,
             Some(before) => measure_old_labels(trainer, observer)?
@@ -395,6 +403,7 @@ impl Loop<'_> {
             "split": "validation",
             "queries": trainer.validation_rows.len(),
             "metrics": by_name(&validation),
+            "by_frequency": measured.as_ref().map(by_frequency),
             "old_labels": old_labels.map(|o| {
                 json!({"labels": o.labels, "queries": o.queries, "before": o.before, "after": o.after})
             }),
@@ -425,6 +434,14 @@ fn by_name(measured: &[(Metric, f64)]) -> Map<String, Value> {
     measured.iter().map(|(metric, value)| (metric.to_string(), json!(value))).collect()
 }
 
+/// Metrics by the frequency of labels, and how many queries have one of them.
+fn by_frequency(measured: &Evaluation) -> Map<String, Value> {
+    let one = |(bin, metrics, queries): &OfBin| {
+        (bin.name().to_owned(), json!({"queries": queries, "metrics": by_name(metrics)}))
+    };
+    measured.by_frequency.iter().map(one).collect()
+}
+
 fn card(trainer: &Trainer, validation: &[(Metric, f64)]) -> Card {
     let data = trainer.data();
     let card = load::run_card(&trainer.config, Some(data), trainer.progress().step, validation);
@@ -435,9 +452,9 @@ fn card(trainer: &Trainer, validation: &[(Metric, f64)]) -> Card {
 const VALIDATION: &str = "P@1,P@3,P@5,nDCG@5,R@10";
 
 /// Measures the model on the queries held out of training.
-fn measure_validation(trainer: &Trainer, observer: &mut dyn Observer) -> Result<Vec<(Metric, f64)>> {
+fn measure_validation(trainer: &Trainer, observer: &mut dyn Observer) -> Result<Evaluation> {
     let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
-    Ok(measure(trainer, queries, Metric::list(VALIDATION)?, LabelSet::All, observer)?.metrics)
+    measure(trainer, queries, Metric::list(VALIDATION)?, LabelSet::All, observer)
 }
 
 /// Of a run that went on from another: how many labels that one knew, how many queries have one of them, and P@1 among

@@ -39,6 +39,8 @@ pub struct StepReport {
     pub masked: u64,
     /// Negatives that the loss sees of a row once every rule was applied, in the mean; not counted for a classifier.
     pub negatives: Option<f64>,
+    /// What a row's positive and the hardest of its negatives score, in the mean; not counted for a classifier.
+    pub hardness: Option<(f64, f64)>,
     /// The share of them that answer their query, where `data.truth` tells; of labels against queries alone.
     pub false_negatives: Option<f64>,
     /// Why it was passed over and changed nothing, where its numbers ran away and the run may go on
@@ -77,7 +79,11 @@ impl Trainer {
         let notes =
             vec![self.memory.note(&self.engine, batch, &of_labels, (objective, &scores.value(), &terms))];
         let found = self.truth.as_ref().map(|truth| truth.found(batch, &terms.keep));
-        (Measured { anomaly, found, notes, banked, ..Measured::of(loss, batch, &terms, texts) }, grads)
+        let hardness = terms.hardness(scores.value().data());
+        (
+            Measured { anomaly, found, notes, banked, hardness, ..Measured::of(loss, batch, &terms, texts) },
+            grads,
+        )
     }
 
     /// One update of the parameters, from one or more batches of training queries.
@@ -161,6 +167,8 @@ struct Measured {
     texts: u64,
     masked: u64,
     negatives: f64,
+    /// What positives and the hardest negatives score, of the last batch.
+    hardness: Option<(f64, f64)>,
     /// What the truth says of them.
     found: Option<Found>,
     /// What is to be remembered.
@@ -182,6 +190,7 @@ impl Measured {
         Measured {
             anomaly: None,
             found: None,
+            hardness: None,
             loss: loss.value().item(),
             tokens: batch.tokens() as u64,
             notes: vec![],
@@ -199,6 +208,7 @@ impl Measured {
         self.negatives += other.negatives;
         self.notes.append(&mut other.notes);
         self.banked.append(&mut other.banked);
+        self.hardness = other.hardness.or(self.hardness);
         self.found = self.found.into_iter().chain(other.found).reduce(Found::plus);
     }
     fn report(&self, of: &Trainer, batches: usize, grad_norm: f64) -> StepReport {
@@ -212,6 +222,7 @@ impl Measured {
             texts: self.texts,
             masked: self.masked,
             negatives: Some(self.negatives / batches as f64),
+            hardness: self.hardness,
             false_negatives: self.found.map(Found::share),
             skipped: None,
         }

@@ -283,9 +283,8 @@ impl Trainer {
         let snapshot = Snapshot { made_at_step, embeddings: bank.matrix() };
         let stream = Stream::new(self.config.train.seed, 0);
         self.parts.composer.refresh(&self.engine, epoch, &snapshot, stream);
-        let clusters = self.parts.composer.state().ends.len();
         let seconds = observer.seconds() - since;
-        observer.event(&Event::Clustered { epoch, clusters, seconds });
+        observer.event(&Event::Clustered { epoch, sizes: &self.parts.composer.state().sizes(), seconds });
         Ok(())
     }
     /// Embeds what batches are composed of where the bank does not hold it all.

@@ -1,25 +1,12 @@
 //! The page of a race: one file that needs no network and runs no script.
 
 use super::{METRICS, cells, is_truth_told, took};
+use crate::html;
 use crate::quantity::count;
-use crate::svg::{Interval, Series, escaped, intervals, lines};
+use crate::svg::{Frame, Interval, Series, escaped, intervals, lines};
 use data::{DataSet, Split};
 use std::path::Path;
 use train::race::{Mark, Outcome, Standing};
-
-const STYLE: &str = "\
-body{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff}
-body{max-width:1000px;margin:2em auto;padding:0 1em}
-h1{font-size:1.5em;margin-bottom:.2em}h2{font-size:1.15em;margin-top:2em}
-table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
-div.wide{overflow-x:auto}th,td{padding:3px 8px;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}p.note{color:#555;font-size:13px}
-svg{width:100%;height:auto;font:12px system-ui,sans-serif}svg text:not([fill]){fill:currentColor}
-.grid{stroke:#e4e4e4}.zero{stroke:#555}.lead{stroke:#bbb;stroke-width:.7}.x{text-anchor:middle}.y{text-anchor:end}
-.line path{fill:none;stroke-width:1.8}svg .line .lead{stroke:#bbb;stroke-width:.7}.seed{fill:none;stroke:#777}
-svg:has(.line:hover) .line:not(:hover){opacity:.15}
-@media(prefers-color-scheme:dark){body{background:#151515;color:#ddd}th,td{border-color:#333}.grid{stroke:#333}
-p.note{color:#aaa}.zero{stroke:#aaa}svg text[fill]{fill:currentColor}}";
 
 /// The page.
 pub(super) fn html(outcome: &Outcome, data: &DataSet, out: &Path) -> String {
@@ -28,21 +15,16 @@ pub(super) fn html(outcome: &Outcome, data: &DataSet, out: &Path) -> String {
     let first = escaped(&outcome.standings[0].name);
     let (budget, seeds) = (count(outcome.forwards), outcome.standings[0].finals.len());
     let longest = outcome.standings.iter().map(|s| s.mean(|heat| heat.seconds)).fold(0.0, f64::max);
-    let size = (940.0, 420.0);
-    let forwards =
-        lines(&curves(outcome, |mark| mark.forwards as f64), "texts encoded", "validation nDCG@5, %", size);
-    let seconds =
-        lines(&curves(outcome, |mark| mark.seconds), "seconds of training", "validation nDCG@5, %", size);
+    let frame = |x| Frame { axes: (x, "validation nDCG@5, %"), size: (940.0, 420.0), names: true };
+    let forwards = lines(&curves(outcome, |mark| mark.forwards as f64), frame("texts encoded"));
+    let seconds = lines(&curves(outcome, |mark| mark.seconds), frame("seconds of training"));
     let differences = intervals(
         &versus(outcome),
         &format!("test nDCG@5 over {}, points", outcome.standings[0].name),
         940.0,
     );
-    format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\
-         <h1>{title}</h1><p>Every run had the same first weights, about {budget} texts to encode (those for \
+    let body = format!(
+        "<p>Every run had the same first weights, about {budget} texts to encode (those for \
          lists, clusters and guides among them) and a choice of the same rates and temperatures, made on validation \
          queries of a seed that is not shown here. Measured once on {queries} test queries, {seeds} seeds each; the \
          longest took {}.</p>\
@@ -55,26 +37,17 @@ pub(super) fn html(outcome: &Outcome, data: &DataSet, out: &Path) -> String {
          </p>\
          <h2>By texts encoded</h2><p class=\"note\">Validation queries, means over seeds. Point at a line to see it \
          alone.</p>{forwards}<h2>By time</h2>{seconds}\
-         <p class=\"note\">Every heat stands in {}.</p></body></html>\n",
+         <p class=\"note\">Every heat stands in {}.</p>",
         took(longest),
-        table(&cells(outcome)),
+        html::table(&cells(outcome)),
         escaped(&name(&out.join("race.jsonl"))),
         told = if is_truth_told(outcome) { " False: the share of them that answer their query." } else { "" },
-        title = escaped(&title),
-    )
+    );
+    html::page(&title, &body)
 }
 
 fn name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
-fn table(rows: &[Vec<String>]) -> String {
-    let row = |(i, cells): (usize, &Vec<String>)| {
-        let tag = if i == 0 { "th" } else { "td" };
-        let cells: String = cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escaped(cell))).collect();
-        format!("<tr>{cells}</tr>")
-    };
-    format!("<table>{}</table>", rows.iter().enumerate().map(row).collect::<String>())
 }
 
 /// The means over seeds at each mark.

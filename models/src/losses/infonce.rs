@@ -208,6 +208,21 @@ mod tests {
     }
 
     #[test]
+    fn hardness_is_of_the_hardest_that_counts_and_of_rows_that_have_one() {
+        // Targets are columns 0 and 1 of the two rows; by hand.
+        let found = |keep: [bool; 6]| terms(&keep).hardness(&[0.5, -0.25, 0.75, 0.1, 0.2, 0.3]);
+        let (t, f) = (true, false);
+        let targets = f64::from(0.5f32 + 0.2) / 2.0;
+        let all = found([t, t, t, t, t, t]).expect("rows have negatives");
+        assert!((all.0 - targets).abs() < 1e-6 && (all.1 - (0.75 + 0.3) / 2.0).abs() < 1e-6, "{all:?}");
+        let masked = found([t, t, f, t, t, t]).expect("rows have negatives");
+        assert!((masked.1 - (-0.25 + 0.3) / 2.0).abs() < 1e-6, "{masked:?}");
+        let one = found([t, f, f, t, t, t]).expect("a row has negatives");
+        assert!((one.0 - 0.2).abs() < 1e-6 && (one.1 - 0.3).abs() < 1e-6, "{one:?}");
+        assert_eq!(found([t, f, f, f, t, f]), None);
+    }
+
+    #[test]
     fn rows_that_share_a_label_do_not_compete_for_it() {
         let shared = Terms::masked(Arc::from([1, 1]), Arc::from([true; 6]));
         let mask = reversed_mask(&shared, 3);

@@ -73,6 +73,23 @@ impl Terms {
         let all: usize = self.targets.iter().enumerate().map(count).sum();
         all as f64 / self.targets.len().max(1) as f64
     }
+    /// What the scores `[n, m]` of a row are in the mean: of its target, and of the hardest column that counts against
+    /// it, over the rows that have one; none where no row has.
+    pub fn hardness(&self, scores: &[f32]) -> Option<(f64, f64)> {
+        let width = self.keep.len() / self.targets.len().max(1);
+        let (mut rows, mut of_targets, mut of_hardest) = (0u32, 0.0, 0.0);
+        for (row, &target) in self.targets.iter().enumerate() {
+            let (scores, keep) = (&scores[row * width..][..width], &self.keep[row * width..][..width]);
+            let against = (0..width).filter(|&column| keep[column] && column != target as usize);
+            let hardest = against.map(|column| scores[column]).fold(f32::NEG_INFINITY, f32::max);
+            if hardest > f32::NEG_INFINITY {
+                rows += 1;
+                of_targets += f64::from(scores[target as usize]);
+                of_hardest += f64::from(hardest);
+            }
+        }
+        (rows > 0).then(|| (of_targets / f64::from(rows), of_hardest / f64::from(rows)))
+    }
     /// (1/Σρ) Σ ρ_i ℓ_i of row losses `[n]`; 0 where no row weighs anything.
     fn mean<'t>(&self, rows: Var<'t>) -> Var<'t> {
         let Some(weights) = &self.row_weight else { return rows.mean() };

@@ -188,6 +188,15 @@ impl Settings {
         let (section, name) = key.split_once('.')?;
         self.table.get(section)?.get(name)?.as_str()
     }
+    /// The keys whose values are others here, with both values as TOML writes them: ours, theirs.
+    pub fn differences(&self, other: &Settings) -> Vec<(String, String, String)> {
+        let value = |of: &Settings, key: &str| {
+            let (section, name) = key.split_once('.')?;
+            Some(of.table.get(section)?.get(name)?.to_string())
+        };
+        let both = |key: &String| Some((key.clone(), value(self, key)?, value(other, key)?));
+        self.origins.keys().filter_map(both).filter(|(_, ours, theirs)| ours != theirs).collect()
+    }
     /// Exchanges the text of a key for what `by` makes of it, and keeps its origin.
     pub fn rewrite(&mut self, key: &str, by: impl FnOnce(&str) -> String) {
         let Some((section, name)) = key.split_once('.') else { return };
@@ -275,6 +284,9 @@ mod tests {
         s.recipe("loss.hardest", 9, "ngame").expect("an effect");
         let c = s.config().expect("valid");
         assert_eq!((c.train.lr, c.train.batch, c.train.epochs, c.loss.hardest), (2e-3, 64, 7, 9));
+        let told = |key: &str, ours: &str, theirs: &str| (key.to_owned(), ours.to_owned(), theirs.to_owned());
+        let all = s.differences(&Settings::default());
+        assert!(all.len() == 4 && all.contains(&told("train.batch", "64", "256")), "{all:?}");
         let text = s.to_string();
         assert!(
             text.contains("lr = 0.002") && text.contains("# --set") && text.contains("# --epochs"),

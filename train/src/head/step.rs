@@ -127,6 +127,7 @@ impl Trainer {
             texts,
             masked,
             negatives: None,
+            hardness: None,
             false_negatives: None,
             skipped: None,
         }
