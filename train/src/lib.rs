@@ -42,6 +42,7 @@ pub mod step;
 pub mod text_ids;
 pub mod trainer;
 mod truth;
+mod validation;
 pub mod vocabulary;
 pub mod voting;
 pub mod warm_start;
