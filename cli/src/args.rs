@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::early::Done;
 use crate::{
-    demo, doctor, encode, evaluate, export, index, mine, predict, prepare, race, report, resume, strategies,
-    train, world,
+    demo, doctor, encode, evaluate, export, index, inspect, mine, predict, prepare, race, report, resume,
+    strategies, train, world,
 };
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::num::NonZeroUsize;
@@ -14,6 +14,7 @@ const MORE: &str = "\
 More:
   encode       Embed texts, one a line, into an .npy file
   index        Add labels to a run by their text, remove labels, list them
+  inspect      Look into what a run did: its negatives, as a list or a page to click through
   mine         Find hard negatives for every query, as JSON lines
   race         Race strategies against each other: table and page
   report       Make a page of what one or more runs did
@@ -80,6 +81,9 @@ pub(crate) enum Verb {
     /// Add labels to a run by their text, remove labels, list them
     #[command(hide = true)]
     Index(index::Args),
+    /// Look into what Lode writes
+    #[command(hide = true, subcommand)]
+    Inspect(inspect::Args),
     /// Find hard negatives for every query, as JSON lines
     #[command(hide = true)]
     Mine(Box<mine::Args>),
@@ -119,6 +123,7 @@ impl Verb {
             Verb::Export(args) => export::run(args, context),
             Verb::Encode(args) => encode::run(args, context),
             Verb::Index(args) => index::run(args, context),
+            Verb::Inspect(args) => inspect::run(args, context),
             Verb::Mine(args) => mine::run(args, context),
             Verb::Race(args) => race::run(args, context),
             Verb::Report(args) => report::run(args, context),

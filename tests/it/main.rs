@@ -15,6 +15,7 @@ mod listed;
 mod made;
 mod memory;
 mod mine;
+mod negatives;
 mod numbers;
 mod pipeline;
 mod precision;

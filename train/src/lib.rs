@@ -23,6 +23,7 @@ mod memory;
 pub mod mined;
 pub mod mining;
 pub(crate) mod negatives;
+pub mod negatives_seen;
 pub mod network;
 mod noted;
 pub mod observer;
