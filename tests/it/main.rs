@@ -11,6 +11,7 @@ mod classifier;
 mod disk;
 mod export;
 mod index;
+mod inspect;
 mod listed;
 mod made;
 mod memory;

@@ -124,7 +124,9 @@ impl Marks {
                 _ => None,
             };
             match pair {
-                Some((&query, &label)) => drop(marks.pairs.insert((query, label))),
+                Some((&query, &label)) => {
+                    marks.pairs.insert((query, label));
+                }
                 None => marks.others.push(line.to_owned()),
             }
         }
