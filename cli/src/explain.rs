@@ -82,13 +82,12 @@ fn shown(explainer: &Explainer, one: &Explanation, by: &str) -> String {
         (if w >= 0.0 { "█" } else { "░" }).repeat(length)
     };
     let mut rows = vec![["  token", "without it", "gradient × input"].map(str::to_owned).to_vec()];
+    let mut bars = vec![String::new()];
     for Worth { token, without, gradient } in &one.tokens {
         rows.push(vec![format!("  {token}"), format!("{:+.4}", -without), format!("{gradient:+.4}")]);
+        bars.push(bar(*without));
     }
-    for (line, bar) in table(&rows)
-        .lines()
-        .zip(std::iter::once(String::new()).chain(one.tokens.iter().map(|t| bar(t.without))))
-    {
+    for (line, bar) in table(&rows).lines().zip(bars) {
         text += format!("{line}  {bar}").trim_end();
         text.push('\n');
     }
