@@ -112,7 +112,10 @@ fn object(explainer: &Explainer, text: &str, one: &Explanation) -> Value {
         };
         all.iter().map(one).collect()
     };
-    let worth = |t: &Worth| json!({"token": t.token, "without": rounded((-t.without).into()), "gradient": rounded(t.gradient.into())});
+    let worth = |t: &Worth| {
+        let (without, gradient) = (rounded((-t.without).into()), rounded(t.gradient.into()));
+        json!({"token": t.token, "without": without, "gradient": gradient})
+    };
     json!({
         "text": text,
         "label": {"uid": labels.uid(one.label as usize), "title": labels.title(one.label as usize)},
