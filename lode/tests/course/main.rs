@@ -17,7 +17,7 @@ struct Exercise {
     mark: fn() -> Marked,
 }
 
-const EXERCISES: [Exercise; 4] = [
+const EXERCISES: [Exercise; 8] = [
     Exercise { source: include_str!("exercises/slope.rs"), mark: || marks::slope(exercises::slope::slope) },
     Exercise { source: include_str!("exercises/outer.rs"), mark: || marks::outer(exercises::outer::CASE) },
     Exercise {
@@ -25,6 +25,16 @@ const EXERCISES: [Exercise; 4] = [
         mark: || marks::infonce(exercises::infonce::infonce),
     },
     Exercise { source: include_str!("exercises/bag.rs"), mark: || marks::bag(exercises::bag::encode) },
+    Exercise {
+        source: include_str!("exercises/attention.rs"),
+        mark: || marks::attention(exercises::attention::attention),
+    },
+    Exercise { source: include_str!("exercises/adamw.rs"), mark: || marks::adamw(exercises::adamw::step) },
+    Exercise { source: include_str!("exercises/mask.rs"), mark: || marks::mask(exercises::mask::keep) },
+    Exercise {
+        source: include_str!("exercises/halves.rs"),
+        mark: || marks::halves(exercises::halves::halves),
+    },
 ];
 
 #[track_caller]
@@ -59,12 +69,40 @@ fn exercise_4() {
 }
 
 #[test]
+#[ignore = "for the reader: lode/tests/course/exercises/attention.rs"]
+fn exercise_5() {
+    mark(5);
+}
+
+#[test]
+#[ignore = "for the reader: lode/tests/course/exercises/adamw.rs"]
+fn exercise_6() {
+    mark(6);
+}
+
+#[test]
+#[ignore = "for the reader: lode/tests/course/exercises/mask.rs"]
+fn exercise_7() {
+    mark(7);
+}
+
+#[test]
+#[ignore = "for the reader: lode/tests/course/exercises/halves.rs"]
+fn exercise_8() {
+    mark(8);
+}
+
+#[test]
 fn worked_solutions_are_accepted() {
-    let solutions: [Marked; 4] = [
+    let solutions: [Marked; 8] = [
         marks::slope(solutions::slope::slope),
         marks::outer(solutions::outer::CASE),
         marks::infonce(solutions::infonce::infonce),
         marks::bag(solutions::bag::encode),
+        marks::attention(solutions::attention::attention),
+        marks::adamw(solutions::adamw::step),
+        marks::mask(solutions::mask::keep),
+        marks::halves(solutions::halves::halves),
     ];
     for (i, marked) in solutions.iter().enumerate() {
         assert_eq!(*marked, Ok(()), "the solution of exercise {}", i + 1);

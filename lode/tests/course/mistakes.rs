@@ -1,5 +1,6 @@
 //! Mistakes that people make. The marking has to see each of them.
 
+use crate::exercises::mask::Known;
 use crate::marks::{self, Marked};
 use crate::solutions;
 use lode::autograd::gradcheck::{Case, In};
@@ -7,6 +8,11 @@ use lode::engine::Packed;
 
 /// Each mistake, and how it was marked.
 pub(crate) fn all() -> Vec<(&'static str, Marked)> {
+    [derivatives(), layers(), negatives()].concat()
+}
+
+/// Chapters 1 to 4.
+fn derivatives() -> Vec<(&'static str, Marked)> {
     vec![
         ("a slope of the first factor alone", marks::slope(|x| 2.0 * x * x.tanh())),
         ("a slope of one factor times that of the other", {
@@ -26,6 +32,97 @@ pub(crate) fn all() -> Vec<(&'static str, Marked)> {
                 solutions::bag::encode(table, width, &one).repeat(texts.len())
             })
         }),
+    ]
+}
+
+/// Chapters 5 and 6.
+fn layers() -> Vec<(&'static str, Marked)> {
+    vec![
+        (
+            "attention without 1/√d",
+            marks::attention(|q, k, v, s| {
+                solutions::attention::attention(q.scale((q.shape().last() as f64).sqrt()), k, v, s)
+            }),
+        ),
+        (
+            "attention over the ends of texts",
+            marks::attention(|q, k, v, s| solutions::attention::attention(q, k, v, &[s[0], s[s.len() - 1]])),
+        ),
+        (
+            "attention whose keys are not learned",
+            marks::attention(|q, k, v, s| solutions::attention::attention(q, k.detach(), v, s)),
+        ),
+        (
+            "AdamW without the corrections of the start",
+            marks::adamw(|state, p, g, rate, decay| {
+                state.t = 100_000;
+                solutions::adamw::step(state, p, g, rate, decay);
+            }),
+        ),
+        (
+            "decay that goes through the division",
+            marks::adamw(|state, p, g, rate, decay| {
+                let g: Vec<f64> = g.iter().zip(&*p).map(|(g, p)| g + decay * p).collect();
+                solutions::adamw::step(state, p, &g, rate, 0.0);
+            }),
+        ),
+    ]
+}
+
+/// Chapters 7 and 8.
+fn negatives() -> Vec<(&'static str, Marked)> {
+    vec![
+        (
+            "a mask of the drawn positive alone",
+            marks::mask(|known, queries, columns, target| {
+                let mut positives = known.positives.clone();
+                queries
+                    .iter()
+                    .zip(target)
+                    .for_each(|(&q, &t)| positives[q as usize] = vec![columns[t as usize]]);
+                let known = Known { positives, text: known.text.clone() };
+                solutions::mask::keep(&known, queries, columns, target)
+            }),
+        ),
+        (
+            "a mask that knows no texts",
+            marks::mask(|known, queries, columns, target| {
+                let known = Known {
+                    positives: known.positives.clone(),
+                    text: (0..known.text.len() as u32).collect(),
+                };
+                solutions::mask::keep(&known, queries, columns, target)
+            }),
+        ),
+        (
+            "a mask of the target, too",
+            marks::mask(|known, queries, columns, target| {
+                solutions::mask::keep(known, queries, columns, &vec![u32::MAX; target.len()])
+            }),
+        ),
+        (
+            "halves by a channel that says nothing",
+            marks::halves(|rows| {
+                let mut order: Vec<u32> = (0..rows.rows() as u32).collect();
+                order.sort_by(|&a, &b| rows.row(a as usize)[4].total_cmp(&rows.row(b as usize)[4]));
+                let right = order.split_off(order.len().div_ceil(2));
+                [order, right]
+            }),
+        ),
+        (
+            "two means whose sides are not equal",
+            marks::halves(|rows| {
+                let side = |lobe: bool| {
+                    (0..rows.rows() as u32)
+                        .filter(|&r| {
+                            let row = rows.row(r as usize);
+                            (row[1] > row[0]) == lobe
+                        })
+                        .collect()
+                };
+                [side(false), side(true)]
+            }),
+        ),
     ]
 }
 
