@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::early::Done;
 use crate::{
-    demo, doctor, encode, evaluate, export, index, mine, predict, prepare, race, report, resume, strategies,
-    train, world,
+    demo, doctor, encode, evaluate, export, index, man, mine, predict, prepare, race, report, resume,
+    strategies, train, world,
 };
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::num::NonZeroUsize;
@@ -21,6 +21,7 @@ More:
   world        Make a data set of which everything is known, to try strategies on
   doctor       Say what this machine offers, and test the arithmetic
   completions  Print the completions of a shell
+  man          Print a manual page, or write them all
 
 Exit codes:
   0 done  1 failure  2 usage  3 bad input  4 damaged file  5 refused (memory, something in the way)
@@ -104,6 +105,9 @@ pub(crate) enum Verb {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Print a manual page, or write them all
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 impl Verb {
@@ -130,6 +134,7 @@ impl Verb {
                 clap_complete::generate(*shell, &mut Cli::command(), "lode", &mut script);
                 context.print_bytes(&script)
             }
+            Verb::Man(args) => man::run(args, context),
         }
     }
 }
