@@ -19,7 +19,7 @@ More:
   report       Make a page of what one or more runs did
   strategies   List the ways to choose negatives
   world        Make a data set of which everything is known, to try strategies on
-  doctor       Say what this machine offers, and test the arithmetic
+  doctor       Say what this machine offers, test the arithmetic, measure its speed
   completions  Print the completions of a shell
   man          Print a manual page, or write them all
 
@@ -96,9 +96,9 @@ pub(crate) enum Verb {
     /// Make a data set of which everything is known, to try strategies on
     #[command(hide = true)]
     World(world::Args),
-    /// Say what this machine offers, and test the arithmetic
+    /// Say what this machine offers, test the arithmetic, and measure how fast it is
     #[command(hide = true)]
-    Doctor,
+    Doctor(doctor::Args),
     /// Print the completions of a shell
     #[command(hide = true)]
     Completions {
@@ -128,7 +128,7 @@ impl Verb {
             Verb::Report(args) => report::run(args, context),
             Verb::Strategies => strategies::run(context),
             Verb::World(args) => world::run(args, context),
-            Verb::Doctor => doctor::run(context),
+            Verb::Doctor(args) => doctor::run(args, context),
             Verb::Completions { shell } => {
                 let mut script = vec![];
                 clap_complete::generate(*shell, &mut Cli::command(), "lode", &mut script);

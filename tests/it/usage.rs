@@ -125,6 +125,7 @@ fn doctor_finds_the_arithmetic_sound() {
         assert_eq!(found["self_test"][test], "ok");
     }
     assert!(found["threads"].as_u64().unwrap() >= 1);
+    assert!(found["bench"].is_null(), "nobody asked for it");
     assert!(world.lode(&["doctor"]).ok().stdout.contains("no CUDA device"));
     let names = world.lode(&["strategies", "--json"]).ok().json();
     assert!(names["strategies"].as_array().unwrap().iter().any(|s| s["name"] == "ngame"));
