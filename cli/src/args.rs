@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::early::Done;
 use crate::{
-    demo, doctor, encode, evaluate, export, index, man, mine, predict, prepare, race, report, resume,
-    strategies, train, world,
+    demo, doctor, encode, evaluate, explain, export, index, inspect, man, mine, predict, prepare, race,
+    report, resume, strategies, train, world,
 };
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::num::NonZeroUsize;
@@ -13,7 +13,9 @@ use std::num::NonZeroUsize;
 const MORE: &str = "\
 More:
   encode       Embed texts, one a line, into an .npy file
+  explain      Say why a text got its labels: tokens, near titles, those that pushed
   index        Add labels to a run by their text, remove labels, list them
+  inspect      Look into what a run did: its negatives, as a list or a page to click through
   mine         Find hard negatives for every query, as JSON lines
   race         Race strategies against each other: table and page
   report       Make a page of what one or more runs did
@@ -78,9 +80,15 @@ pub(crate) enum Verb {
     /// Embed texts, one a line, into an .npy file
     #[command(hide = true)]
     Encode(encode::Args),
+    /// Say why a text got its labels: what each token is worth, which titles pulled and which pushed
+    #[command(hide = true)]
+    Explain(explain::Args),
     /// Add labels to a run by their text, remove labels, list them
     #[command(hide = true)]
     Index(index::Args),
+    /// Look into what Lode writes
+    #[command(hide = true, subcommand)]
+    Inspect(inspect::Args),
     /// Find hard negatives for every query, as JSON lines
     #[command(hide = true)]
     Mine(Box<mine::Args>),
@@ -122,7 +130,9 @@ impl Verb {
             Verb::Predict(args) => predict::run(args, context),
             Verb::Export(args) => export::run(args, context),
             Verb::Encode(args) => encode::run(args, context),
+            Verb::Explain(args) => explain::run(args, context),
             Verb::Index(args) => index::run(args, context),
+            Verb::Inspect(args) => inspect::run(args, context),
             Verb::Mine(args) => mine::run(args, context),
             Verb::Race(args) => race::run(args, context),
             Verb::Report(args) => report::run(args, context),

@@ -182,7 +182,7 @@ fn say_overlay(run: &Path, data: &DataSet, context: &Context) {
 }
 
 /// Measures one model or run.
-fn measure(
+pub(crate) fn measure(
     path: &Path,
     args: &Args,
     data: &DataSet,

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 /// Flags of `man`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The page of this verb [default: that of the program]
+    /// The page of this verb, such as `train` or `inspect data` [default: that of the program]
     #[arg(conflicts_with = "out")]
-    verb: Option<String>,
+    verb: Vec<String>,
     /// Write all pages into this directory instead: lode.1, lode-train.1, …
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -24,11 +24,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let pages = pages();
     let Some(out) = &args.out else {
-        let name = args.verb.as_ref().map_or_else(|| "lode".to_owned(), |verb| format!("lode-{verb}"));
+        let name = [&["lode".to_owned()], &args.verb[..]].concat().join("-");
         let page = pages.iter().find(|page| page.name == name);
         let page = page.ok_or_else(|| {
-            let verb = args.verb.as_deref().unwrap_or_default();
-            Error::input(format!("`{verb}` is no verb")).help("`lode --help` lists them")
+            Error::input(format!("`{}` is no verb", args.verb.join(" "))).help("`lode --help` lists them")
         })?;
         return context.print(&page.text);
     };
@@ -55,7 +54,13 @@ fn pages() -> Vec<Page> {
     let mut program = Cli::command();
     // Gives each verb the flags that stand everywhere, and its name as one word: lode-train.
     program.build();
-    std::iter::once(&program).chain(program.get_subcommands()).map(page).collect()
+    all(&program).into_iter().map(page).collect()
+}
+
+/// A command and all below it, but `help`, which `--help` is as well.
+fn all(command: &Command) -> Vec<&Command> {
+    let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+    std::iter::once(command).chain(below.flat_map(all)).collect()
 }
 
 fn page(command: &Command) -> Page {
@@ -77,19 +82,29 @@ fn write(out: &Path, page: &Page) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// What a reader of roff shows: a hyphen that shall not break a word is written `\-`.
+    /// What a reader of roff shows: hyphens that do not break a word, apostrophes and typefaces have marks there.
     fn shown(page: &Page) -> String {
-        page.text.replace("\\-", "-").replace("\\fB", "").replace("\\fR", "").replace("\\fI", "")
+        let marks = [("\\-", "-"), ("\\*(Aq", "'"), ("\\fB", ""), ("\\fR", ""), ("\\fI", "")];
+        marks.iter().fold(page.text.clone(), |text, (mark, shown)| text.replace(mark, shown))
     }
 
     #[test]
     fn every_verb_has_a_page_with_all_its_flags() {
         let (mut program, pages) = (Cli::command(), pages());
         program.build();
-        let verbs: Vec<&Command> = program.get_subcommands().collect();
-        assert!(verbs.len() >= 17 && pages.len() == verbs.len() + 1, "{} pages", pages.len());
-        for (verb, page) in verbs.into_iter().zip(&pages[1..]) {
-            assert_eq!(page.name, format!("lode-{}", verb.get_name()));
+        let of = |name: &str| pages.iter().find(|page| page.name == name);
+        let deep: Vec<(String, &Command)> = program
+            .get_subcommands()
+            .flat_map(|verb| {
+                let name = format!("lode-{}", verb.get_name());
+                let below = verb.get_subcommands().filter(|below| below.get_name() != "help");
+                let below = below.map(|below| (format!("{name}-{}", below.get_name()), below));
+                std::iter::once((name.clone(), verb)).chain(below.collect::<Vec<_>>())
+            })
+            .collect();
+        assert!(deep.len() >= 17 && pages.len() == deep.len() + 1, "{} pages", pages.len());
+        for (name, verb) in deep {
+            let page = of(&name).unwrap_or_else(|| panic!("{name} has no page"));
             let text = shown(page);
             assert!(text.contains(&format!(".TH {} 1", page.name)), "{text}");
             let about = verb.get_about().expect("a verb says what it does").to_string();

@@ -97,6 +97,9 @@ pub(crate) struct Args {
     /// The published settings of a data set; `lode strategies` says whose they are
     #[arg(long, value_name = "NAME", conflicts_with = "pipeline", value_parser = presets())]
     preset: Option<String>,
+    /// Pairs that must not be negatives: QUERY and LABEL ids with a tab between. `lode inspect negatives` writes them
+    #[arg(long, value_name = "FILE")]
+    exclude: Option<PathBuf>,
     /// A configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -236,6 +239,7 @@ fn flags(args: &Args, settings: &mut Settings) -> Result<()> {
     let loss = if has_head { "head.loss" } else { "loss.name" };
     let texts = [
         ("data.path", args.data.as_deref().map(lasting), "DATA"),
+        ("data.exclude", args.exclude.as_deref().map(lasting), "--exclude"),
         ("model.source", args.model.as_deref().map(source), "--model"),
         ("model.embeddings", args.embeddings.clone(), "--embeddings"),
         ("strategy.name", args.strategy.clone(), "--strategy"),

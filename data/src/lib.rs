@@ -35,6 +35,7 @@ pub(crate) mod layout;
 pub(crate) mod lines;
 pub mod metrics;
 pub mod negative_file;
+pub mod overlap;
 pub mod prepare;
 pub(crate) mod read;
 pub(crate) mod reject;

@@ -33,7 +33,8 @@ pub fn main_title(title: &str) -> String {
     if all.is_empty() { lower.trim().to_owned() } else { all.join(" ") }
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
+/// Runs of letters and digits.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty())
 }
 

@@ -174,6 +174,14 @@ impl Container {
         File::open(path).and_then(|mut f| f.read_exact(&mut head)).is_ok() && head == MAGIC
     }
 
+    /// The kind of the container at `path`, by its first bytes; none if it is none of ours. Says nothing about its
+    /// health.
+    pub fn kind_of(path: &Path) -> Option<String> {
+        use std::io::Read;
+        let mut head = [0; HEADER];
+        File::open(path).and_then(|mut f| f.read_exact(&mut head)).ok()?;
+        (head[..8] == MAGIC).then(|| fixed_text(&head[16..16 + KIND]).map(str::to_owned))?
+    }
     /// Where the file lies.
     pub fn path(&self) -> &Path {
         &self.path

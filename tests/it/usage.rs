@@ -19,6 +19,7 @@ fn manual_pages_are_printed_or_written() {
     let world = World::new();
     let page = world.lode(&["man", "train"]).ok().stdout;
     assert!(page.contains(".TH lode-train 1") && page.contains("\\-\\-epochs"), "{page}");
+    assert!(world.lode(&["man", "inspect", "data"]).ok().stdout.contains(".TH lode-inspect-data 1"));
     world.lode(&["man", "trian"]).fails(3, &["trian", "lode --help"]);
     world.lode(&["man", "train", "--out", "man1"]).fails(2, &["--out"]);
     let written = world.lode(&["man", "--out", "man1", "--json"]).ok().json();

@@ -60,6 +60,9 @@ pub struct DataConfig {
     /// All that answers the training queries, where it is known (`data::read_judgements`): false negatives are counted
     /// by it, and nothing learns from it. Empty where it is not.
     pub truth: PathBuf,
+    /// Pairs that must not be negatives, one a line as for `data::read_judgements`: labels that may well be right for a
+    /// training query and were not given to it. Empty where there is none.
+    pub exclude: PathBuf,
 }
 
 /// What is trained.
@@ -138,7 +141,12 @@ pub struct LossConfig {
 
 impl Default for DataConfig {
     fn default() -> DataConfig {
-        DataConfig { path: PathBuf::new(), validation_per_mille: 20, truth: PathBuf::new() }
+        DataConfig {
+            path: PathBuf::new(),
+            validation_per_mille: 20,
+            truth: PathBuf::new(),
+            exclude: PathBuf::new(),
+        }
     }
 }
 impl Default for ModelConfig {

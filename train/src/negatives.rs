@@ -107,7 +107,7 @@ impl Trainer {
         Ok(Ranked::new(hits, positive, made_at_step))
     }
     /// Row `q`: the labels that must not be negatives of query `q`.
-    fn barred(&self) -> Lists {
+    pub(crate) fn barred(&self) -> Lists {
         let (data, ids) = (&self.data, &self.text_ids);
         let rows: Vec<u32> = (0..ids.queries.len() as u32).collect();
         let marks = AllLabels::new(data, ids).marks(data, ids, &rows);

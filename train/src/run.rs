@@ -2,10 +2,8 @@
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::Settings;
-use crate::evaluate::{self, Evaluation, LabelSet, OfBin, Options, Queries};
 use crate::guide::{self, Guide};
 use crate::head::Head;
-use crate::index::Index;
 use crate::judge::Judge;
 use crate::load;
 use crate::log::Log;
@@ -16,14 +14,14 @@ use crate::saver::Saver;
 use crate::step::StepReport;
 use crate::trainer::Trainer;
 use crate::truth::Truth;
+use crate::validation::{by_frequency, by_name, measure_old_labels, measure_validation};
 use crate::warm_start::{OldLabels, WarmStart};
+use data::DataSet;
 use data::metrics::Metric;
-use data::{DataSet, Split};
 use engine::container::Verify;
-use engine::profile::Way;
-use engine::{Engine, Kind, Result};
+use engine::{Engine, Error, Kind, Result};
 use models::hf::Card;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// How a run ended.
@@ -89,9 +87,19 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
 pub fn found(trainer: &Trainer, settings: &Settings, out: &Path) -> Result<RunDir> {
     let dir = RunDir::create(out)?;
     load::write_model(&trainer.network, trainer.data(), &dir.model(), card(trainer, &[]))
+        .and_then(|()| keep_excluded(&trainer.config.data.exclude, &dir))
         .and_then(|()| RunDir::write_text(&dir.config(), &settings.to_string()))
         .inspect_err(|_| dir.discard())?;
     Ok(dir)
+}
+
+/// The file of excluded pairs may grow while somebody looks at this run: what counts here is what it was.
+fn keep_excluded(path: &Path, dir: &RunDir) -> Result<()> {
+    if path.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let copied = std::fs::copy(path, dir.excluded());
+    copied.map(|_| ()).map_err(|e| Error::io(path, e))
 }
 
 /// Takes a run up where its newest whole checkpoint left it.
@@ -110,7 +118,10 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
 /// If there is no run, or its data set has gone or changed.
 pub fn open(engine: &Engine, run: &Path) -> Result<(Trainer, RunDir)> {
     let (dir, settings) = load::run_settings(run)?;
-    let config = settings.config()?;
+    let mut config = settings.config()?;
+    if !config.data.exclude.as_os_str().is_empty() {
+        config.data.exclude = dir.excluded();
+    }
     let data = DataSet::open(&config.data.path, Verify::Header)?;
     // Until a run ends its folder has the model that it started from.
     let start = || load::network(&dir.model());
@@ -432,68 +443,8 @@ impl Loop<'_> {
     }
 }
 
-/// Metrics as the log has them.
-fn by_name(measured: &[(Metric, f64)]) -> Map<String, Value> {
-    measured.iter().map(|(metric, value)| (metric.to_string(), json!(value))).collect()
-}
-
-/// Metrics by the frequency of labels, and how many queries have one of them.
-fn by_frequency(measured: &Evaluation) -> Map<String, Value> {
-    let one = |(bin, metrics, queries): &OfBin| {
-        (bin.name().to_owned(), json!({"queries": queries, "metrics": by_name(metrics)}))
-    };
-    measured.by_frequency.iter().map(one).collect()
-}
-
 fn card(trainer: &Trainer, validation: &[(Metric, f64)]) -> Card {
     let data = trainer.data();
     let card = load::run_card(&trainer.config, Some(data), trainer.progress().step, validation);
     Card { title: data.source().to_owned(), ..card }
-}
-
-/// What is measured on the queries held out of training; the first is shown.
-const VALIDATION: &str = "P@1,P@3,P@5,nDCG@5,R@10";
-
-/// Measures the model on the queries held out of training.
-fn measure_validation(trainer: &Trainer, observer: &mut dyn Observer) -> Result<Evaluation> {
-    let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
-    measure(trainer, queries, Metric::list(VALIDATION)?, LabelSet::All, observer)
-}
-
-/// Of a run that went on from another: how many labels that one knew, how many queries have one of them, and P@1 among
-/// them; none if there is no such query.
-fn measure_old_labels(trainer: &Trainer, observer: &mut dyn Observer) -> Result<Option<(usize, usize, f64)>> {
-    let Some(labels) = trainer.warm.as_ref().and_then(WarmStart::old_labels) else { return Ok(None) };
-    let known = labels.len();
-    let queries = match trainer.data().queries(Split::Test).is_empty() {
-        false => Queries { split: Split::Test, rows: None },
-        true if trainer.validation_rows.is_empty() => return Ok(None),
-        true => Queries { split: Split::Train, rows: Some(&trainer.validation_rows) },
-    };
-    let found = measure(trainer, queries, Metric::list("P@1")?, LabelSet::These(labels), observer)?;
-    Ok((!found.hits.is_empty()).then(|| (known, found.hits.len(), found.metrics[0].1)))
-}
-
-/// Measures the model: by its classifier, where it learns one. Their fusion is not measured here, since its weights are
-/// fitted on the validation queries.
-pub(crate) fn measure(
-    trainer: &Trainer,
-    queries: Queries<'_>,
-    metrics: Vec<Metric>,
-    labels: LabelSet,
-    observer: &mut dyn Observer,
-) -> Result<Evaluation> {
-    let (engine, network, data) = (&trainer.engine, &trainer.network, trainer.data());
-    let options = Options { metrics, labels, ..Options::default() };
-    // Buffers of a step and of an embedding are of different sizes: each gives back what it held.
-    engine.trim();
-    let found = engine.span("validation", Way::Beside, || {
-        let index = match trainer.head.as_ref().and_then(Head::weights) {
-            Some(weights) => Index::of_weights(weights),
-            None => Index::build(engine, network, data, false, observer)?,
-        };
-        evaluate::evaluate_with(engine, network, &index, data, queries, &options, observer)
-    })?;
-    engine.trim();
-    Ok(found)
 }

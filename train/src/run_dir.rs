@@ -6,6 +6,7 @@
 //! RUN/tensorboard/      the log as event files, where `save.tensorboard` asks for it (written by the command line)
 //! RUN/processes.jsonl   which processes trained it, on what (written by the command line)
 //! RUN/model/            the encoder as a sentence-transformers directory
+//! RUN/excluded.tsv      pairs that are no negatives, as they were when it began (`train --exclude`)
 //! RUN/checkpoints/      the newest states, each whole or absent
 //! RUN/index*.lode       embeddings of labels and titles, made by the first `lode predict`
 //! RUN/overlay.lode      labels added and removed since, for `lode predict`
@@ -79,6 +80,10 @@ impl RunDir {
     /// The log.
     pub fn log(&self) -> PathBuf {
         self.root.join("log.jsonl")
+    }
+    /// The pairs that are no negatives, where some were excluded.
+    pub fn excluded(&self) -> PathBuf {
+        self.root.join("excluded.tsv")
     }
     /// The file of labels that were added and removed.
     pub fn overlay(&self) -> PathBuf {
@@ -171,6 +176,7 @@ impl RunDir {
         // It is not there, or it stays: the error that led here is the one to report.
         let _ = fs::remove_file(self.config());
         let _ = fs::remove_file(self.config().with_extension("tmp"));
+        let _ = fs::remove_file(self.excluded());
         let _ = fs::remove_dir_all(self.model());
         let _ = fs::remove_dir_all(self.root.join(".model.partial"));
         let _ = fs::remove_dir(&self.root);

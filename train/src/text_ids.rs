@@ -28,6 +28,8 @@ pub struct TextIds {
     together: Option<Lists>,
     /// What the data set says of queries, longer by the labels; none where it is not.
     longer: Option<Longer>,
+    /// Row `q`: what the data set filters for a query and what the user excludes besides; none where nobody does.
+    barred: Option<Lists>,
 }
 
 /// Positives and filters of N + L queries.
@@ -57,7 +59,7 @@ impl TextIds {
             queries.extend((0..labels.len()).map(number));
             Longer::of(data)
         });
-        let mut ids = TextIds { queries, labels, together: None, longer };
+        let mut ids = TextIds { queries, labels, together: None, longer, barred: None };
         ids.together = labels_together(&ids.queries, ids.positives(data));
         ids
     }
@@ -72,6 +74,20 @@ impl TextIds {
         }
         self
     }
+    /// Besides what the data set filters, these labels of each query of the data set are no negatives of it.
+    pub(crate) fn barring(mut self, data: &DataSet, excluded: &[Vec<u32>]) -> TextIds {
+        let filtered = self.filtered(data);
+        let row = |q: usize| {
+            let own =
+                filtered.iter().flat_map(|lists| lists.row(q)).chain(excluded.get(q).into_iter().flatten());
+            let mut row: Vec<u32> = own.copied().collect();
+            row.sort_unstable();
+            row.dedup();
+            row
+        };
+        self.barred = Some((0..self.queries.len()).map(row).collect());
+        self
+    }
     /// Row `q`: the labels of training query `q`.
     pub(crate) fn positives<'a>(&'a self, data: &'a DataSet) -> Csr<'a> {
         match &self.longer {
@@ -79,8 +95,11 @@ impl TextIds {
             None => csr(data.positive_rows(Split::Train)),
         }
     }
-    /// Row `q`: the labels that the data set filters for training query `q`.
+    /// Row `q`: the labels that the data set filters for training query `q`, or that the user excludes.
     pub(crate) fn filtered<'a>(&'a self, data: &'a DataSet) -> Option<Csr<'a>> {
+        if let Some(barred) = &self.barred {
+            return Some(barred.csr());
+        }
         match &self.longer {
             Some(longer) => longer.filtered.as_ref().map(Lists::csr),
             None => data.filtered_rows(Split::Train).map(csr),
@@ -96,7 +115,7 @@ impl TextIds {
     /// The bytes that it holds.
     pub(crate) fn bytes(&self) -> usize {
         let longer = self.longer.iter().flat_map(|l| [Some(&l.positives), l.filtered.as_ref()]);
-        let lists = longer.chain([self.together.as_ref()]).flatten();
+        let lists = longer.chain([self.together.as_ref(), self.barred.as_ref()]).flatten();
         let lists: usize = lists.map(Lists::bytes).sum();
         4 * (self.queries.len() + self.labels.len()) + lists
     }
@@ -232,6 +251,21 @@ mod tests {
         assert_eq!(rows, [&[0, 4][..], &[], &[0, 4]]);
         assert!(filtered(&data, Split::Train, &[0]).is_none());
         assert_eq!([0, 1].map(|query| relevant(&data, Split::Train, query)), [vec![0], vec![2]]);
+    }
+
+    #[test]
+    fn what_the_user_excludes_stands_beside_what_the_data_set_filters() {
+        let (_dir, data) = named();
+        let rows = |ids: &TextIds| -> Vec<Vec<u32>> {
+            let lists = ids.filtered(&data).expect("some");
+            (0..ids.queries.len()).map(|q| lists.row(q).to_vec()).collect()
+        };
+        let excluded = [vec![3], vec![2, 4]];
+        let ids = TextIds::of(&data, false).barring(&data, &excluded);
+        assert_eq!(rows(&ids), [vec![3], vec![0, 2, 4]]);
+        let longer = TextIds::of(&data, true).barring(&data, &excluded);
+        assert_eq!(rows(&longer)[..2], [vec![3], vec![0, 2, 4]]);
+        assert!(rows(&longer).len() == 7 && rows(&longer)[2..].iter().all(Vec::is_empty));
     }
 
     /// Of labels without a text there can be many: a list of all of them for each would grow with the square.

@@ -106,6 +106,9 @@ impl Trainer {
             train_rows.truncate(config.train.batch);
         }
         let mut text_ids = TextIds::of(&data, config.train.label_texts);
+        if !config.data.exclude.as_os_str().is_empty() {
+            text_ids = text_ids.barring(&data, &data::read_judgements(&config.data.exclude, &data)?);
+        }
         if config.head.is_on() {
             text_ids = text_ids.with_nameless_apart(&data);
         }

@@ -185,6 +185,13 @@ impl Head {
         let normalised = self.config.is_cosine();
         self.tables.as_ref().map(|tables| TableRows { table: &tables.weights, normalised })
     }
+    /// The labels that hard negatives of a training query are drawn from; none where every label is scored.
+    pub(crate) fn listed(&self, query: u32) -> Option<&[u32]> {
+        match &self.learning {
+            Learning::All { .. } => None,
+            Learning::Sampled { shortlist, .. } => Some(shortlist.of(query)),
+        }
+    }
     /// Bytes of memory by part: weights, optimizer's state, shortlists, what a step of `batch` queries over `pool`
     /// candidates takes, and what a search among all labels takes beyond that: with the `frequencies` of labels where a
     /// validation knows them, and after the step has given back its buffers. What is mapped belongs to the system.

@@ -41,13 +41,16 @@ impl Shortlist {
         self.ids = labels.search(engine, queries, self.width, limits).ids;
         self.epoch = Some(epoch);
     }
+    /// The list of a query, with [`NO_HIT`] where it is shorter; empty before the first refresh.
+    pub(crate) fn of(&self, query: u32) -> &[u32] {
+        self.ids.get(query as usize * self.width..).map_or(&[], |list| &list[..self.width.min(list.len())])
+    }
     /// `count` labels from the list of each of `rows`; a label may come twice.
     pub(crate) fn draw(&self, rows: &[u32], count: usize, stream: Stream) -> Vec<u32> {
-        let list = |q: u32| self.ids.get(q as usize * self.width..).map_or(&[][..], |l| &l[..self.width]);
         let mut drawn = Vec::with_capacity(rows.len() * count);
         for &q in rows.iter().filter(|_| !self.ids.is_empty()) {
             let place = |i: u64| stream.below(u64::from(q) << 16 | i, self.width as u64) as usize;
-            drawn.extend((0..count as u64).map(|i| list(q)[place(i)]).filter(|&l| l != NO_HIT));
+            drawn.extend((0..count as u64).map(|i| self.of(q)[place(i)]).filter(|&l| l != NO_HIT));
         }
         drawn
     }

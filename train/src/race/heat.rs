@@ -3,8 +3,9 @@
 use crate::config::Settings;
 use crate::evaluate::{LabelSet, Queries};
 use crate::observer::{Event, Observer};
-use crate::run::{assemble, measure};
+use crate::run::assemble;
 use crate::trainer::Trainer;
+use crate::validation::measure;
 use data::Split;
 use data::metrics::Metric;
 use engine::container::checksum;

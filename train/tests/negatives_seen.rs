@@ -1,0 +1,101 @@
+//! What a person is shown of negatives is what training meets.
+
+mod world;
+
+use data::Split;
+use engine::{Engine, Kind};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use train::negatives_seen::{Look, Negative, NegativesSeen};
+use train::{RunDir, Silent, Trainer, checkpoint, run};
+use world::{settings, topics};
+
+const LOOK: Look = Look { queries: 1000, negatives: 8, rounds: 3 };
+
+fn trained(dir: &tempfile::TempDir, changes: &[&str]) -> (Trainer, PathBuf) {
+    let data = topics(dir.path(), 400);
+    let base = ["model.source=bag", "model.width=32", "train.batch=32", "train.epochs=3", "train.lr=1e-2"];
+    let out = dir.path().join("run");
+    let (mut trainer, files) =
+        run::begin(&Engine::new(2), &settings(&data, &base, changes), &out).expect("begins");
+    run::run(&mut trainer, &files, &mut Silent).expect("ends");
+    (trainer, out)
+}
+
+#[test]
+fn whatever_stands_in_a_batch_was_met_and_nothing_known_is_shown() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (trainer, out) = trained(&dir, &[]);
+    let seen = NegativesSeen::of(&Engine::new(2), &out, LOOK, &mut Silent).expect("looks");
+    assert_eq!(seen.queries, trainer.train_rows);
+    let round = seen.rounds.last().expect("a round");
+    assert_eq!((round.step, round.queries.len()), (trainer.total_steps(), seen.queries.len()));
+    let place: HashMap<u32, usize> = seen.queries.iter().copied().zip(0..).collect();
+    for (q, found) in seen.queries.iter().zip(&round.queries) {
+        let own = trainer.data().positives(Split::Train, *q as usize);
+        assert_eq!(found.negatives.len(), 8);
+        assert!(found.negatives.iter().all(|n| !own.contains(&n.label)), "a positive is no negative");
+        assert!(found.negatives.is_sorted_by(|a, b| a.score >= b.score));
+        let lowest = found.positives.last().expect("a positive").1;
+        assert!(found.negatives.iter().all(|n| (n.score - lowest - n.margin).abs() < 1e-6));
+    }
+    // The trainer composes the batches of the same epoch: what a query meets there must be told as met.
+    let (mut met, mut shown) = (0, 0);
+    for batch in 0..trainer.steps_per_epoch() as usize {
+        for mined in trainer.mined(batch) {
+            let found = &round.queries[place[&mined.query]];
+            for (label, score) in mined.negatives {
+                if let Some(n) = found.negatives.iter().find(|n| n.label == label) {
+                    assert!(n.met && (n.score - score).abs() < 1e-5, "{n:?} {score}");
+                    met += 1;
+                }
+            }
+            shown += found.negatives.iter().filter(|n| n.met).count();
+        }
+    }
+    assert!(met > 100 && shown >= met && round.met() < 1.0, "{met} {shown}");
+}
+
+#[test]
+fn rounds_are_checkpoints_and_a_damaged_one_is_passed_over() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_, out) = trained(&dir, &["save.keep=3", "save.every_seconds=0"]);
+    let folder = RunDir::at(&out).checkpoints();
+    let newest = checkpoint::list(&folder)[0].clone();
+    std::fs::copy(&newest, checkpoint::path_of(&folder, 99_999)).expect("copied");
+    let bytes = std::fs::read(&newest).expect("read");
+    std::fs::write(&newest, &bytes[..bytes.len() / 2]).expect("cut");
+    let seen = NegativesSeen::of(&Engine::new(1), &out, Look { queries: 10, ..LOOK }, &mut Silent);
+    let seen = seen.expect("the copy is whole");
+    assert_eq!((seen.rounds.len(), seen.warnings.len(), seen.queries.len()), (1, 1, 10));
+    assert!(seen.queries.is_sorted() && seen.warnings[0].contains("passed over"), "{:?}", seen.warnings);
+    std::fs::remove_dir_all(&folder).expect("removed");
+    let none = NegativesSeen::of(&Engine::new(1), &out, LOOK, &mut Silent).err().expect("nothing to see");
+    assert_eq!(none.kind(), Kind::Input);
+}
+
+#[test]
+fn with_all_labels_in_a_step_each_is_met() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_, out) = trained(&dir, &["strategy.name=dexml"]);
+    let seen = NegativesSeen::of(&Engine::new(2), &out, LOOK, &mut Silent).expect("looks");
+    assert!((seen.rounds[0].met() - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn suspicion_is_by_score_and_by_near_titles() {
+    let negative = |score: f32, positive: f32, near: u32| Negative {
+        label: 0,
+        score,
+        margin: score - positive,
+        met: true,
+        near,
+    };
+    assert_eq!(negative(0.80, 0.85, 0).suspicion(), 0, "94 % of the positive");
+    assert_eq!(negative(0.82, 0.85, 0).suspicion(), 1, "96 %");
+    assert_eq!(negative(0.2, 0.85, 2).suspicion(), 1);
+    assert_eq!(negative(0.9, 0.85, 3).suspicion(), 2);
+    // Below zero 95 % of the positive is more than the positive: the distance counts.
+    assert_eq!(negative(-0.41, -0.40, 0).suspicion(), 1);
+    assert_eq!(negative(-0.50, -0.40, 1).suspicion(), 0);
+}
