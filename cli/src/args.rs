@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::early::Done;
 use crate::{
-    demo, doctor, encode, evaluate, explain, export, index, inspect, mine, predict, prepare, race, report,
-    resume, strategies, train, world,
+    demo, doctor, encode, evaluate, explain, export, index, inspect, man, mine, predict, prepare, race,
+    report, resume, strategies, train, world,
 };
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::num::NonZeroUsize;
@@ -21,8 +21,9 @@ More:
   report       Make a page of what one or more runs did
   strategies   List the ways to choose negatives
   world        Make a data set of which everything is known, to try strategies on
-  doctor       Say what this machine offers, and test the arithmetic
+  doctor       Say what this machine offers, test the arithmetic, measure its speed
   completions  Print the completions of a shell
+  man          Print a manual page, or write them all
 
 Exit codes:
   0 done  1 failure  2 usage  3 bad input  4 damaged file  5 refused (memory, something in the way)
@@ -103,15 +104,18 @@ pub(crate) enum Verb {
     /// Make a data set of which everything is known, to try strategies on
     #[command(hide = true)]
     World(world::Args),
-    /// Say what this machine offers, and test the arithmetic
+    /// Say what this machine offers, test the arithmetic, and measure how fast it is
     #[command(hide = true)]
-    Doctor,
+    Doctor(doctor::Args),
     /// Print the completions of a shell
     #[command(hide = true)]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Print a manual page, or write them all
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 impl Verb {
@@ -134,12 +138,13 @@ impl Verb {
             Verb::Report(args) => report::run(args, context),
             Verb::Strategies => strategies::run(context),
             Verb::World(args) => world::run(args, context),
-            Verb::Doctor => doctor::run(context),
+            Verb::Doctor(args) => doctor::run(args, context),
             Verb::Completions { shell } => {
                 let mut script = vec![];
                 clap_complete::generate(*shell, &mut Cli::command(), "lode", &mut script);
                 context.print_bytes(&script)
             }
+            Verb::Man(args) => man::run(args, context),
         }
     }
 }
