@@ -103,6 +103,16 @@ fn the_list_and_the_lines_say_the_same() {
     let two: usize = queries.iter().map(two).sum();
     let row: Vec<&str> = list.lines().nth(2).unwrap().split_whitespace().collect();
     assert_eq!(row.last().unwrap().parse::<usize>().unwrap(), two, "{list}");
+    let marked =
+        world.lode(&["inspect", "negatives", "r", "--k", "5", "--mark", "2", "--exclude", "e.tsv"]).ok();
+    let text = String::from_utf8(world.read("e.tsv")).unwrap();
+    assert_eq!(text.lines().count(), two, "{}", marked.stderr);
+    for line in text.lines() {
+        let (query, label) = line.split_once('\t').unwrap();
+        let q = queries.iter().find(|q| q["uid"] == query).unwrap();
+        let negatives = q["rounds"][0]["negatives"].as_array().unwrap();
+        assert!(negatives.iter().any(|n| n["uid"] == label && n["suspicion"] == 2), "{line}");
+    }
     let few = world.lode(&["inspect", "negatives", "r", "--queries", "7", "--json"]).ok().stdout;
     assert_eq!(few.lines().count(), 7);
     assert_eq!(world.lode(&["inspect", "negatives", "t.csv"]).code, 3);
