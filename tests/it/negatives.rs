@@ -146,6 +146,21 @@ fn only_who_knows_the_address_is_answered() {
     let (status, _) = page.ask("POST", &format!("{own}mark"), "", &"x".repeat(1 << 17));
     assert_eq!(status, 413);
     assert_eq!(page.ask("POST", &format!("{own}mark"), "", "{").0, 400);
+    // Whatever somebody says of a length, and however slow they are, the page goes on.
+    let stalled: Vec<TcpStream> = ["18446744073709551615", "1000000000000", "2000"]
+        .iter()
+        .map(|length| {
+            let mut stream = TcpStream::connect(("127.0.0.1", page.port)).unwrap();
+            write!(stream, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n").unwrap();
+            let mut half = TcpStream::connect(("127.0.0.1", page.port)).unwrap();
+            write!(half, "POST {own}mark HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Le", page.port).unwrap();
+            half
+        })
+        .collect();
+    let since = Instant::now();
+    assert_eq!(page.get("about")["marked"], 0);
+    assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+    drop(stalled);
 }
 
 #[test]
