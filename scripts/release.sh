@@ -11,7 +11,7 @@
 #     model/              with --model: an encoder to start from, whose licence must lie in its folder
 #     SHA256SUMS
 #
-# The folder's dates are those of the commit, so the same commit and compiler give the same bytes.
+# Dates and modes in it are those of the commit, and paths of this machine are taken out of the binary.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -56,17 +56,18 @@ name="lode-$version-$target"
 out="$(realpath -m "${1:-$name.tar.gz}")"
 kit="$scratch/$name"
 mkdir -p "$kit/bin" "$kit/completions"
-[ -z "$(git status --porcelain)" ] || echo "warning: what is not committed is in the binary and not in the sources" >&2
+[ -z "$(git status --porcelain)" ] || echo "warning: what is not committed is in the binary and nowhere else" >&2
 
-RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$target"
+home="${CARGO_HOME:-$HOME/.cargo}"
+RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$home=cargo --remap-path-prefix=$PWD=lode" cargo build --release --locked --target "$target"
 binary="${CARGO_TARGET_DIR:-target}/$target/release/lode"
 install -m 755 "$binary" "$kit/bin/lode"
 bash scripts/vendor.sh "$kit/source.tar.gz"
-cp -r docs presets README.md ARCHITECTURE.md CHANGELOG.md LICENSE* "$kit/"
+git archive HEAD docs presets README.md ARCHITECTURE.md CHANGELOG.md LICENSE LICENSE-MIT LICENSE-APACHE | tar -x -C "$kit"
 for shell in bash zsh fish; do "$kit/bin/lode" completions "$shell" >"$kit/completions/lode.$shell"; done
 if "$kit/bin/lode" man --help >/dev/null 2>&1; then "$kit/bin/lode" man --out "$kit/man"; fi
 if [ -n "$model" ]; then cp -rL "$model" "$kit/model"; fi
 (cd "$kit" && find . -type f ! -name SHA256SUMS -printf '%P\n' | LC_ALL=C sort | xargs -d '\n' sha256sum >SHA256SUMS)
 made="$(git log -1 --format=%ct)"
-tar --sort=name --mtime="@$made" --owner=0 --group=0 --numeric-owner -C "$scratch" -cf - "$name" | gzip -n >"$out"
+tar --sort=name --mtime="@$made" --mode='u+rwX,go+rX,go-w' --owner=0 --group=0 --numeric-owner -C "$scratch" -cf - "$name" | gzip -n >"$out"
 echo "$out: $(du -h "$out" | cut -f1)"

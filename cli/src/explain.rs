@@ -44,7 +44,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     if context.json {
         return found.iter().try_for_each(|one| context.print_json(&object(&explainer, &args.text, one)));
     }
-    let by = if explainer.is_classifier() { "by its weights" } else { "by its text" };
+    let by = if explainer.is_classifier() {
+        "by its weights alone (predict ranks by the fusion)"
+    } else {
+        "by its text"
+    };
     for one in &found {
         context.print(&shown(&explainer, one, by))?;
     }
@@ -62,7 +66,9 @@ fn find(explainer: &Explainer, wanted: &str) -> Result<u32> {
         let error = Error::input(format!("no label has the id or the title `{wanted}`"));
         match near {
             Some(near) => error.help(format!("there is `{}`", labels.title(near))),
-            None => error,
+            None => error.help(
+                "labels that `lode index --add` added are found by their text alone, and not explained",
+            ),
         }
     })
 }

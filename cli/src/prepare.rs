@@ -174,6 +174,7 @@ fn source(args: &Args, context: &Context) -> Result<Source> {
         }
     };
     let path = path.clone();
+    refuse_foreign(&args.table, format)?;
     Ok(match format {
         Format::Csv => Source::Csv(table(path, &args.table)?),
         Format::Xc => Source::Xc(path),
@@ -185,6 +186,30 @@ fn source(args: &Args, context: &Context) -> Result<Source> {
             Source::FastText(FastTextSource { path, labels_file: args.table.labels_file.clone(), split })
         }
     })
+}
+
+/// What a layout does not read is refused: a flag without effect would be believed.
+fn refuse_foreign(table: &TableArgs, format: Format) -> Result<()> {
+    let of_tables = [
+        ("--text", table.text.is_some()),
+        ("--labels", table.labels.is_some()),
+        ("--label-sep", table.label_sep.is_some()),
+        ("--content", table.content.is_some()),
+        ("--id", table.id.is_some()),
+    ];
+    let of_rows = [("--labels-file", table.labels_file.is_some()), ("--split", table.split.is_some())];
+    let foreign: Vec<(&str, bool)> = match format {
+        Format::Csv => vec![],
+        Format::Fasttext => of_tables.to_vec(),
+        _ => [&of_tables[..], &of_rows].concat(),
+    };
+    match foreign.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((flag, _)) => {
+            let name = format.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+            Err(Error::input(format!("{flag} says nothing to --format {name}")).help("leave it out"))
+        }
+    }
 }
 
 /// The layout of a source, by its name or by what a folder holds.

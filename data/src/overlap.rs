@@ -62,10 +62,8 @@ impl Default for Grams {
 /// # Panics
 /// If n is 0.
 pub fn contamination(evaluated: Texts<'_>, training: Texts<'_>, grams: Grams) -> Vec<Contamination> {
-    let all =
-        |texts: Texts<'_>| (0..texts.len()).map(move |i| texts.text(i).into_owned()).collect::<Vec<_>>();
-    // Titles are small beside what a data set has mapped; texts of training are asked for one by one.
-    of_texts(&all(evaluated), (0..training.len()).map(|i| training.text(i)), grams)
+    let evaluated = (0..evaluated.len()).map(|i| evaluated.text(i));
+    of_texts(evaluated, (0..training.len()).map(|i| training.text(i)), grams)
 }
 
 /// [`contamination`] of texts wherever they are.
@@ -73,12 +71,12 @@ pub fn contamination(evaluated: Texts<'_>, training: Texts<'_>, grams: Grams) ->
 /// # Panics
 /// If n is 0.
 pub fn of_texts(
-    evaluated: &[impl AsRef<str>],
+    evaluated: impl Iterator<Item = impl AsRef<str>>,
     training: impl Iterator<Item = impl AsRef<str>>,
     grams: Grams,
 ) -> Vec<Contamination> {
     assert!(grams.n > 0, "an n-gram has words");
-    let hashed: Vec<Vec<u64>> = evaluated.iter().map(|text| hashes(text.as_ref())).collect();
+    let hashed: Vec<Vec<u64>> = evaluated.map(|text| hashes(text.as_ref())).collect();
     // Short texts have n-grams of their own length: training is looked through once for each length there is.
     let mut found: HashMap<u64, bool> = HashMap::new();
     let mut lengths: Vec<usize> = vec![];
@@ -149,7 +147,7 @@ mod tests {
     use engine::Stream;
 
     fn of(evaluated: &str, training: &[&str], n: usize, skip: usize) -> [f64; 4] {
-        of_texts(&[evaluated], training.iter(), Grams { n, skip })[0].scores()
+        of_texts([evaluated].iter(), training.iter(), Grams { n, skip })[0].scores()
     }
 
     #[test]
@@ -207,7 +205,7 @@ mod tests {
         training[1000..1100].iter_mut().for_each(|t| t[0..10].clone_from_slice(&phrase));
         let join = |texts: &[Vec<String>]| texts.iter().map(|words| words.join(" ")).collect::<Vec<_>>();
         let (evaluated, training) = (join(&evaluated), join(&training));
-        let scores = |n| of_texts(&evaluated, training.iter(), Grams { n, skip: 4 });
+        let scores = |n| of_texts(evaluated.iter(), training.iter(), Grams { n, skip: 4 });
         let of = |all: &[Contamination], range: std::ops::Range<usize>| -> Vec<f64> {
             all[range].iter().map(|c| c.longest_match).collect()
         };

@@ -147,6 +147,11 @@ fn a_text_and_its_label_are_explained() {
     assert!(shown.contains("pulled here by") && shown.contains("gradient × input"), "{shown}");
     let other = world.lode(&["explain", "r", "--text", text, "--label", "CUPS", "--json"]).ok().json();
     assert_eq!(other["label"]["title"], "cups");
+    // What was removed from the answers is not explained as the best one.
+    let best = told["label"]["uid"].as_str().unwrap();
+    world.lode(&["index", "r", "--remove", best, "-q"]).ok();
+    let next = world.lode(&["explain", "r", "--text", text, "--json"]).ok().json();
+    assert!(next["label"]["uid"] != told["label"]["uid"] && next["rank"] == 1, "{next}");
     let none = world.lode(&["explain", "r", "--text", text, "--label", "cup"]);
     assert!(none.code == 3 && none.stderr.contains("there is `cups`"), "{}", none.stderr);
 }

@@ -11,15 +11,18 @@
 //! A token that comes twice in a text has one row of the table, and each of them gets its part of the gradient. An
 //! encoder that scales its vectors to length 1 is blind to the length of a bag's rows: there the gradients add up to 0.
 
+use crate::embed::embed;
 use crate::index::Index;
 use crate::load;
 use crate::network::Network;
-use crate::observer::Observer;
+use crate::observer::{Observer, Silent};
+use crate::overlay::Overlay;
+use crate::run_dir::RunDir;
 use autograd::{Grad, Tape};
 use data::{DataSet, Split, Tokenizer, Verify};
 use engine::{Engine, Error, Packed, Result, Tensor};
 use samplers::search::Limits;
-use samplers::{Items, Matrix};
+use samplers::{Csr, Items, Matrix};
 use std::path::Path;
 
 /// Near titles of each kind that are told.
@@ -72,6 +75,8 @@ pub struct Explainer {
     data: DataSet,
     index: Index<'static>,
     classifier: Option<crate::Classifier>,
+    /// Labels that were removed from the run since, ascending: they are no answers.
+    removed: Vec<u32>,
 }
 
 impl Explainer {
@@ -86,14 +91,11 @@ impl Explainer {
         let path = Index::path_beside(run, None);
         let index = Index::load_or_build(&path, engine, &network, &data, true, observer)?;
         let classifier = load::classifier(run, &data)?;
-        Ok(Explainer {
-            engine: engine.clone(),
-            tokenizer: data.tokenizer()?,
-            network,
-            data,
-            index,
-            classifier,
-        })
+        // One that lies over another data set is a matter of `predict`, which says so.
+        let overlay = Overlay::open(&RunDir::at(run), &data).ok();
+        let removed = overlay.map_or_else(Vec::new, |overlay| overlay.removed().to_vec());
+        let (engine, tokenizer) = (engine.clone(), data.tokenizer()?);
+        Ok(Explainer { engine, tokenizer, network, data, index, classifier, removed })
     }
     /// The data set whose labels are explained.
     pub fn data(&self) -> &DataSet {
@@ -115,8 +117,10 @@ impl Explainer {
     /// If the text cannot be tokenized.
     pub fn best(&self, text: &str, k: usize) -> Result<Vec<Explanation>> {
         let (_, ids) = self.encoded(text)?;
-        let query = self.embed(&[&ids]);
-        let hits = self.items().search(&self.engine, self.matrix(&query), k, Limits::default());
+        let query = self.embed(&[ids])?;
+        let starts = [0, self.removed.len() as u64];
+        let limits = Limits { exclude: Some(Csr { starts: &starts, items: &self.removed }), only: None };
+        let hits = self.items().search(&self.engine, self.matrix(&query), k, limits);
         hits.row(0).0.iter().map(|&label| self.label(text, label)).collect()
     }
     /// Explains one label, whether or not it is among the best.
@@ -134,7 +138,7 @@ impl Explainer {
         let fewer = |i: usize| [&ids[..i], &ids[i + 1..]].concat();
         let texts: Vec<Vec<u32>> =
             std::iter::once(ids.clone()).chain(inner.iter().map(|&i| fewer(i))).collect();
-        let embeddings = self.embed(&texts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let embeddings = self.embed(&texts)?;
         let scores: Vec<f32> = embeddings.chunks_exact(self.network.width()).map(dot).collect();
         let gradients = self.gradients(&ids, &weights);
         let tokens = inner.iter().zip(&scores[1..]).map(|(&i, without)| Worth {
@@ -147,7 +151,7 @@ impl Explainer {
         Ok(Explanation {
             label,
             score: scores[0],
-            above: self.above(query, label, scores[0]),
+            above: self.above(query, label),
             tokens: tokens.collect(),
             pulled,
             pushed,
@@ -158,18 +162,21 @@ impl Explainer {
         let ids = self.tokenizer.encode(text, self.data.max_len())?.to_vec();
         let special = self.tokenizer.special();
         let is_frame = |id: u32| Some(id) == special.cls || Some(id) == special.sep;
-        let inner = (0..ids.len()).filter(|&i| !is_frame(ids[i])).collect();
+        let inner: Vec<usize> = (0..ids.len()).filter(|&i| !is_frame(ids[i])).collect();
+        if inner.is_empty() {
+            return Err(
+                Error::input("this text has no token").help("there is nothing in it that could be explained")
+            );
+        }
         Ok((inner, ids))
     }
     fn matrix<'a>(&self, values: &'a [f32]) -> Matrix<'a> {
         Matrix::new(values, self.network.width())
     }
-    /// The embeddings of token ids, `[n, width]`.
-    fn embed(&self, texts: &[&[u32]]) -> Vec<f32> {
-        let mut packed = Packed::default();
-        texts.iter().for_each(|ids| packed.push(ids.iter().copied()));
-        let tape = Tape::inference(&self.engine);
-        self.network.encode(&tape, &packed, 0, None).value().data::<f32>().to_vec()
+    /// The embeddings of token ids, `[n, width]`, some at a time.
+    fn embed(&self, texts: &[Vec<u32>]) -> Result<Vec<f32>> {
+        let push = |i: usize, packed: &mut Packed| packed.push(texts[i].iter().copied());
+        embed(&self.engine, &self.network, texts.len(), push, "texts", &mut Silent)
     }
     /// Gradient × input of each token.
     fn gradients(&self, ids: &[u32], weights: &[f32]) -> Vec<f32> {
@@ -191,11 +198,15 @@ impl Explainer {
         };
         ids.iter().map(worth).collect()
     }
-    /// How many labels score higher.
-    fn above(&self, query: &[f32], label: u32, score: f32) -> usize {
-        let labels: Vec<u32> = (0..self.data.labels().len() as u32).filter(|&l| l != label).collect();
+    /// How many labels stand before it: higher scores, and of equal ones the smaller number.
+    fn above(&self, query: &[f32], label: u32) -> usize {
+        let labels: Vec<u32> = (0..self.data.labels().len() as u32).collect();
         let scores = self.items().scores(&self.engine, query, &labels);
-        scores.into_iter().filter(|&other| other > score).count()
+        let own = scores[label as usize];
+        let before = |&(l, &score): &(&u32, &f32)| {
+            (score > own || score == own && *l < label) && self.removed.binary_search(l).is_err()
+        };
+        labels.iter().zip(&scores).filter(before).count()
     }
     /// Near titles with the label, and without it.
     fn near(&self, query: &[f32], label: u32) -> (Vec<NearTitle>, Vec<NearTitle>) {

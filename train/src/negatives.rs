@@ -106,11 +106,10 @@ impl Trainer {
         self.engine.trim();
         Ok(Ranked::new(hits, positive, made_at_step))
     }
-    /// Row `q`: the labels that must not be negatives of query `q`.
-    pub(crate) fn barred(&self) -> Lists {
+    /// Row `i`: the labels that must not be negatives of query `rows[i]`.
+    pub(crate) fn barred(&self, rows: &[u32]) -> Lists {
         let (data, ids) = (&self.data, &self.text_ids);
-        let rows: Vec<u32> = (0..ids.queries.len() as u32).collect();
-        let marks = AllLabels::new(data, ids).marks(data, ids, &rows);
+        let marks = AllLabels::new(data, ids).marks(data, ids, rows);
         let truth = marks.truth();
         let row = |q: usize| {
             let [own, out] =
@@ -121,10 +120,13 @@ impl Trainer {
         };
         (0..rows.len()).map(row).collect()
     }
+    fn barred_of_all(&self) -> Lists {
+        self.barred(&(0..self.text_ids.queries.len() as u32).collect::<Vec<_>>())
+    }
     fn by_words(&self, config: &NegativesConfig) -> Ranked {
         let labels = self.data.labels();
         let index = Bm25::new((0..labels.len()).map(|l| labels.text(l)), config.bm25());
-        let (barred, total) = (self.barred(), self.text_ids.queries.len());
+        let (barred, total) = (self.barred_of_all(), self.text_ids.queries.len());
         let queries: Vec<Cow<'_, str>> = (0..total as u32)
             .map(|q| {
                 let (texts, i) = place(&self.data, q);
@@ -140,7 +142,7 @@ impl Trainer {
     /// # Errors
     /// If the file cannot be read, is of other data, or lacks the scores that a rule or a pick wants.
     fn by_file(&self, config: &NegativesConfig) -> Result<Ranked> {
-        let (path, barred) = (Path::new(&config.file), self.barred());
+        let (path, barred) = (Path::new(&config.file), self.barred_of_all());
         // A file may name one query of several with the same text: those without a line have its list.
         let (mut own, mut of_text) = (HashMap::new(), HashMap::new());
         let (mut unscored, mut widest) = (false, 0);
@@ -193,7 +195,7 @@ impl Trainer {
         let queries = embed(&self.engine, network, total, query, "queries", observer)?;
         let items = embed(&self.engine, network, labels.len(), label, "labels", observer)?;
         let (queries, items) = (Matrix::new(&queries, network.width()), Matrix::new(&items, network.width()));
-        let barred = self.barred();
+        let barred = self.barred_of_all();
         let limits = Limits { exclude: Some(barred.csr()), only: None };
         let hits = search(&self.engine, queries, items, looked_at(config), limits);
         self.engine.trim();

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! negatives of q   the k labels that the model scores highest for q, less those that are known or excluded
-//! met              the label stood against q in training: a batch-mate in the epoch at hand has it, it is in the
-//!                  list that q draws from, or every label is met
+//! met              the label may have stood against q in training: a batch-mate has it in the last epoch that q was
+//!                  trained in, it is in the list that q draws from, or every label is met. Labels that are drawn by
+//!                  chance, and those of batches before (`memory.*`), are not counted
 //! margin           score of the label − lowest score of a positive of q
 //! near             how many of the `NEAR` training titles nearest to q have the label
 //! ```
@@ -20,7 +21,7 @@ use data::{DataSet, Split};
 use engine::{Engine, Error, Packed, Result, Stream};
 use samplers::search::{Limits, search};
 use samplers::{Lists, Matrix};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 /// Titles that are asked what labels they have.
@@ -121,6 +122,7 @@ impl NegativesSeen {
         look: Look,
         observer: &mut dyn Observer,
     ) -> Result<NegativesSeen> {
+        // Each round has a run of its own: what a newer checkpoint brought would stay where an older one has nothing.
         let (mut trainer, dir) = run::open(engine, path)?;
         let found = checkpoint::list(&dir.checkpoints());
         if found.is_empty() {
@@ -133,6 +135,9 @@ impl NegativesSeen {
         for file in &found {
             if rounds.len() == look.rounds {
                 break;
+            }
+            if !rounds.is_empty() || !warnings.is_empty() {
+                trainer = run::open(engine, path)?.0;
             }
             match Checkpoint::read(file).and_then(|checkpoint| trainer.restore(checkpoint)) {
                 Ok(()) => {}
@@ -191,8 +196,7 @@ impl<'a> Seen<'a> {
             Some(weights) => weights.rows,
             None => embed(engine, network, texts.1.len(), label, "labels", observer)?,
         };
-        let all = trainer.barred();
-        let barred = rows.iter().map(|&q| all.row(q as usize)).collect();
+        let barred = trainer.barred(rows);
         Ok(Seen { trainer, rows, queries, labels, barred })
     }
     fn width(&self) -> usize {
@@ -253,20 +257,31 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Who meets whom in the epoch at hand.
+/// Who met whom.
 struct Met {
-    /// The ids of each batch, and the batch of each id.
-    plan: samplers::composer::Plan,
-    batch_of: BTreeMap<u32, usize>,
+    /// The epoch at hand, as far as it is done, and before it the one that is over: the ids of each batch.
+    plans: Vec<samplers::composer::Plan>,
+    /// The plan and the batch of each id, in the last epoch in which it was trained on.
+    batch_of: HashMap<u32, (usize, usize)>,
 }
 
 impl Met {
+    /// Clusters may have been made anew since the epoch before: then it is told by the new ones.
     fn new(trainer: &Trainer) -> Met {
-        let seed = Stream::new(trainer.config.train.seed, 0);
-        let plan = trainer.parts.composer.plan(trainer.progress().epoch, seed);
-        let of_batch = |b: usize| plan.batch(b).iter().map(move |&id| (id, b)).collect::<Vec<_>>();
-        let batch_of = (0..plan.len()).flat_map(of_batch).collect();
-        Met { plan, batch_of }
+        let (seed, progress) = (Stream::new(trainer.config.train.seed, 0), trainer.progress());
+        let mut met = Met { plans: vec![], batch_of: HashMap::new() };
+        let before = progress.epoch.checked_sub(1).map(|epoch| (epoch, usize::MAX));
+        for (epoch, done) in before.into_iter().chain([(progress.epoch, progress.batch as usize)]) {
+            let plan = trainer.parts.composer.plan(epoch, seed);
+            for b in 0..plan.len().min(done) {
+                met.batch_of.extend(plan.batch(b).iter().map(|&id| (id, (met.plans.len(), b))));
+            }
+            met.plans.push(plan);
+        }
+        met
+    }
+    fn mates(&self, id: u32) -> &[u32] {
+        self.batch_of.get(&id).map_or(&[], |&(plan, batch)| self.plans[plan].batch(batch))
     }
     /// The labels that stand against a query; none where all do.
     fn of(&self, trainer: &Trainer, query: u32) -> Option<HashSet<u32>> {
@@ -280,10 +295,9 @@ impl Met {
         let mut met: HashSet<u32> = listed.iter().copied().collect();
         if trainer.config.composer.of == "labels" {
             // A query is drawn for each label: it may stand in the batch of any of its own.
-            let batches = positives(query).iter().filter_map(|label| self.batch_of.get(label));
-            batches.for_each(|&b| met.extend(self.plan.batch(b)));
-        } else if let Some(&b) = self.batch_of.get(&query) {
-            self.plan.batch(b).iter().for_each(|&mate| met.extend(positives(mate)));
+            positives(query).iter().for_each(|&label| met.extend(self.mates(label)));
+        } else {
+            self.mates(query).iter().for_each(|&mate| met.extend(positives(mate)));
         }
         Some(met)
     }

@@ -37,9 +37,9 @@ impl Observer for Noted<'_> {
                 self.lines
                     .push(json!({"step": self.step, "epoch": epoch, "clusters": told, "took_s": seconds}));
             }
-            Event::Ranked { step, kept, empty, seconds } => {
+            Event::Ranked { kept, empty, seconds, .. } => {
                 let told = json!({"labels": kept, "empty": empty});
-                self.lines.push(json!({"step": step, "lists": told, "took_s": seconds}));
+                self.lines.push(json!({"step": self.step, "lists": told, "took_s": seconds}));
             }
             _ => {}
         }

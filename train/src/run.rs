@@ -87,19 +87,24 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
 pub fn found(trainer: &Trainer, settings: &Settings, out: &Path) -> Result<RunDir> {
     let dir = RunDir::create(out)?;
     load::write_model(&trainer.network, trainer.data(), &dir.model(), card(trainer, &[]))
-        .and_then(|()| keep_excluded(&trainer.config.data.exclude, &dir))
+        .and_then(|()| keep_excluded(trainer, &dir))
         .and_then(|()| RunDir::write_text(&dir.config(), &settings.to_string()))
         .inspect_err(|_| dir.discard())?;
     Ok(dir)
 }
 
 /// The file of excluded pairs may grow while somebody looks at this run: what counts here is what it was.
-fn keep_excluded(path: &Path, dir: &RunDir) -> Result<()> {
+fn keep_excluded(trainer: &Trainer, dir: &RunDir) -> Result<()> {
+    let path = &trainer.config.data.exclude;
     if path.as_os_str().is_empty() {
         return Ok(());
     }
-    let copied = std::fs::copy(path, dir.excluded());
-    copied.map(|_| ()).map_err(|e| Error::io(path, e))
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    RunDir::write_text(&dir.excluded(), &text)?;
+    match trainer.excludes(&data::read_judgements(&dir.excluded(), trainer.data())?) {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Refused, "this file was changed while the run began").at(path)),
+    }
 }
 
 /// Takes a run up where its newest whole checkpoint left it.
@@ -257,15 +262,12 @@ impl Loop<'_> {
         let total = trainer.total_steps();
         if wants_start(trainer) && trainer.warm_start().is_some_and(WarmStart::has_weights) {
             // The other run may go, or be trained further: what was taken from it is kept from here on.
-            trainer.next_batches(observer)?;
+            self.begin_epoch(trainer, observer)?;
             self.save(trainer, observer)?;
         }
         self.measure_before(trainer, observer)?;
         while trainer.progress().step < total {
-            let mut noted = Noted::before(trainer.progress().step + 1, observer);
-            let report = trainer.next_step(&mut noted)?;
-            let lines = noted.lines;
-            lines.iter().for_each(|line| self.line(observer, line));
+            let report = self.noting(trainer, observer, Trainer::next_step)?;
             observer.event(&Event::Stepped(&report));
             self.log_step(&report, trainer, observer);
             if self.validation_is_due(&report, trainer) {
@@ -278,6 +280,22 @@ impl Loop<'_> {
             self.save_if_due(trainer, observer);
         }
         self.finish(trainer, observer)
+    }
+    /// Does what may make clusters or lists, and logs those.
+    fn noting<T>(
+        &mut self,
+        trainer: &mut Trainer,
+        observer: &mut dyn Observer,
+        work: impl FnOnce(&mut Trainer, &mut dyn Observer) -> Result<T>,
+    ) -> Result<T> {
+        let mut noted = Noted::before(trainer.progress().step + 1, observer);
+        let done = work(trainer, &mut noted);
+        let lines = noted.lines;
+        lines.iter().for_each(|line| self.line(observer, line));
+        done
+    }
+    fn begin_epoch(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
+        self.noting(trainer, observer, |trainer, observer| trainer.next_batches(observer).map(|_| ()))
     }
     fn log_step(&mut self, report: &StepReport, trainer: &Trainer, observer: &mut dyn Observer) {
         self.tokens += report.tokens;
@@ -435,7 +453,7 @@ impl Loop<'_> {
             return Ok(());
         }
         // The epoch begins here, so that a classifier has its first weights.
-        trainer.next_batches(observer)?;
+        self.begin_epoch(trainer, observer)?;
         let Some((_, queries, p_at_1)) = measure_old_labels(trainer, observer)? else { return Ok(()) };
         observer.event(&Event::OldLabels { p_at_1, queries });
         let line = json!({"step": 0, "old_labels": {"P@1": p_at_1, "queries": queries}});

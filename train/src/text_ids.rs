@@ -74,19 +74,31 @@ impl TextIds {
         }
         self
     }
-    /// Besides what the data set filters, these labels of each query of the data set are no negatives of it.
+    /// Besides what the data set filters, these labels of each query of the data set are no negatives of it, nor of any
+    /// query with its text: to an encoder they are one.
     pub(crate) fn barring(mut self, data: &DataSet, excluded: &[Vec<u32>]) -> TextIds {
-        let filtered = self.filtered(data);
+        self.barred = Some(self.barred_with(data, excluded));
+        self
+    }
+    /// Whether [`TextIds::barring`] was told these.
+    pub(crate) fn is_barring(&self, data: &DataSet, excluded: &[Vec<u32>]) -> bool {
+        self.barred.as_ref() == Some(&self.barred_with(data, excluded))
+    }
+    fn barred_with(&self, data: &DataSet, excluded: &[Vec<u32>]) -> Lists {
+        let mut of_text: HashMap<u32, Vec<u32>> = HashMap::new();
+        for (labels, text) in excluded.iter().zip(&self.queries).filter(|(labels, _)| !labels.is_empty()) {
+            of_text.entry(*text).or_default().extend(labels);
+        }
+        let filtered = self.filtered_by(data);
         let row = |q: usize| {
-            let own =
-                filtered.iter().flat_map(|lists| lists.row(q)).chain(excluded.get(q).into_iter().flatten());
-            let mut row: Vec<u32> = own.copied().collect();
+            let excluded = of_text.get(&self.queries[q]).into_iter().flatten();
+            let mut row: Vec<u32> =
+                filtered.iter().flat_map(|lists| lists.row(q)).chain(excluded).copied().collect();
             row.sort_unstable();
             row.dedup();
             row
         };
-        self.barred = Some((0..self.queries.len()).map(row).collect());
-        self
+        (0..self.queries.len()).map(row).collect()
     }
     /// Row `q`: the labels of training query `q`.
     pub(crate) fn positives<'a>(&'a self, data: &'a DataSet) -> Csr<'a> {
@@ -97,9 +109,10 @@ impl TextIds {
     }
     /// Row `q`: the labels that the data set filters for training query `q`, or that the user excludes.
     pub(crate) fn filtered<'a>(&'a self, data: &'a DataSet) -> Option<Csr<'a>> {
-        if let Some(barred) = &self.barred {
-            return Some(barred.csr());
-        }
+        self.barred.as_ref().map(Lists::csr).or_else(|| self.filtered_by(data))
+    }
+    /// Row `q`: those that the data set filters.
+    fn filtered_by<'a>(&'a self, data: &'a DataSet) -> Option<Csr<'a>> {
         match &self.longer {
             Some(longer) => longer.filtered.as_ref().map(Lists::csr),
             None => data.filtered_rows(Split::Train).map(csr),

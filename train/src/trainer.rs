@@ -165,6 +165,10 @@ impl Trainer {
     pub fn data(&self) -> &DataSet {
         &self.data
     }
+    /// Whether these are the pairs that the user excludes.
+    pub(crate) fn excludes(&self, pairs: &[Vec<u32>]) -> bool {
+        self.text_ids.is_barring(&self.data, pairs)
+    }
     /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.engine

@@ -101,6 +101,7 @@ fn who_has_the_label_pulls_and_who_has_it_not_pushes() {
     assert!(!one.pushed.is_empty() && one.pushed.iter().all(|t| !has(t.row)));
     assert!(one.pulled.is_sorted_by(|a, b| a.cosine >= b.cosine));
     assert!(one.pushed.is_sorted_by(|a, b| a.cosine >= b.cosine));
+    assert_eq!(explainer.best("", 1).expect_err("nothing to explain").kind(), Kind::Input);
     let unknown = explainer.label("anything", 1 << 30).expect_err("no such label");
     assert_eq!(unknown.kind(), Kind::Input);
 }

@@ -121,6 +121,9 @@ impl Marks {
     fn read(path: &Path, data: &DataSet) -> Result<Marks> {
         let mut marks = Marks { path: path.to_owned(), pairs: BTreeSet::new(), others: vec![], text: None };
         marks.text = text_of(path)?;
+        if marks.text.is_none() {
+            return Ok(marks);
+        }
         let ids = |texts: data::Texts<'_>| -> HashMap<String, u32> {
             (0..texts.len()).map(|i| (texts.uid(i).to_owned(), i as u32)).collect()
         };
@@ -129,6 +132,10 @@ impl Marks {
             let fields: Vec<&str> = line.split('\t').map(str::trim).collect();
             let pair = match fields[..] {
                 [query, label] => queries.get(query).zip(labels.get(label)),
+                // As a run reads it: a score of 0 or less says that it is no pair.
+                [query, label, score] if score.parse::<f64>().is_ok_and(|score| score > 0.0) => {
+                    queries.get(query).zip(labels.get(label))
+                }
                 _ => None,
             };
             match pair {
@@ -154,10 +161,22 @@ impl Marks {
             }
             text += &format!("{query}\t{label}\n");
         }
+        if text.is_empty() {
+            // A run refuses a file without a pair: somebody may have meant another one.
+            if let Err(e) = std::fs::remove_file(&self.path).or_else(is_gone) {
+                return Err(Error::io(&self.path, e).to_string());
+            }
+            self.text = None;
+            return Ok(());
+        }
         RunDir::write_text(&self.path, &text).map_err(|e| e.to_string())?;
         self.text = Some(text);
         Ok(())
     }
+}
+
+fn is_gone(e: std::io::Error) -> std::io::Result<()> {
+    if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) }
 }
 
 fn text_of(path: &Path) -> Result<Option<String>> {

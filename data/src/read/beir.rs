@@ -16,7 +16,9 @@ const ENDINGS: [&str; 2] = [".jsonl", ".jsonl.gz"];
 /// Query, document and score, with tabs between.
 const COLUMNS: Columns = Columns {
     fields: |text| text.split('\t').map(str::trim).collect::<Vec<_>>().try_into().ok(),
+    count: |text| text.split('\t').count(),
     expected: "3 were expected: query, document, score",
+    help: "fields are separated by tabs",
 };
 
 /// Reads documents, then judgements, then the queries that have any.

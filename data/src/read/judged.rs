@@ -14,8 +14,12 @@ pub(super) type Judgement = (u128, u32, f32);
 pub(super) struct Columns {
     /// The three fields; none where a line has others.
     pub(super) fields: fn(&str) -> Option<[&str; 3]>,
+    /// How many there are.
+    pub(super) count: fn(&str) -> usize,
     /// What is said of a line that has others.
     pub(super) expected: &'static str,
+    /// What stands between two fields.
+    pub(super) help: &'static str,
 }
 
 /// Reads a file of judgements; `known` are the hashes of all queries' ids.
@@ -52,9 +56,8 @@ fn is_header(line: &Line) -> bool {
 
 fn judgement(line: &Line, columns: &Columns, known: &HashSet<u128>, build: &Build) -> Result<Judgement> {
     let Some([query, document, score]) = (columns.fields)(line.text) else {
-        let count = line.text.split('\t').count();
-        let e = line.error(format!("{count} fields, {}", columns.expected));
-        return Err(e.help("fields are separated by tabs"));
+        let count = (columns.count)(line.text);
+        return Err(line.error(format!("{count} fields, {}", columns.expected)).help(columns.help));
     };
     let at = |field: &str| field.as_ptr() as usize - line.text.as_ptr() as usize;
     let key = checksum_wide(query.as_bytes());

@@ -28,7 +28,9 @@ const COLUMNS: Columns = Columns {
         };
         Some([query, passage, relevance])
     },
+    count: |text| text.split_whitespace().count(),
     expected: "4 were expected: query, 0, passage, relevance",
+    help: "fields are separated by tabs or spaces",
 };
 
 /// Reads passages, then judgements, then the queries that have any.
