@@ -8,11 +8,16 @@
 //!
 //! The device is found at run time, by opening libcuda. No feature and no NVIDIA file is needed to build.
 
+pub(crate) mod attention;
 mod driver;
+pub(crate) mod gemm;
 mod launch;
+pub(crate) mod losses;
 pub(crate) mod map;
 mod modules;
+pub(crate) mod optim;
 mod pool;
+pub(crate) mod rows;
 
 pub use driver::{Found, devices};
 pub(crate) use launch::args;
@@ -142,6 +147,15 @@ impl Cuda {
     pub(crate) fn floats(&self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
         Tensor::from_cuda(shape, CudaBuf { block: self.block(4 * shape.len()), dtype: DType::F32 })
+    }
+    /// A tensor of f32 zeros.
+    #[track_caller]
+    pub(crate) fn zeros(&self, shape: impl Into<Shape>) -> Tensor {
+        let x = self.floats(shape);
+        if !x.is_empty() {
+            self.0.driver.fill(x.address(), 0, 4 * x.len());
+        }
+        x
     }
     /// A tensor of u32 whose numbers are to be written.
     #[track_caller]

@@ -44,6 +44,9 @@ pub fn block_squares(engine: &Engine, x: &Tensor, blocks: &mut Vec<f64>) {
             },
         );
     }
+    if let Some(cuda) = x.cuda() {
+        return blocks.extend(cuda::optim::squares(cuda, x));
+    }
     for_real!(x, run(engine, x, blocks));
 }
 

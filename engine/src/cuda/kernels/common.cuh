@@ -32,7 +32,9 @@ struct Max {
 };
 
 template <class J> __device__ __forceinline__ float over_warp(float v) {
+#ifndef CUSHIM
 #pragma unroll
+#endif
   for (int o = 16; o > 0; o >>= 1) v = J::join(v, __shfl_xor_sync(0xffffffffu, v, o));
   return v;
 }
