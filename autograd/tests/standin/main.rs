@@ -4,60 +4,30 @@
 //! The driver is found by the loader when a process starts, so the test starts itself again with another
 //! LD_LIBRARY_PATH. It needs make and g++, and says so where they are missing.
 
+#[path = "../../../tests/standin/process.rs"]
+mod process;
+
+mod larger;
+mod steps;
+
 use autograd::ops::OPS;
 use engine::{Cuda, Engine};
+use process::{again, root, standin};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Operations without kernels for a device.
 const WITHOUT: &[&str] = &[];
 /// The difference that is forgiven, relative to 1 + |number of the CPU|: sums in another order, and other
 /// approximations of eˣ, tanh and erf.
 const TOLERANCE: f64 = 2e-5;
+/// The same for sums of hundreds of terms that cancel.
+const TOLERANCE_LARGER: f64 = 1e-4;
 /// Points that each case is tried at.
 const SEEDS: u64 = 3;
 /// The schedules of threads: as they come, and shuffled.
 const SCHEDULES: [&[(&str, &str)]; 3] =
     [&[], &[("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "1")], &[("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "2")]];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// The folder of the stand-in driver; none where it cannot be built.
-fn standin() -> Option<PathBuf> {
-    for tool in ["make", "g++"] {
-        if Command::new(tool).arg("--version").output().is_err() {
-            println!("skipped: the stand-in driver needs {tool}");
-            return None;
-        }
-    }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("standin");
-    let made = Command::new("make")
-        .arg("-C")
-        .arg(root().join("tests/standin"))
-        .arg(format!("OUT={}", folder.display()))
-        .output()
-        .expect("make starts");
-    let said = String::from_utf8_lossy(&made.stderr);
-    assert!(made.status.success(), "the stand-in driver does not build: {said}");
-    Some(folder)
-}
-
-/// Runs a test of this file, one that is ignored otherwise, in a process of its own; gives what it printed.
-fn again(name: &str, folder: &Path, variables: &[(&str, &str)]) -> String {
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.args(["--ignored", "--exact", name, "--nocapture", "--test-threads=1"]);
-    command.env("LD_LIBRARY_PATH", folder).envs(variables.iter().copied());
-    let done = command.output().expect("this program starts again");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, err) = (text(&done.stdout), text(&done.stderr));
-    assert!(done.status.success(), "{name} with {variables:?}:\n{out}\n{err}");
-    assert!(out.contains("1 passed"), "{name} was not run:\n{out}");
-    out
-}
 
 /// What a schedule found: the largest error of every operation, or that it has no kernels.
 fn told(out: &str) -> BTreeMap<String, Option<f64>> {
@@ -82,15 +52,107 @@ fn every_op_agrees_with_the_cpu_on_the_stand_in_device() {
     let mut without: Vec<&str> = all.iter().filter(|(_, e)| e.is_none()).map(|(op, _)| op.as_str()).collect();
     without.sort_unstable();
     assert_eq!(without, WITHOUT, "operations without kernels for a device");
+    let file = root().join("docs/cuda.md");
+    let text = std::fs::read_to_string(&file).expect("docs/cuda.md");
+    let (head, rest) = text.split_once(BEGIN).expect("the page has the table");
+    let (_, tail) = rest.split_once(END).expect("the table ends");
+    if std::env::var_os("LODE_WRITE_DOCS").is_some() {
+        return std::fs::write(&file, format!("{head}{BEGIN}{}{END}{tail}", table(&all)))
+            .expect("it is written");
+    }
+    let said: Vec<&str> = rest.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    let now = table(&all);
+    let found: Vec<&str> = now.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    let stale = "docs/cuda.md is stale: run this test once with LODE_WRITE_DOCS=1";
+    assert_eq!(said.len(), found.len(), "{stale}");
+    for (said, found) in said.into_iter().zip(found) {
+        let split = |row: &str| -> (String, f64) {
+            let (words, error) = row.trim_end_matches(" |").rsplit_once("| ").expect("a row has cells");
+            (words.to_owned(), error.parse().unwrap_or(f64::INFINITY))
+        };
+        let ((said, stated), (found, error)) = (split(said), split(found));
+        assert_eq!(said, found, "{stale}");
+        // The CPU's own rounding depends on its instructions.
+        assert!(error <= ALLOWED * stated.max(1e-7), "{stale}: {said}{stated:e}, now {error:e}");
+    }
+}
+
+/// Where the table stands in docs/cuda.md.
+const BEGIN: &str = "<!-- written by autograd/tests/standin -->\n";
+const END: &str = "<!-- end -->";
+/// How much larger than stated an error may be: other instructions of a CPU round otherwise.
+const ALLOWED: f64 = 4.0;
+
+/// The operations, where they run, and the largest error, rounded up to one digit.
+fn table(all: &BTreeMap<String, Option<f64>>) -> String {
+    let mut text = "| Operation | CPU | stand-in | largest error |\n| --- | --- | --- | --- |\n".to_owned();
+    for (op, error) in all {
+        let row = match error {
+            Some(0.0) => "yes | yes | 0".to_owned(),
+            Some(error) => format!("yes | yes | {}", rounded_up(*error)),
+            None => "yes | no | –".to_owned(),
+        };
+        text += &format!("| `{op}` | {row} |\n");
+    }
+    text
+}
+
+/// As `2e-7`.
+fn rounded_up(x: f64) -> String {
+    let power = 10f64.powi(x.log10().floor() as i32);
+    format!("{:e}", ((x / power).ceil() * power * 1e12).round() / 1e12)
+}
+
+/// What must hold in every schedule: a test of this file that is ignored otherwise.
+#[track_caller]
+fn holds_in_every_schedule(name: &str) {
+    let Some(folder) = standin() else { return };
+    SCHEDULES.iter().for_each(|variables| drop(again(name, &folder, variables)));
+}
+
+#[test]
+fn what_is_larger_than_a_tile_agrees_too() {
+    holds_in_every_schedule("larger_on_the_device");
+}
+
+#[test]
+fn optimizers_and_clipping_agree_with_the_cpu() {
+    holds_in_every_schedule("steps_on_the_device");
+}
+
+/// An engine of the CPU, and one with the stand-in device.
+fn engines() -> [Engine; 2] {
+    let cuda = Cuda::poisoned(0).expect("the stand-in driver");
+    assert_eq!(cuda.found().name, "stand-in (host)", "this test is about the stand-in");
+    [Engine::poisoned(1), Engine::new(1).with_cuda(cuda)]
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn larger_on_the_device() {
+    let [cpu, device] = engines();
+    for case in larger::CASES {
+        let error = largest(&case.in_f32(&device, 0), &case.in_f32(&cpu, 0));
+        // Written so that a NaN is wrong.
+        assert!(error.is_some_and(|e| e <= TOLERANCE_LARGER), "`{}`: {error:?}", case.name);
+    }
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn steps_on_the_device() {
+    let [cpu, device] = engines();
+    for (name, [got, want]) in steps::both(&device, &cpu) {
+        let error = largest(&got, &want);
+        assert!(error.is_some_and(|e| e <= TOLERANCE), "`{name}`: {error:?}");
+    }
 }
 
 /// Runs every case on both, and prints a line for each operation.
 #[test]
 #[ignore = "runs in a process that finds the stand-in driver"]
 fn on_the_device() {
-    let cuda = Cuda::poisoned(0).expect("the stand-in driver");
-    assert_eq!(cuda.found().name, "stand-in (host)", "this test is about the stand-in");
-    let (cpu, device) = (Engine::poisoned(1), Engine::new(1).with_cuda(cuda));
+    let [cpu, device] = engines();
     let mut wrong = vec![];
     // The harness has begun a line.
     println!();
