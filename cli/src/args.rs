@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::early::Done;
 use crate::{
-    demo, doctor, encode, evaluate, export, index, inspect, mine, predict, prepare, race, report, resume,
-    strategies, train, world,
+    demo, doctor, encode, evaluate, explain, export, index, inspect, man, mine, predict, prepare, race,
+    report, resume, strategies, train, world,
 };
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::num::NonZeroUsize;
@@ -13,6 +13,7 @@ use std::num::NonZeroUsize;
 const MORE: &str = "\
 More:
   encode       Embed texts, one a line, into an .npy file
+  explain      Say why a text got its labels: tokens, near titles, those that pushed
   index        Add labels to a run by their text, remove labels, list them
   inspect      Look into what a run did: its negatives, as a list or a page to click through
   mine         Find hard negatives for every query, as JSON lines
@@ -20,8 +21,9 @@ More:
   report       Make a page of what one or more runs did
   strategies   List the ways to choose negatives
   world        Make a data set of which everything is known, to try strategies on
-  doctor       Say what this machine offers, and test the arithmetic
+  doctor       Say what this machine offers, test the arithmetic, measure its speed
   completions  Print the completions of a shell
+  man          Print a manual page, or write them all
 
 Exit codes:
   0 done  1 failure  2 usage  3 bad input  4 damaged file  5 refused (memory, something in the way)
@@ -78,6 +80,9 @@ pub(crate) enum Verb {
     /// Embed texts, one a line, into an .npy file
     #[command(hide = true)]
     Encode(encode::Args),
+    /// Say why a text got its labels: what each token is worth, which titles pulled and which pushed
+    #[command(hide = true)]
+    Explain(explain::Args),
     /// Add labels to a run by their text, remove labels, list them
     #[command(hide = true)]
     Index(index::Args),
@@ -99,15 +104,18 @@ pub(crate) enum Verb {
     /// Make a data set of which everything is known, to try strategies on
     #[command(hide = true)]
     World(world::Args),
-    /// Say what this machine offers, and test the arithmetic
+    /// Say what this machine offers, test the arithmetic, and measure how fast it is
     #[command(hide = true)]
-    Doctor,
+    Doctor(doctor::Args),
     /// Print the completions of a shell
     #[command(hide = true)]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Print a manual page, or write them all
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 impl Verb {
@@ -122,6 +130,7 @@ impl Verb {
             Verb::Predict(args) => predict::run(args, context),
             Verb::Export(args) => export::run(args, context),
             Verb::Encode(args) => encode::run(args, context),
+            Verb::Explain(args) => explain::run(args, context),
             Verb::Index(args) => index::run(args, context),
             Verb::Inspect(args) => inspect::run(args, context),
             Verb::Mine(args) => mine::run(args, context),
@@ -129,12 +138,13 @@ impl Verb {
             Verb::Report(args) => report::run(args, context),
             Verb::Strategies => strategies::run(context),
             Verb::World(args) => world::run(args, context),
-            Verb::Doctor => doctor::run(context),
+            Verb::Doctor(args) => doctor::run(args, context),
             Verb::Completions { shell } => {
                 let mut script = vec![];
                 clap_complete::generate(*shell, &mut Cli::command(), "lode", &mut script);
                 context.print_bytes(&script)
             }
+            Verb::Man(args) => man::run(args, context),
         }
     }
 }

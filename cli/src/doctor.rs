@@ -1,5 +1,7 @@
 //! `lode doctor`: what this machine offers, and whether the arithmetic on it is right.
 
+mod bench;
+
 use crate::context::Context;
 use crate::early::Done;
 use crate::memory;
@@ -12,8 +14,20 @@ use serde_json::{Value, json};
 use std::path::Path;
 use train::plan::bytes;
 
+/// Flags of `doctor`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Measure, too: peaks, products, encoding, training steps, search; some 15 seconds, 0.5 GB of memory
+    #[arg(long)]
+    bench: bool,
+}
+
 /// Examines.
-pub(crate) fn run(context: &Context) -> Done {
+pub(crate) fn run(args: &Args, context: &Context) -> Done {
+    let measured = match args.bench {
+        true => Some(bench::measure(context, bench::BUDGET)?),
+        false => None,
+    };
     let engine = context.engine();
     let tests = [
         ("gemm", check_gemm(&engine)),
@@ -45,6 +59,7 @@ pub(crate) fn run(context: &Context) -> Done {
             "disk_free_bytes": free,
             "cuda": cuda.as_ref().map_or_else(|e| Value::from(e.message()), |found| found.iter().map(device).collect()),
             "self_test": tests,
+            "bench": measured.as_ref().map(bench::Measured::json),
         }))?;
     } else {
         let size = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), |n| bytes(n as usize));
@@ -67,7 +82,11 @@ pub(crate) fn run(context: &Context) -> Done {
         let told = |r: &Result<()>| r.as_ref().map_or_else(ToString::to_string, |()| "ok".to_owned());
         let rows: Vec<Vec<String>> =
             tests.iter().map(|(name, r)| vec![format!("self-test  {name}"), told(r)]).collect();
-        context.print(&(text + &table(&rows)))?;
+        text += &table(&rows);
+        if let Some(measured) = &measured {
+            text += &format!("\n{}", measured.text());
+        }
+        context.print(&text)?;
     }
     match failed.is_empty() {
         true => Ok(()),

@@ -7,7 +7,10 @@ use crate::processes;
 use crate::quantity::{count, span};
 use crate::render::{Style, percent};
 use crate::stop::Stop;
+use crate::tensorboard::Events;
+use engine::Result;
 use serde_json::Value;
+use std::path::PathBuf;
 use std::time::Instant;
 use train::plan::bytes;
 use train::{Event, Observer, RunDir, StepReport};
@@ -30,6 +33,12 @@ pub(crate) struct Terminal {
     validation: Option<f64>,
     /// What is written beside the log of a run as soon as training begins.
     pub(crate) begins: Option<(RunDir, Value)>,
+    /// The folder of event files that a run asks for.
+    pub(crate) tensorboard: Option<PathBuf>,
+    /// The one of this process, once training has begun.
+    events: Option<Events>,
+    /// Whether the user was told that it cannot be written.
+    events_fail: bool,
     /// Tokens in the steps so far.
     pub(crate) tokens: u64,
     /// The last checkpoint: its step and the seconds that it took.
@@ -73,6 +82,9 @@ impl Terminal {
             speed: Speed::default(),
             validation: None,
             begins: None,
+            tensorboard: None,
+            events: None,
+            events_fail: false,
             tokens: 0,
             saved: None,
         }
@@ -113,6 +125,16 @@ impl Terminal {
             )
         });
     }
+    /// Begins the event file of this process, or adds a line to it. Nothing depends on it: where the system refuses,
+    /// the user hears of it once.
+    fn write_events(&mut self, write: impl FnOnce(&mut Option<Events>) -> Result<()>) {
+        let failed = write(&mut self.events).err();
+        if let (Some(error), false) = (&failed, self.events_fail) {
+            let warning = self.style.warning("warning:");
+            self.meter.warning(&format!("{warning} {error}\ntraining goes on; so does its log"));
+        }
+        self.events_fail = failed.is_some();
+    }
     fn more(&self, text: &str) {
         if self.verbose {
             self.meter.line(text);
@@ -134,6 +156,12 @@ impl Observer for Terminal {
                 self.speed.since = self.stepping_since;
                 if let Some((dir, line)) = self.begins.take() {
                     processes::append(&dir, &line);
+                }
+                if let Some(folder) = self.tensorboard.take() {
+                    self.write_events(|events| {
+                        *events = Some(Events::create(&folder, done)?);
+                        Ok(())
+                    });
                 }
                 let from = if done > 0 { format!(", {} done before", count(done)) } else { String::new() };
                 let (steps, epoch) = (count(steps), count(steps_per_epoch));
@@ -175,6 +203,9 @@ impl Observer for Terminal {
                 let (p, queries) = (percent(p_at_1), count(queries as u64));
                 self.meter
                     .line(&format!("  before the first step: P@1 {p} on {queries} queries of old labels"));
+            }
+            Event::Logged(line) => {
+                self.write_events(|events| events.as_mut().map_or(Ok(()), |events| events.add(line)));
             }
             Event::Saved { step, seconds } => {
                 self.saved = Some((step, seconds));

@@ -6,7 +6,7 @@ use crate::quantity::count;
 use crate::render::note;
 use clap::ValueEnum;
 use data::title::Ratio;
-use data::{CsvSource, OnBadLine, PrepareOptions, Progress, Source, Stage, TokenizerChoice};
+use data::{CsvSource, FastTextSource, OnBadLine, PrepareOptions, Progress, Source, Stage, TokenizerChoice};
 use engine::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ struct TokenizerArgs {
 /// What only tables have.
 #[derive(clap::Args)]
 #[group(id = "table")]
-#[command(next_help_heading = "Tables (csv)")]
+#[command(next_help_heading = "Tables (csv; the last two fasttext too)")]
 struct TableArgs {
     /// The column with the text
     #[arg(long, value_name = "COLUMN")]
@@ -88,6 +88,10 @@ enum Format {
     Jsonl,
     /// corpus.jsonl, queries.jsonl, qrels/*.tsv
     Beir,
+    /// collection.tsv, queries.{train,dev}.tsv, qrels.{train,dev}.tsv of MS MARCO
+    Msmarco,
+    /// Lines of fastText: words that begin with __label__ are the labels
+    Fasttext,
 }
 
 /// What to do with a line that cannot be read.
@@ -175,6 +179,11 @@ fn source(args: &Args, context: &Context) -> Result<Source> {
         Format::Xc => Source::Xc(path),
         Format::Jsonl => Source::Jsonl(path),
         Format::Beir => Source::Beir(path),
+        Format::Msmarco => Source::MsMarco(path),
+        Format::Fasttext => {
+            let split = args.table.split.as_deref().unwrap_or("90/10").parse::<Ratio>()?;
+            Source::FastText(FastTextSource { path, labels_file: args.table.labels_file.clone(), split })
+        }
     })
 }
 
@@ -185,6 +194,9 @@ fn guess(path: &Path) -> Result<Format> {
         let has = |names: &[&str]| names.iter().any(|n| path.join(n).is_file());
         if has(&["corpus.jsonl", "corpus.jsonl.gz"]) {
             return Ok(Format::Beir);
+        }
+        if has(&["collection.tsv", "collection.tsv.gz"]) {
+            return Ok(Format::Msmarco);
         }
         if has(&["trn.jsonl", "trn.jsonl.gz", "train.jsonl", "train.jsonl.gz"]) {
             return Ok(Format::Jsonl);
@@ -198,12 +210,15 @@ fn guess(path: &Path) -> Result<Format> {
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
+    if found.is_file() && [".ft", ".fasttext"].iter().any(|end| name.ends_with(end)) {
+        return Ok(Format::Fasttext);
+    }
     if found.is_file() && [".csv", ".tsv", ".tab"].iter().any(|end| name.ends_with(end)) {
         return Ok(Format::Csv);
     }
     Err(Error::input("what this is cannot be told from its name")
         .at(path)
-        .help("say --format csv, xc, jsonl or beir"))
+        .help("say --format csv, xc, jsonl, beir, msmarco or fasttext"))
 }
 
 fn table(path: PathBuf, args: &TableArgs) -> Result<CsvSource> {

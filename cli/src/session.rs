@@ -64,6 +64,7 @@ pub(crate) fn walk(
 ) -> Result<Outcome, Early> {
     context.stop.is_heard();
     observer.begins = Some((dir.clone(), processes::begins(trainer, plan, context)));
+    observer.tensorboard = trainer.config().save.tensorboard.then(|| dir.root().join("tensorboard"));
     let since = observer.seconds();
     let ended = run::run(trainer, dir, observer);
     observer.finish();

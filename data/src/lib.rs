@@ -59,7 +59,9 @@ pub use negative_file::{Negatives, read_negatives};
 pub use prepare::prepare;
 pub use read::csv::columns;
 pub use set::DataSet;
-pub use source::{CsvSource, OnBadLine, PrepareOptions, Progress, Source, Stage, TokenizerChoice};
+pub use source::{
+    CsvSource, FastTextSource, OnBadLine, PrepareOptions, Progress, Source, Stage, TokenizerChoice,
+};
 pub use summary::{Example, Spread, Summary};
 pub use texts::Texts;
 pub use title::{Ratio, main_title};

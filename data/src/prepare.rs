@@ -9,7 +9,7 @@
 use crate::build::Build;
 use crate::count::{self, Transposed};
 use crate::layout::{self, FORMAT, KIND, Meta, section};
-use crate::read::{beir, csv, repository};
+use crate::read::{beir, csv, fasttext, msmarco, repository};
 use crate::source::{PrepareOptions, Progress, Source, Stage, TokenizerChoice};
 use crate::spooled::{Parts, QueryTable, TextTable};
 use crate::summary::Summary;
@@ -46,6 +46,8 @@ pub fn prepare(
         Source::Csv(table) => csv::read(table, &mut build)?,
         Source::Xc(folder) | Source::Jsonl(folder) => repository::read(folder, &mut build)?,
         Source::Beir(folder) => beir::read(folder, &mut build)?,
+        Source::MsMarco(folder) => msmarco::read(folder, &mut build)?,
+        Source::FastText(lines) => fasttext::read(lines, &mut build)?,
     }
     let parts = Parts::new(build)?;
     if parts.labels.len() == 0 {

@@ -2,9 +2,12 @@
 
 pub(crate) mod beir;
 pub(crate) mod csv;
+pub(crate) mod fasttext;
 mod filters;
 pub(crate) mod json;
+mod judged;
 mod matrix;
+pub(crate) mod msmarco;
 mod npz;
 pub(crate) mod repository;
 mod sparse;

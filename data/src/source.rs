@@ -20,6 +20,10 @@ pub enum Source {
     /// A folder with `corpus.jsonl`, `queries.jsonl` and `qrels/{train,test,dev}.tsv`: documents are the
     /// labels.
     Beir(PathBuf),
+    /// A folder with `collection.tsv`, `queries.{train,dev}.tsv` and `qrels.{train,dev}.tsv`: passages are the labels.
+    MsMarco(PathBuf),
+    /// Lines of text in which words that begin with `__label__` are the labels.
+    FastText(FastTextSource),
 }
 
 impl Source {
@@ -27,7 +31,8 @@ impl Source {
     pub fn name(&self) -> String {
         let path = match self {
             Source::Csv(csv) => &csv.path,
-            Source::Xc(path) | Source::Jsonl(path) | Source::Beir(path) => path,
+            Source::FastText(lines) => &lines.path,
+            Source::Xc(path) | Source::Jsonl(path) | Source::Beir(path) | Source::MsMarco(path) => path,
         };
         let whole = path.canonicalize().unwrap_or_else(|_| path.clone());
         whole.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -72,6 +77,17 @@ impl CsvSource {
             split: Ratio { train: 0.9 },
         }
     }
+}
+
+/// A file of fastText's lines.
+#[derive(Clone, Debug)]
+pub struct FastTextSource {
+    /// The file, plain or gzip.
+    pub path: PathBuf,
+    /// A second file, CSV or JSONL, with `id` and `text` of each label; without it a label is its own text.
+    pub labels_file: Option<PathBuf>,
+    /// How rows are divided.
+    pub split: Ratio,
 }
 
 /// Where token ids come from.

@@ -31,8 +31,10 @@
 //! ```
 //! Each is a crate of its own and stands here under its name. Who wants to learn how it works inside begins at
 //! [`autograd`], goes on to [`autograd::tape`], [`samplers`] and [`samplers::composer::cluster`], and ends at
-//! [`train::step`], where all of it meets.
+//! [`train::step`], where all of it meets. [`course`] goes the same way in eight chapters with exercises.
 #![forbid(unsafe_code)]
+
+pub mod course;
 
 pub use ::{autograd, data, engine, models, samplers, train};
 

@@ -192,6 +192,49 @@ fn names_of_other_checkpoints_are_understood() {
     assert_eq!(import.unused, ["bert.embeddings.position_ids", "bert.pooler.dense.bias"]);
 }
 
+/// An exported model whose tensors lie in two shards, and the index of these.
+fn sharded(dir: &Path) -> (Vec<Raw>, Value) {
+    let model = fresh();
+    export(&model, dir).unwrap();
+    fs::remove_file(dir.join("model.safetensors")).unwrap();
+    let all = tensors(&model);
+    let names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+    let mut map = serde_json::Map::new();
+    for (name, part) in names.iter().zip([&all[..7], &all[7..]]) {
+        put(&dir.join(name), part);
+        for tensor in part {
+            map.insert(tensor.0.clone(), json!(name));
+        }
+    }
+    (all, json!({"metadata": {"total_size": 1}, "weight_map": map}))
+}
+
+#[test]
+fn shards_are_one_model() {
+    let root = TempDir::new().unwrap();
+    let dir = root.path().join("model");
+    let (all, index) = sharded(&dir);
+    let path = dir.join("model.safetensors.index.json");
+    let write = |index: &Value| fs::write(&path, index.to_string()).unwrap();
+    write(&index);
+    same(&fresh().params, &hf::read(&dir).unwrap().model.params);
+    let refused = |change: &dyn Fn(&mut Value), want: &str| {
+        let mut changed = index.clone();
+        change(&mut changed);
+        write(&changed);
+        let error = hf::read(&dir).unwrap_err();
+        assert!(error.kind() == Kind::Input && error.to_string().contains(want), "{error}");
+    };
+    let (first, last) = (all[0].0.clone(), all[8].0.clone());
+    for elsewhere in ["../model-00001-of-00002.safetensors", "/etc/passwd", "a/b", "..", ""] {
+        refused(&|i| i["weight_map"][&first] = json!(elsewhere), "is not the name of a file in this folder");
+    }
+    refused(&|i| i["weight_map"][&first] = i["weight_map"][&last].clone(), "the index does not say so");
+    refused(&|i| i["weight_map"]["more"] = i["weight_map"][&last].clone(), "the tensor `more` is not in");
+    refused(&|i| i["weight_map"] = json!({}), "names no shard");
+    refused(&|i| i["weight_map"]["more"] = json!("model-00003.safetensors"), "model-00003.safetensors");
+}
+
 #[test]
 fn half_precision_is_widened() {
     let (root, model) = (TempDir::new().unwrap(), fresh());

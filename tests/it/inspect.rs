@@ -131,3 +131,22 @@ fn a_model_is_told_with_its_tensors() {
     assert!(shown.contains("bag of token embeddings") && shown.contains("× 16"), "{shown}");
     assert_eq!(world.lode(&["inspect", "model", "t.csv"]).code, 3);
 }
+
+#[test]
+fn a_text_and_its_label_are_explained() {
+    let world = world();
+    train(&world);
+    let text = "Nordwind red cotton shirt";
+    let told = world.lode(&["explain", "r", "--text", text, "--json"]).ok().json();
+    let predicted = world.lode(&["predict", "r", "--text", text, "--json"]).ok().json();
+    assert_eq!(told["label"]["uid"], predicted["labels"][0]["uid"]);
+    assert!(
+        (told["score"].as_f64().unwrap() - predicted["labels"][0]["score"].as_f64().unwrap()).abs() < 1e-5
+    );
+    let shown = world.lode(&["explain", "r", "--text", text]).ok().stdout;
+    assert!(shown.contains("pulled here by") && shown.contains("gradient × input"), "{shown}");
+    let other = world.lode(&["explain", "r", "--text", text, "--label", "CUPS", "--json"]).ok().json();
+    assert_eq!(other["label"]["title"], "cups");
+    let none = world.lode(&["explain", "r", "--text", text, "--label", "cup"]);
+    assert!(none.code == 3 && none.stderr.contains("there is `cups`"), "{}", none.stderr);
+}

@@ -26,6 +26,7 @@ mod rankings;
 mod report;
 mod run;
 mod signals;
+mod tensorboard;
 mod torn;
 mod torture;
 mod usage;

@@ -9,9 +9,24 @@ fn help_shows_the_verbs_and_the_rest_under_more() {
     for verb in ["prepare", "train", "resume", "evaluate", "predict", "export"] {
         assert!(verbs.contains(&format!("\n  {verb} ")), "{help}");
     }
-    for verb in ["encode", "race", "strategies", "doctor", "completions"] {
+    for verb in ["encode", "race", "strategies", "doctor", "completions", "man"] {
         assert!(more.contains(&format!("\n  {verb} ")) && !verbs.contains(&format!("\n  {verb} ")), "{help}");
     }
+}
+
+#[test]
+fn manual_pages_are_printed_or_written() {
+    let world = World::new();
+    let page = world.lode(&["man", "train"]).ok().stdout;
+    assert!(page.contains(".TH lode-train 1") && page.contains("\\-\\-epochs"), "{page}");
+    assert!(world.lode(&["man", "inspect", "data"]).ok().stdout.contains(".TH lode-inspect-data 1"));
+    world.lode(&["man", "trian"]).fails(3, &["trian", "lode --help"]);
+    world.lode(&["man", "train", "--out", "man1"]).fails(2, &["--out"]);
+    let written = world.lode(&["man", "--out", "man1", "--json"]).ok().json();
+    let files = std::fs::read_dir(world.path("man1")).unwrap().count();
+    assert_eq!(written["pages"], files);
+    let named = ["lode.1", "lode-train.1", "lode-man.1"];
+    assert!(named.iter().all(|name| world.path("man1").join(name).exists()), "{files} pages");
 }
 
 #[test]
@@ -124,6 +139,7 @@ fn doctor_finds_the_arithmetic_sound() {
             assert!(stdout.contains(&format!("none: {missing}")), "{stdout}");
         }
     }
+    assert!(found["bench"].is_null(), "nobody asked for it");
     let names = world.lode(&["strategies", "--json"]).ok().json();
     assert!(names["strategies"].as_array().unwrap().iter().any(|s| s["name"] == "ngame"));
 }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod embed;
 pub mod evaluate;
 pub mod exec;
+pub mod explain;
 pub mod finite;
 pub mod guide;
 mod head;

@@ -88,6 +88,8 @@ pub enum Event<'a> {
         /// Seconds that training waited for it.
         seconds: f64,
     },
+    /// A line of the log, `log.jsonl`, as it is appended.
+    Logged(&'a serde_json::Value),
     /// Something that the user should know and that stops nothing.
     Warning(&'a str),
 }

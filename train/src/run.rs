@@ -343,6 +343,7 @@ impl Loop<'_> {
     /// Appends to the log. What cannot be written comes with the next line, and the user hears of it once.
     fn line(&mut self, observer: &mut dyn Observer, line: &Value) {
         let failed = self.log.append(line).err();
+        observer.event(&Event::Logged(line));
         if let (Some(e), false) = (&failed, self.log_fails) {
             observer.event(&Event::Warning(&format!(
                 "{e}\ntraining goes on; lines of the log are kept in memory"
@@ -407,7 +408,7 @@ impl Loop<'_> {
         };
         let card = card(trainer, &validation);
         load::write_model(&trainer.network, trainer.data(), &self.dir.model(), card)?;
-        self.log.append(&json!({
+        let last = json!({
             "final": true,
             "step": trainer.progress().step,
             "epoch": trainer.progress().epoch,
@@ -421,7 +422,8 @@ impl Loop<'_> {
             "skipped": trainer.skipped(),
             "peak_rss_bytes": observer.memory_peak(),
             "seconds": observer.seconds() - self.since,
-        }))?;
+        });
+        self.log.append(&last).map(|()| observer.event(&Event::Logged(&last)))?;
         Ok(Outcome { step: trainer.progress().step, finished: true, validation, old_labels })
     }
     /// Of a run that goes on from another: what that one knew, measured and logged before the first step.
@@ -436,7 +438,8 @@ impl Loop<'_> {
         trainer.next_batches(observer)?;
         let Some((_, queries, p_at_1)) = measure_old_labels(trainer, observer)? else { return Ok(()) };
         observer.event(&Event::OldLabels { p_at_1, queries });
-        self.log.append(&json!({"step": 0, "old_labels": {"P@1": p_at_1, "queries": queries}}))
+        let line = json!({"step": 0, "old_labels": {"P@1": p_at_1, "queries": queries}});
+        self.log.append(&line).map(|()| observer.event(&Event::Logged(&line)))
     }
 }
 

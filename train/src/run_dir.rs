@@ -3,6 +3,7 @@
 //! ```text
 //! RUN/config.toml       every value with its origin
 //! RUN/log.jsonl         one JSON object every few steps and for each measurement; the last one is final
+//! RUN/tensorboard/      the log as event files, where `save.tensorboard` asks for it (written by the command line)
 //! RUN/processes.jsonl   which processes trained it, on what (written by the command line)
 //! RUN/model/            the encoder as a sentence-transformers directory
 //! RUN/excluded.tsv      pairs that are no negatives, as they were when it began (`train --exclude`)

@@ -2,8 +2,9 @@
 //! Retrieval Models", NeurIPS 2021): documents are the labels, and judgements the relevance.
 
 use super::json::Row;
+use super::judged::{Columns, Judgement, put_query, read_judgements};
 use super::{find_file, need_file, need_folder, repository};
-use crate::build::{Build, Split, relevance};
+use crate::build::Build;
 use crate::lines::{Line, Lines};
 use engine::container::checksum_wide;
 use engine::{Error, Result};
@@ -12,8 +13,11 @@ use std::path::Path;
 
 const ENDINGS: [&str; 2] = [".jsonl", ".jsonl.gz"];
 
-/// One judgement: which query (hash of its id), which document, how relevant.
-type Judgement = (u128, u32, f32);
+/// Query, document and score, with tabs between.
+const COLUMNS: Columns = Columns {
+    fields: |text| text.split('\t').map(str::trim).collect::<Vec<_>>().try_into().ok(),
+    expected: "3 were expected: query, document, score",
+};
 
 /// Reads documents, then judgements, then the queries that have any.
 pub(crate) fn read(folder: &Path, build: &mut Build) -> Result<()> {
@@ -39,7 +43,7 @@ pub(crate) fn read(folder: &Path, build: &mut Build) -> Result<()> {
     let mut judgements = [vec![], vec![]];
     for (path, list) in [train, test].into_iter().zip(&mut judgements) {
         if let Some(path) = path {
-            read_judgements(&path, &known, list, build)?;
+            read_judgements(&path, &COLUMNS, &known, list, build)?;
         }
     }
     read_queries(&queries, &judgements, build)
@@ -65,56 +69,6 @@ fn query_ids(path: &Path) -> Result<HashSet<u128>> {
     }
 }
 
-fn read_judgements(
-    path: &Path,
-    known: &HashSet<u128>,
-    list: &mut Vec<Judgement>,
-    build: &mut Build,
-) -> Result<()> {
-    let mut lines = Lines::open(path)?;
-    loop {
-        let found = match lines.next() {
-            Ok(None) => break,
-            Ok(Some(line)) if line.text.trim().is_empty() || is_header(&line) => continue,
-            Ok(Some(line)) => judgement(&line, known, build),
-            Err(e) => Err(e),
-        };
-        match found {
-            Ok(judgement) => list.push(judgement),
-            Err(e) => build.reject(e)?,
-        }
-    }
-    // Stable, so that judgements of one query keep the order of the file.
-    list.sort_by_key(|j| j.0);
-    Ok(())
-}
-
-/// The first line names the columns, unless its third field is a number.
-fn is_header(line: &Line) -> bool {
-    line.number == 1 && line.text.split('\t').nth(2).is_none_or(|score| score.trim().parse::<f64>().is_err())
-}
-
-fn judgement(line: &Line, known: &HashSet<u128>, build: &Build) -> Result<Judgement> {
-    let fields: Vec<&str> = line.text.split('\t').map(str::trim).collect();
-    let [query, document, score] = fields[..] else {
-        let e = line.error(format!("{} fields, 3 were expected: query, document, score", fields.len()));
-        return Err(e.help("fields are separated by tabs"));
-    };
-    let at = |field: &str| field.as_ptr() as usize - line.text.as_ptr() as usize;
-    let key = checksum_wide(query.as_bytes());
-    if !known.contains(&key) {
-        return Err(line.error_at(at(query), format!("query `{query}` is not in the file of queries")));
-    }
-    let Some(label) = build.labels.find(document) else {
-        return Err(line.error_at(at(document), format!("document `{document}` is not in the corpus")));
-    };
-    let value =
-        score.parse().map_err(|_| line.error_at(at(score), format!("the score `{score}` is no number")))?;
-    let value = relevance(value).map_err(|why| line.error_at(at(score), format!("{why} ({score})")))?;
-    Ok((key, label, value))
-}
-
-/// A query goes wherever it was judged: to training, to test, or to both.
 fn read_queries(path: &Path, judgements: &[Vec<Judgement>; 2], build: &mut Build) -> Result<()> {
     let mut lines = Lines::open(path)?;
     let mut pairs = vec![];
@@ -142,19 +96,5 @@ fn read_query(
     let row = Row::parse(line)?;
     let uid = row.uid(line)?;
     let text = row.text(&uid).ok_or_else(|| line.error("the query has no `text`"))?;
-    let key = checksum_wide(uid.as_bytes());
-    let mut judged = false;
-    for (split, list) in [Split::Train, Split::Test].into_iter().zip(judgements) {
-        let from = list.partition_point(|j| j.0 < key);
-        pairs.clear();
-        pairs.extend(list[from..].iter().take_while(|j| j.0 == key).map(|&(_, label, value)| (label, value)));
-        if !pairs.is_empty() {
-            judged = true;
-            build.query(split, line, text, pairs)?;
-        }
-    }
-    if !judged {
-        build.counts.dropped_without_labels += 1;
-    }
-    Ok(())
+    put_query(line, (&uid, text), judgements, pairs, build)
 }

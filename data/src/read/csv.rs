@@ -5,6 +5,7 @@ use crate::build::{Build, Split, Text, Uid};
 use crate::delimited::{Dialect, Record, Records};
 use crate::lines::Line;
 use crate::source::CsvSource;
+use crate::title::Ratio;
 use engine::{Error, Result};
 use std::path::Path;
 
@@ -102,22 +103,49 @@ fn read_row(
     let uid = columns.id.map_or(Uid::Number(row), |at| Uid::Given(&fields[at]));
     let content = columns.content.map_or("", |at| &fields[at]);
     let text = Text { uid, title: &fields[columns.text], content };
-    let split = if source.split.is_train(text.title) { Split::Train } else { Split::Test };
-    pairs.clear();
     let all = &fields[columns.labels];
     // One after another: a field of separators alone would be a list many times as long.
     let separator = source.label_separator.as_deref().filter(|s| !s.is_empty());
     let whole = separator.is_none().then_some(all.as_str());
     let names = separator.map(|s| all.split(s)).into_iter().flatten().chain(whole).map(str::trim);
-    build.check_new_query(line, uid)?;
-    for name in names.filter(|n| !n.is_empty()) {
+    let rules =
+        Labelled { split: source.split, from_file: source.labels_file.is_some(), text_of: str::to_owned };
+    put_row(line, text, names.filter(|n| !n.is_empty()), &rules, pairs, build)
+}
+
+/// What becomes of a row that names its labels.
+pub(super) struct Labelled {
+    /// How rows are divided.
+    pub(super) split: Ratio,
+    /// Whether labels come from a file of their own.
+    pub(super) from_file: bool,
+    /// The text of a label that no file gives one.
+    pub(super) text_of: fn(&str) -> String,
+}
+
+/// Adds a row, and labels that are new.
+pub(super) fn put_row<'n>(
+    line: &Line,
+    text: Text,
+    names: impl Iterator<Item = &'n str>,
+    rules: &Labelled,
+    pairs: &mut Vec<(u32, f32)>,
+    build: &mut Build,
+) -> Result<()> {
+    let split = if rules.split.is_train(text.title) { Split::Train } else { Split::Test };
+    pairs.clear();
+    build.check_new_query(line, text.uid)?;
+    for name in names {
         let label = match build.labels.find(name) {
             Some(label) => label,
-            None if source.labels_file.is_some() => {
+            None if rules.from_file => {
                 let e = line.error(format!("label `{name}` is not in the label file"));
                 return Err(e.help("add it there, or take it out of the row"));
             }
-            None => build.label(line, Text { uid: Uid::Given(name), title: name, content: "" })?,
+            None => {
+                let title = (rules.text_of)(name);
+                build.label(line, Text { uid: Uid::Given(name), title: &title, content: "" })?
+            }
         };
         pairs.push((label, 1.0));
     }

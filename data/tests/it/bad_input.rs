@@ -1,7 +1,7 @@
 //! What is wrong with an input is said with file, line and what to do, and nothing is left behind.
 
 use crate::world::{World, gzip, names_in};
-use data::{CsvSource, OnBadLine, PrepareOptions, Source, TokenizerChoice};
+use data::{CsvSource, FastTextSource, OnBadLine, PrepareOptions, Source, TokenizerChoice};
 use engine::{Kind, Stream};
 
 const TRAIN: &[u8] = b"{\"uid\": \"a\", \"title\": \"red\", \"target_ind\": [0]}\n";
@@ -190,6 +190,48 @@ fn bad_judgements_are_refused() {
         "a folder was expected",
     );
     refuse(&world, &Source::Beir(world.src().join("no")), "no: ", "no such file");
+}
+
+#[test]
+fn bad_lines_of_ms_marco_and_fasttext_are_refused() {
+    let check = |name: &str, bytes: &[u8], place: &str, message: &str| {
+        let mut files = vec![
+            ("collection.tsv", &b"d\tred\n"[..]),
+            ("queries.train.tsv", b"q\tred\n"),
+            ("qrels.train.tsv", b"q\t0\td\t1\n"),
+        ];
+        files.retain(|(own, _)| *own != name);
+        files.push((name, bytes));
+        let world = World::new(&files);
+        refuse(&world, &Source::MsMarco(world.src()), place, message);
+    };
+    check("collection.tsv", b"d red\n", "collection.tsv:1: ", "with a tab between");
+    check("collection.tsv", b"d\tred\nd\tblue\n", "collection.tsv:2: ", "duplicate uid `d`");
+    check(
+        "queries.train.tsv",
+        b"q\tred\n\tblue\n",
+        "queries.train.tsv:2: ",
+        "an id and a text were expected",
+    );
+    check("qrels.train.tsv", b"q\t0\td\t1\nq\td\t1\n", "qrels.train.tsv:2: ", "3 fields, 4 were expected");
+    check("qrels.train.tsv", b"q\t0\te\t1\n", "qrels.train.tsv:1:5: ", "document `e` is not in the corpus");
+    check(
+        "qrels.train.tsv",
+        b"p 0 d 1\n",
+        "qrels.train.tsv:1:1: ",
+        "query `p` is not in the file of queries",
+    );
+    let world = World::new(&[("collection.tsv", b"d\tred\n"), ("queries.train.tsv", b"q\tred\n")]);
+    refuse(&world, &Source::MsMarco(world.src()), "src: ", "no judgements in this folder");
+    let world = World::new(&[("t.ft", b"no label here\n"), ("labels.csv", b"id,text\na,a\n")]);
+    let source = |labels_file| {
+        let split = "100/0".parse().unwrap();
+        Source::FastText(FastTextSource { path: world.src().join("t.ft"), labels_file, split })
+    };
+    refuse(&world, &source(None), "t.ft: ", "no line has a label");
+    std::fs::write(world.src().join("t.ft"), "__label__a x\n__label__b y\n").unwrap();
+    let labels = Some(world.src().join("labels.csv"));
+    refuse(&world, &source(labels), "t.ft:2: ", "label `b` is not in the label file");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Each layout, written by hand and read back.
 
 use crate::world::{World, gzip};
-use data::{CsvSource, DataSet, Source, Split, Texts};
+use data::{CsvSource, DataSet, FastTextSource, Source, Split, Texts};
 
 const LABELS: &str = concat!(
     "{\"uid\": \"l0\", \"title\": \"red\"}\n",
@@ -157,6 +157,50 @@ fn documents_of_a_retrieval_set_are_the_labels() {
     assert!(set.has_whole_texts());
     assert_eq!(set.relevance(Split::Test, 1), Some(&[2.0][..]));
     assert_eq!((set.summary().dropped_without_labels, set.summary().zero_relevance), (1, 1));
+}
+
+#[test]
+fn passages_of_ms_marco_are_labels() {
+    let world = World::new(&[
+        ("collection.tsv", b"7\ta red boot\n9\tshoes\n" as &[u8]),
+        ("queries.train.tsv", b"1\tred\n2\tnobody judged this\n"),
+        ("qrels.train.tsv", b"1\t0\t7\t1\n1 0 9 0\n"),
+        ("queries.dev.tsv", b"3\told\n4\tblue\n"),
+        ("qrels.dev.tsv", b"3\t0\t7\t1\n4\t0\t9\t1\n"),
+        // The small set is what is measured on, and its queries are among all of dev.
+        ("qrels.dev.small.tsv", b"4\t0\t9\t1\n"),
+    ]);
+    let set = world.data_set(Source::MsMarco);
+    assert_eq!(
+        rows(set.labels()),
+        [row("7", "a red boot", &[2, 11, 5, 8, 3]), row("9", "shoes", &[2, 7, 9, 3])]
+    );
+    assert_eq!(rows(set.queries(Split::Train)), [row("1", "red", &[2, 5, 3])]);
+    assert_eq!(rows(set.queries(Split::Test)), [row("4", "blue", &[2, 6, 3])]);
+    assert_eq!((positives(&set, Split::Train), positives(&set, Split::Test)), (vec![vec![0]], vec![vec![1]]));
+    assert_eq!((set.summary().dropped_without_labels, set.summary().zero_relevance), (2, 1));
+}
+
+#[test]
+fn labels_of_fasttext_stand_in_the_text() {
+    let lines = b"__label__red-shoe old __label__boots shoe\n\nred boot __label__boots\n__label__ blue\n";
+    let world =
+        World::new(&[("t.ft", &lines[..]), ("labels.csv", b"id,text\nboots,a boot\nred-shoe,shoes\n")]);
+    let source = |labels_file| {
+        let split = "100/0".parse().unwrap();
+        Source::FastText(FastTextSource { path: world.src().join("t.ft"), labels_file, split })
+    };
+    world.prepare(&source(None)).unwrap();
+    let set = world.open();
+    let want = [row("1", "old shoe", &[2, 10, 7, 3]), row("3", "red boot", &[2, 5, 8, 3])];
+    assert_eq!(rows(set.queries(Split::Train)), want);
+    assert_eq!(rows(set.labels())[0], row("red-shoe", "red shoe", &[2, 5, 7, 3]));
+    assert_eq!(positives(&set, Split::Train), [vec![0, 1], vec![1]]);
+    assert_eq!(set.summary().dropped_without_labels, 1, "a prefix alone names no label");
+    world.prepare(&source(Some(world.src().join("labels.csv")))).unwrap();
+    let set = world.open();
+    assert_eq!(rows(set.labels())[0], row("boots", "a boot", &[2, 11, 8, 3]));
+    assert_eq!(positives(&set, Split::Train), [vec![0, 1], vec![0]]);
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub const KINDS: &[Kind] = &[
     text::XC,
     text::NPZ,
     text::BEIR,
+    text::MSMARCO,
+    text::FASTTEXT,
     text::LISTS,
 ];
 

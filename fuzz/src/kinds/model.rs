@@ -31,6 +31,7 @@ pub(super) const CONFIG_JSON: Kind = Kind {
         "bert/sentence_bert_config.json",
         "bag/modules.json",
         "cross/config.json",
+        "shards/model.safetensors.index.json",
     ],
     container: None,
     bytes_max: 8 * MIB,
@@ -104,10 +105,21 @@ fn embed(dir: &Path, engine: &Engine) -> Result<()> {
     Ok(())
 }
 
+/// A model whose tensors lie in a shard that an index names.
+fn shards(dir: &Path) {
+    let model = Model::fresh(Architecture::Bert(config()), 8, 1);
+    write(&model, dir);
+    let map = model.params.ids().map(|id| format!(r#""{}":"one.safetensors""#, model.params.name(id)));
+    let map = map.collect::<Vec<_>>().join(",");
+    put(&dir.join("model.safetensors.index.json"), format!(r#"{{"weight_map":{{{map}}}}}"#));
+    std::fs::rename(dir.join("model.safetensors"), dir.join("one.safetensors")).expect("renamed");
+}
+
 fn directories(dir: &Path, parts: &'static [&'static str], engine: &Engine) -> Read {
     bag(&dir.join("bag"), PIECES.lines().count());
     write(&Model::fresh(Architecture::Bert(config()), 8, 1), &dir.join("bert"));
     cross(&dir.join("cross"));
+    shards(&dir.join("shards"));
     // Where two files say the same, the first is believed; this one has the second alone.
     write(&Model::fresh(Architecture::Bert(config()), 8, 1), &dir.join("other"));
     for name in ["sentence_bert_config.json", "tokenizer.json"] {

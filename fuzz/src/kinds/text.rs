@@ -2,8 +2,8 @@
 
 use super::{Kind, Read};
 use data::{
-    CsvSource, DataSet, LabelFile, OnBadLine, PrepareOptions, Source, TokenizerChoice, Verify,
-    read_judgements, read_negatives,
+    CsvSource, DataSet, FastTextSource, LabelFile, OnBadLine, PrepareOptions, Ratio, Source, TokenizerChoice,
+    Verify, read_judgements, read_negatives,
 };
 use engine::{Engine, Result};
 use flate2::{Compression, write::GzEncoder};
@@ -45,6 +45,22 @@ pub(super) const BEIR: Kind = Kind {
     container: None,
     bytes_max: 8 * MIB,
     make: beir,
+};
+
+pub(super) const MSMARCO: Kind = Kind {
+    name: "msmarco",
+    parts: &["collection.tsv", "queries.train.tsv", "qrels.train.tsv"],
+    container: None,
+    bytes_max: BEIR.bytes_max,
+    make: msmarco,
+};
+
+pub(super) const FASTTEXT: Kind = Kind {
+    name: "fasttext",
+    parts: &["lines.ft"],
+    container: None,
+    bytes_max: BEIR.bytes_max,
+    make: fasttext,
 };
 
 pub(super) const LISTS: Kind = Kind {
@@ -168,6 +184,20 @@ fn beir(dir: &Path, engine: &Engine) -> Read {
     put(&dir.join("qrels/train.tsv"), "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\t2\t2\n");
     put(&dir.join("qrels/test.tsv"), "q1\t2\t1\n");
     preparing(Source::Beir(dir.to_owned()), vocabulary(dir), dir.join("out.lode"), engine)
+}
+
+fn msmarco(dir: &Path, engine: &Engine) -> Read {
+    put(&dir.join("collection.tsv"), "7\ta red boat\n9\tshoe\n");
+    put(&dir.join("queries.train.tsv"), "1\tred?\n2\ta shoe\n");
+    put(&dir.join("qrels.train.tsv"), "1\t0\t7\t1\n2 0 9 2\n1\t0\t9\t0\n");
+    preparing(Source::MsMarco(dir.to_owned()), vocabulary(dir), dir.join("out.lode"), engine)
+}
+
+fn fasttext(dir: &Path, engine: &Engine) -> Read {
+    put(&dir.join("lines.ft"), "__label__red-boat a red boat\nshoe __label__shoe __label__a\n");
+    let (path, split) = (dir.join("lines.ft"), Ratio { train: 1.0 });
+    let source = Source::FastText(FastTextSource { path, labels_file: None, split });
+    preparing(source, vocabulary(dir), dir.join("out.lode"), engine)
 }
 
 fn lists(dir: &Path, engine: &Engine) -> Read {

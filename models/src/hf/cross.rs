@@ -1,6 +1,6 @@
 //! A cross-encoder's directory in: `config.json`, `model.safetensors`, and which activation its numbers want.
 
-use super::read::{folder_exists, load, weights_file};
+use super::read::{folder_exists, load};
 use super::weights::Weights;
 use super::{config, json};
 use crate::bert::names::Names;
@@ -57,7 +57,7 @@ pub fn read_cross(dir: &Path) -> Result<CrossImport> {
         return Err(e.help("supported are bert, roberta and xlm-roberta"));
     }
     let sigmoid = sigmoid(dir, &file)?;
-    let weights = Weights::read(&weights_file(dir)?)?;
+    let weights = Weights::read(dir)?;
     let entries = layout(&facts);
     let prefix = Some(Names::of(facts.family).prefix);
     let (params, _) = load(&weights, &entries, prefix).map_err(|e| {

@@ -36,7 +36,7 @@ const STATIC_TOKENS: usize = 512;
 pub fn read(dir: &Path) -> Result<Import> {
     folder_exists(dir)?;
     let modules = modules::read(dir)?;
-    let weights = Weights::read(&weights_file(&modules.folder)?)?;
+    let weights = Weights::read(&modules.folder)?;
     let architecture = match modules.kind {
         Kind::Transformer => {
             let file = modules.folder.join("config.json");
@@ -75,17 +75,6 @@ pub(super) fn folder_exists(dir: &Path) -> Result<()> {
 /// modules cannot be followed may still have one.
 pub fn tokenizer_folder(dir: &Path) -> PathBuf {
     modules::read(dir).map_or_else(|_| dir.to_owned(), |modules| modules.folder)
-}
-
-pub(super) fn weights_file(folder: &Path) -> Result<PathBuf> {
-    let path = folder.join("model.safetensors");
-    if !path.exists() && folder.join("pytorch_model.bin").exists() {
-        let help = "convert it to safetensors; a pickle can run code and is never read";
-        return Err(Error::input("there is only pytorch_model.bin, no model.safetensors")
-            .at(folder)
-            .help(help));
-    }
-    Ok(path)
 }
 
 fn static_config(weights: &Weights, modules: &Modules) -> Result<bag::Config> {

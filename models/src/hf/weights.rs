@@ -1,6 +1,8 @@
-//! `model.safetensors`: named tensors. The file is bytes from outside: nothing in it is believed before it is
-//! checked, and nothing is allocated by its word.
+//! `model.safetensors`: named tensors, in one file or in the shards that `model.safetensors.index.json` names. The
+//! files are bytes from outside: nothing in them is believed before it is checked, and nothing is allocated by their
+//! word.
 
+use super::json;
 use autograd::Params;
 use engine::{Error, Result, Shape, Tensor};
 use half::{bf16, f16};
@@ -8,14 +10,19 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorInfo};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// A safetensors file in memory, its header checked.
+/// The tensors of a model in memory, their headers checked.
 pub(super) struct Weights {
+    files: Vec<Shard>,
+}
+
+/// A safetensors file.
+pub(super) struct Shard {
     path: PathBuf,
     bytes: Vec<u8>,
     header: Metadata,
@@ -23,33 +30,76 @@ pub(super) struct Weights {
     start: usize,
 }
 
+/// What says which shard holds which tensor.
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
 impl Weights {
-    /// Reads a file and checks that header and length agree and that no name comes twice.
+    /// Reads the tensors of a folder, and checks that header and length of each file agree and that no name comes
+    /// twice.
     ///
     /// # Errors
-    /// `Input` if the file is missing, truncated or not safetensors.
-    pub(super) fn read(path: &Path) -> Result<Weights> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        // The reader keeps the last of two tensors of one name, without a word where their places agree.
-        if let Some(name) = named_twice(&bytes) {
-            return Err(Error::input(format!("the tensor `{name}` comes twice")).at(path));
+    /// `Input` if a file is missing, truncated or not safetensors, or the shards are not those that the index names.
+    pub(super) fn read(folder: &Path) -> Result<Weights> {
+        let (path, index) = (folder.join("model.safetensors"), folder.join("model.safetensors.index.json"));
+        if !path.exists() && index.exists() {
+            return Weights::of_shards(folder, &index);
         }
-        let (length, header) =
-            SafeTensors::read_metadata(&bytes).map_err(|e| unreadable(path, bytes.len(), e))?;
-        let start = length + 8;
-        Ok(Weights { path: path.to_owned(), bytes, header, start })
+        if !path.exists() && folder.join("pytorch_model.bin").exists() {
+            let help = "convert it to safetensors; a pickle can run code and is never read";
+            return Err(Error::input("there is only pytorch_model.bin, no model.safetensors")
+                .at(folder)
+                .help(help));
+        }
+        Ok(Weights { files: vec![Shard::read(&path)?] })
+    }
+    fn of_shards(folder: &Path, index: &Path) -> Result<Weights> {
+        let map = json::read::<ShardIndex>(index)?.weight_map;
+        let names: BTreeSet<&String> = map.values().collect();
+        if names.is_empty() {
+            return Err(Error::input("it names no shard").at(index));
+        }
+        // Only plain names of files beside it: nothing from outside leads elsewhere.
+        let is_plain = |name: &&&String| Path::new(name).file_name().is_some_and(|own| own == name.as_str());
+        if let Some(name) = names.iter().find(|name| !is_plain(name)) {
+            return Err(Error::input(format!("`{name}` is not the name of a file in this folder")).at(index));
+        }
+        let mut files: Vec<Shard> = vec![];
+        for name in names {
+            let shard = Shard::read(&folder.join(name))?;
+            for tensor in shard.header.offset_keys() {
+                if map.get(&tensor) != Some(name) {
+                    let message = format!("the tensor `{tensor}` is in it, and the index does not say so");
+                    return Err(Error::input(message).at(&shard.path).help("are all shards of one model?"));
+                }
+            }
+            files.push(shard);
+        }
+        let weights = Weights { files };
+        match map.keys().find(|name| weights.info(name).is_none()) {
+            None => Ok(weights),
+            Some(name) => {
+                let message = format!("the tensor `{name}` is not in `{}`, where it should be", map[name]);
+                Err(Error::input(message).at(index).help("fetch the shards again"))
+            }
+        }
+    }
+    fn info(&self, name: &str) -> Option<(&Shard, &TensorInfo)> {
+        self.files.iter().find_map(|shard| Some((shard, shard.header.info(name)?)))
     }
     /// All names, sorted.
     pub(super) fn names(&self) -> BTreeSet<String> {
-        self.header.offset_keys().into_iter().collect()
+        self.files.iter().flat_map(|shard| shard.header.offset_keys()).collect()
     }
     /// The tensor of one of these names, in f32.
     ///
     /// # Errors
     /// `Input` if it is missing, ambiguous, misshapen, of another type than F32, F16 or BF16, or not finite.
     pub(super) fn tensor(&self, names: &[String], shape: Shape) -> Result<(String, Tensor)> {
-        let (name, info) = self.find(names, shape)?;
-        let bytes = &self.bytes[self.start + info.data_offsets.0..self.start + info.data_offsets.1];
+        let (name, shard, info) = self.find(names, shape)?;
+        let bytes = &shard.bytes[shard.start + info.data_offsets.0..shard.start + info.data_offsets.1];
         let values: Vec<f32> = match info.dtype {
             Dtype::F32 => {
                 bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
@@ -61,42 +111,62 @@ impl Weights {
             other => {
                 let message =
                     format!("the tensor `{name}` has type {other:?}; F32, F16 or BF16 was expected");
-                return Err(Error::input(message).at(&self.path));
+                return Err(Error::input(message).at(&shard.path));
             }
         };
         if let Some(i) = values.iter().position(|x| !x.is_finite()) {
             let message = format!("the tensor `{name}` holds {} at index {i}", values[i]);
             return Err(Error::input(message)
-                .at(&self.path)
+                .at(&shard.path)
                 .help("the file is damaged, or its training diverged"));
         }
         Ok((name.to_owned(), Tensor::from_vec(shape, values)))
     }
     /// Checks that a tensor is there in the shape that the configuration implies, before anything is
     /// allocated.
-    pub(super) fn find<'n>(&self, names: &'n [String], shape: Shape) -> Result<(&'n str, &TensorInfo)> {
-        let mut found = names.iter().filter_map(|name| Some((name.as_str(), self.header.info(name)?)));
-        let Some((name, info)) = found.next() else {
+    pub(super) fn find<'n>(
+        &self,
+        names: &'n [String],
+        shape: Shape,
+    ) -> Result<(&'n str, &Shard, &TensorInfo)> {
+        let mut found =
+            names.iter().filter_map(|name| self.info(name).map(|(shard, info)| (name.as_str(), shard, info)));
+        let Some((name, shard, info)) = found.next() else {
             let message = format!("the tensor `{}` is missing; expected {shape:?}", names[0]);
-            return Err(Error::input(message).at(&self.path).help("is config.json that of this model?"));
+            return Err(Error::input(message).at(self.path()).help("is config.json that of this model?"));
         };
-        if let Some((other, _)) = found.next() {
+        if let Some((other, ..)) = found.next() {
             return Err(
-                Error::input(format!("the tensors `{name}` and `{other}` are the same")).at(&self.path)
+                Error::input(format!("the tensors `{name}` and `{other}` are the same")).at(self.path())
             );
         }
         if info.shape != shape.dims() {
             let message = format!("the tensor `{name}` has shape {:?}; expected {shape:?}", info.shape);
-            return Err(Error::input(message).at(&self.path).help("is config.json that of this model?"));
+            return Err(Error::input(message).at(&shard.path).help("is config.json that of this model?"));
         }
-        Ok((name, info))
+        Ok((name, shard, info))
     }
     /// The shape of a tensor, where it is a matrix.
     pub(super) fn matrix(&self, name: &str) -> Option<[usize; 2]> {
-        self.header.info(name)?.shape[..].try_into().ok()
+        self.info(name)?.1.shape[..].try_into().ok()
     }
+    /// The file, or the first shard: what an error names that is about all of them.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.files[0].path
+    }
+}
+
+impl Shard {
+    fn read(path: &Path) -> Result<Shard> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        // The reader keeps the last of two tensors of one name, without a word where their places agree.
+        if let Some(name) = named_twice(&bytes) {
+            return Err(Error::input(format!("the tensor `{name}` comes twice")).at(path));
+        }
+        let (length, header) =
+            SafeTensors::read_metadata(&bytes).map_err(|e| unreadable(path, bytes.len(), e))?;
+        let start = length + 8;
+        Ok(Shard { path: path.to_owned(), bytes, header, start })
     }
 }
 

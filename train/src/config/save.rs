@@ -16,10 +16,19 @@ pub struct SaveConfig {
     pub log_every: u64,
     /// Steps between validations; 0 for the end of each epoch.
     pub validate_every: u64,
+    /// Whether the log is also written as event files for TensorBoard, in `RUN/tensorboard`.
+    pub tensorboard: bool,
 }
 
 impl Default for SaveConfig {
     fn default() -> SaveConfig {
-        SaveConfig { every_seconds: 300.0, keep: 2, background: true, log_every: 10, validate_every: 0 }
+        SaveConfig {
+            every_seconds: 300.0,
+            keep: 2,
+            background: true,
+            log_every: 10,
+            validate_every: 0,
+            tensorboard: false,
+        }
     }
 }

@@ -1,0 +1,10 @@
+//! Worked solutions, under the names of the exercises.
+
+pub(crate) mod adamw;
+pub(crate) mod attention;
+pub(crate) mod bag;
+pub(crate) mod halves;
+pub(crate) mod infonce;
+pub(crate) mod mask;
+pub(crate) mod outer;
+pub(crate) mod slope;
