@@ -4,6 +4,7 @@ use crate::batch::Source;
 use crate::checkpoint::{Chained, Checkpoint, Progress, Staged};
 use crate::classifier::Classifier;
 use crate::config::{Config, TrainConfig};
+use crate::device;
 use crate::embed::embed;
 use crate::exec::Exec;
 use crate::guide::Guide;
@@ -132,7 +133,7 @@ impl Trainer {
         let memory = Memory::new(&config, (text_ids.queries.len(), data.labels().len()), &network);
         Ok(Trainer {
             engine: engine.clone(),
-            cuda: device(&config, &mut network)?,
+            cuda: device::named(&config, &mut network)?,
             text_ids,
             head,
             warm: None,
@@ -390,22 +391,6 @@ impl Trainer {
         self.plan = None;
         Ok(())
     }
-}
-
-/// The device that the configuration names, to which the network moves; none for the CPU.
-fn device(config: &Config, network: &mut Network) -> Result<Option<Cuda>> {
-    if config.train.device == "cpu" {
-        return Ok(None);
-    }
-    if config.head.is_on() {
-        return Err(Error::input(
-            "a classifier is trained on the CPU: its tables of label weights lie there",
-        )
-        .help("leave --device away"));
-    }
-    let cuda = Cuda::named(&config.train.device)?;
-    network.model.params.to_device(&cuda);
-    Ok(Some(cuda))
 }
 
 /// Sets the parameters of a model to those of a checkpoint.

@@ -1,5 +1,5 @@
-//! Every operation on a CUDA device against the CPU, forward and backward, by the stand-in driver (`tests/standin`): the
-//! kernels' source built by g++, run by the calls that a real device would get. It shows function, not speed.
+//! Every operation on a CUDA device against the CPU, forward and backward, by the stand-in driver (`tests/standin`):
+//! the kernels' source built by g++, run by the calls that a real device would get. It shows function, not speed.
 //!
 //! The driver is found by the loader when a process starts, so the test starts itself again with another
 //! LD_LIBRARY_PATH. It needs make and g++, and says so where they are missing.
@@ -15,6 +15,8 @@ use engine::{Cuda, Engine};
 use process::{again, root, standin};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::Command;
 
 /// Operations without kernels for a device.
 const WITHOUT: &[&str] = &[];
@@ -118,6 +120,37 @@ fn what_is_larger_than_a_tile_agrees_too() {
 #[test]
 fn optimizers_and_clipping_agree_with_the_cpu() {
     holds_in_every_schedule("steps_on_the_device");
+}
+
+/// What opening the device said, in a process with these variables and the driver of `folder`.
+fn opened(folder: &Path, variables: &[(&str, &str)]) -> String {
+    let out = again("what_opening_says", folder, variables);
+    out.lines().find_map(|line| line.strip_prefix("said ")).expect("the process says it").to_owned()
+}
+
+#[test]
+fn what_is_missing_is_an_error_and_no_panic() {
+    let Some(folder) = standin() else { return };
+    assert_eq!(opened(&folder, &[]), "stand-in (host)");
+    assert!(opened(&folder, &[("CUSHIM_DEVICES", "0")]).contains("no CUDA-capable device is detected"));
+    assert!(opened(&folder, &[("CUSHIM_CC", "75")]).contains("is of generation 7.5, the kernels need 8.0"));
+    assert!(opened(&folder, &[("CUSHIM_PTX_MAX", "80")]).contains("unsupported toolchain"));
+    // A library by this name without a single function.
+    let empty = tempfile::tempdir().expect("a directory");
+    let library = empty.path().join("libcuda.so.1");
+    let made = Command::new("g++").args(["-shared", "-x", "c++", "/dev/null", "-o"]).arg(&library).status();
+    assert!(made.expect("g++ starts").success());
+    assert!(opened(empty.path(), &[]).contains("the CUDA driver lacks cuInit, "));
+}
+
+#[test]
+#[ignore = "runs in a process with a driver of its own"]
+fn what_opening_says() {
+    println!();
+    match Cuda::open(0) {
+        Ok(cuda) => println!("said {}", cuda.found().name),
+        Err(missing) => println!("said {missing}"),
+    }
 }
 
 /// An engine of the CPU, and one with the stand-in device.

@@ -1,5 +1,5 @@
-//! Losses on a device (`kernels/{losses,triplets}.cu`): the arms of `kernels/{softmax_loss,decoupled_softmax,soft_top_k,
-//! top_k,triplet,multi_triplet}.rs`. Masks and ids are sent with the call.
+//! Losses on a device (`kernels/{losses,triplets}.cu`): the arms of `kernels/{softmax_loss,decoupled_softmax,
+//! soft_top_k,top_k,triplet,multi_triplet}.rs`. Masks and ids are sent with the call.
 
 use super::{Block, Cuda, args};
 use crate::kernels::decoupled_softmax::DecoupledSoftmax;

@@ -12,7 +12,7 @@
 // that walk over the queries. Every number is written by one thread: no atomics.
 //
 // A tile is four numbers: the rows at which the text starts and ends, the first row of the eight, the text's slot.
-#include "common.cuh"
+#include "threads.cuh"
 
 const int WIDE = 128, STEP = 32, OWN = 8, EACH = 2, PARTS = WIDE / 32;
 

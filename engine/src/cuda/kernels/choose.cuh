@@ -1,7 +1,7 @@
 // The columns of a row with the largest hardness, hardest first, of equal ones the lower column: one pass for each of
 // them, in which every column that stands behind the last chosen one is a candidate. A NaN counts as +infinity.
 #pragma once
-#include "common.cuh"
+#include "threads.cuh"
 
 const uint32_t NONE = 0xffffffffu;
 

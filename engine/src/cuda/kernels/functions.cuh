@@ -1,7 +1,7 @@
 // Functions of one and two numbers by their number, which is that of `Function1` and `Function2` in
 // engine/src/cuda/map.rs; a test compares the two lists. `p` and `q` are the constants of the function.
 #pragma once
-#include "common.cuh"
+#include "threads.cuh"
 
 enum Function1 { LINEAR, OVER, EXP, LOG, TANH, SIGMOID, SOFTPLUS, RELU, GELU, GELU_TANH, SOFTPLUS_OF_MINUS,
                  MINUS_SIGMOID_OF_MINUS };

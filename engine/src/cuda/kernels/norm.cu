@@ -6,7 +6,7 @@
 //
 // Bound by bytes: forward reads x (and the branch) and writes y (and s), backward reads s and g and writes ds. The sums
 // over rows are taken by column in parts of a fixed number of rows; sum_total (map.cu) adds the parts.
-#include "common.cuh"
+#include "threads.cuh"
 
 __device__ __forceinline__ void norm_row(float* y, float* moments, const float* s, const float* w, const float* b,
                                          size d, float eps, float* room) {

@@ -7,7 +7,7 @@
 //   lamb      m, v as above,  u = lift m / (sqrt v widen + eps) + decay p,  p -= rate trust u
 //
 // The gradient is there for every number, or for ascending rows `ids` of rows of `width` numbers and 0 elsewhere.
-#include "common.cuh"
+#include "threads.cuh"
 
 struct Grad { float value; bool given; };
 __device__ __forceinline__ Grad grad_at(const float* g, const uint32_t* ids, size rows, size width, size i) {

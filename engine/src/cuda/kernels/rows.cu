@@ -1,6 +1,6 @@
 // Rows moved, added up, dropped from and pooled. All bound by bytes, but for dropout, which is bound by the integer
 // arithmetic of Philox: ten rounds for a number (the CPU's numbers, engine/src/random.rs).
-#include "common.cuh"
+#include "threads.cuh"
 
 // y[n] = table[ids[n]]
 KERNEL gather(float* y, const float* table, const uint32_t* ids, size n, size width) {

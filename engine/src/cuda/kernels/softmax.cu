@@ -4,7 +4,7 @@
 //   softmax    y_j = e^(x_j - m) / sum_k e^(x_k - m), m = max x      back  dx_j = y_j (g_j - sum_k g_k y_k)
 //   logsumexp  y = m + ln sum_j keep_j e^(x_j - m)                   back  dx_j = g keep_j e^(x_j - y)
 //   normalise  e = y / max(|y|, floor)                               back  dy = (g - e (e g)) / |y|, 0 at the floor
-#include "common.cuh"
+#include "threads.cuh"
 
 KERNEL softmax(float* y, const float* x, size width) {
   __shared__ float room[32];
