@@ -103,6 +103,16 @@ fn the_list_and_the_lines_say_the_same() {
     let two: usize = queries.iter().map(two).sum();
     let row: Vec<&str> = list.lines().nth(2).unwrap().split_whitespace().collect();
     assert_eq!(row.last().unwrap().parse::<usize>().unwrap(), two, "{list}");
+    let marked =
+        world.lode(&["inspect", "negatives", "r", "--k", "5", "--mark", "2", "--exclude", "e.tsv"]).ok();
+    let text = String::from_utf8(world.read("e.tsv")).unwrap();
+    assert_eq!(text.lines().count(), two, "{}", marked.stderr);
+    for line in text.lines() {
+        let (query, label) = line.split_once('\t').unwrap();
+        let q = queries.iter().find(|q| q["uid"] == query).unwrap();
+        let negatives = q["rounds"][0]["negatives"].as_array().unwrap();
+        assert!(negatives.iter().any(|n| n["uid"] == label && n["suspicion"] == 2), "{line}");
+    }
     let few = world.lode(&["inspect", "negatives", "r", "--queries", "7", "--json"]).ok().stdout;
     assert_eq!(few.lines().count(), 7);
     assert_eq!(world.lode(&["inspect", "negatives", "t.csv"]).code, 3);
@@ -136,6 +146,21 @@ fn only_who_knows_the_address_is_answered() {
     let (status, _) = page.ask("POST", &format!("{own}mark"), "", &"x".repeat(1 << 17));
     assert_eq!(status, 413);
     assert_eq!(page.ask("POST", &format!("{own}mark"), "", "{").0, 400);
+    // Whatever somebody says of a length, and however slow they are, the page goes on.
+    let stalled: Vec<TcpStream> = ["18446744073709551615", "1000000000000", "2000"]
+        .iter()
+        .map(|length| {
+            let mut stream = TcpStream::connect(("127.0.0.1", page.port)).unwrap();
+            write!(stream, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n").unwrap();
+            let mut half = TcpStream::connect(("127.0.0.1", page.port)).unwrap();
+            write!(half, "POST {own}mark HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Le", page.port).unwrap();
+            half
+        })
+        .collect();
+    let since = Instant::now();
+    assert_eq!(page.get("about")["marked"], 0);
+    assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+    drop(stalled);
 }
 
 #[test]

@@ -22,6 +22,7 @@ use train::negatives_seen::{Look, NEAR, Negative, NegativesSeen, Round};
 Examples:
   lode inspect negatives run                    the most suspicious pairs, and how many there are
   lode inspect negatives run --json             every query with its negatives, a line each
+  lode inspect negatives run --mark 2 --queries 1000000      writes all pairs with both signs to run/exclude.tsv
   lode inspect negatives run --serve            a page to click through; marked pairs go to run/exclude.tsv
   lode train data.lode --exclude run/exclude.tsv --out again")]
 pub(crate) struct Args {
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// The newest checkpoints to look at; a run keeps save.keep of them
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Mark every pair that has so many signs or more, and write them
+    #[arg(long, value_name = "SIGNS", value_parser = clap::value_parser!(u32).range(1..=2))]
+    mark: Option<u32>,
     /// Where marked pairs are written, and read from at the start [default: exclude.tsv in the run]
     #[arg(long, value_name = "FILE")]
     exclude: Option<PathBuf>,
@@ -70,6 +74,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let path = args.exclude.clone().unwrap_or_else(|| args.run.join("exclude.tsv"));
     let marks = Marks::read(&path, &seen.data)?;
     let mut shown = Shown { seen, marks, run: args.run.clone() };
+    if let Some(signs) = args.mark {
+        let marked = shown.mark_all(signs)?;
+        context.say(&format!("{} pairs are new in {}", count(marked), path.display()));
+    }
     if let Some(port) = args.serve {
         return serve(&mut shown, port, context);
     }
@@ -266,6 +274,17 @@ impl Shown {
         let from = ask.get("from").parse::<usize>().unwrap_or(0).min(rows.len());
         let page: Vec<Value> = rows.iter().skip(from).take(PAGE).map(|&i| self.query(i)).collect();
         json!({"total": rows.len(), "from": from, "page": PAGE, "queries": page})
+    }
+    /// Marks what has so many signs or more in the newest round, and writes the file; gives how many pairs are new.
+    fn mark_all(&mut self, signs: u32) -> Result<u64> {
+        let before = self.marks.pairs.len();
+        for (i, &query) in self.seen.queries.iter().enumerate() {
+            let Some(round) = self.seen.rounds.last() else { break };
+            let suspected = round.queries[i].negatives.iter().filter(|n| n.suspicion() >= signs);
+            self.marks.pairs.extend(suspected.map(|n| (query, n.label)));
+        }
+        self.marks.write(&self.seen.data).map_err(|why| Error::new(Kind::Io, why).at(&self.marks.path))?;
+        Ok((self.marks.pairs.len() - before) as u64)
     }
     /// Marks a pair or takes its mark away, and writes the file.
     fn mark(&mut self, told: &Value) -> Result<Value, String> {
