@@ -8,7 +8,7 @@
 //! does not pass. There is no way to opt out: a test walks [`crate::ops::OPS`] and the files of `ops/`.
 
 use crate::tape::{Tape, Var};
-use engine::{Engine, Shape, Stream, Tensor};
+use engine::{DType, Engine, Shape, Stream, Tensor};
 use std::fmt;
 
 /// Seeds per case.
@@ -80,6 +80,14 @@ pub struct Case {
     pub name: &'static str,
     inputs: &'static [In],
     run: for<'t> fn(&[Var<'t>]) -> Var<'t>,
+}
+
+/// A constant of a case, in the float type of the value that it is to be used with.
+pub(crate) fn constant(of: Var<'_>, dims: &[usize], values: &[f64]) -> Tensor {
+    match of.value().dtype() {
+        DType::F64 => Tensor::from_vec(Shape::new(dims), values.to_vec()),
+        _ => Tensor::from_vec(Shape::new(dims), values.iter().map(|&x| x as f32).collect()),
+    }
 }
 
 /// The tape and the differences disagree.
@@ -158,6 +166,24 @@ impl Case {
         let tape = Tape::new(&Engine::new(1));
         (self.run)(&self.leaves(&tape, &self.draw(0)));
         tape.op_names()
+    }
+    /// The output and the gradient of every input (none where it has none) in f32, for the points of a seed and a
+    /// gradient of the output that is drawn from it. On the device of the engine, if it has one.
+    pub fn in_f32(&self, engine: &Engine, seed: u64) -> Vec<Option<Vec<f64>>> {
+        let place = |x: Tensor| engine.cuda().map_or_else(|| x.clone(), |cuda| x.to_device(cuda));
+        let single = |x: &[f64]| x.iter().map(|&x| x as f32).collect::<Vec<f32>>();
+        let tape = Tape::new(engine);
+        let values = self.inputs.iter().zip(self.draw(seed));
+        let leaves: Vec<Var<'_>> = values
+            .map(|(input, x)| tape.leaf(place(Tensor::from_vec(Shape::new(input.dims), single(&x)))))
+            .collect();
+        let y = (self.run)(&leaves);
+        let output = y.value();
+        let stream = Stream { seed, step: 0, tag: 2 };
+        let u: Vec<f64> = (0..y.shape().len() as u64).map(|i| 2.0 * stream.uniform(i) - 1.0).collect();
+        let grads = tape.backward(vec![(y, place(Tensor::from_vec(y.shape(), single(&u))))]);
+        let of = |leaf: &Var<'_>| grads.get(*leaf).map(|grad| grad.to_f64());
+        [Some(output.to_f64())].into_iter().chain(leaves.iter().map(of)).collect()
     }
     fn draw(&self, seed: u64) -> Vec<Vec<f64>> {
         let stream = |i| Stream { seed, step: i as u64, tag: 1 };

@@ -1,7 +1,7 @@
 //! Parameters: all learned numbers, in the order of their creation, named by path. Layers hold ids, never tensors.
 
 use crate::grad::Grad;
-use engine::{Engine, Tensor};
+use engine::{Cuda, Engine, Tensor};
 
 /// Which parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +81,13 @@ impl Params {
         let param = &mut self.all[id.index()];
         assert_eq!(param.value.shape(), value.shape(), "the parameter `{}` has another shape", param.name);
         param.value = value;
+    }
+    /// Moves all values to a device: what is computed with them is computed there.
+    ///
+    /// # Panics
+    /// If one of them is not in f32.
+    pub fn to_device(&mut self, cuda: &Cuda) {
+        self.all.iter_mut().for_each(|param| param.value = param.value.to_device(cuda));
     }
     /// Whether weight decay applies by the usual list.
     pub fn decays(&self, id: ParamId) -> bool {

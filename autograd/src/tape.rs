@@ -230,7 +230,7 @@ impl Tape {
             engine::DType::F64 => Tensor::from_vec(value.shape(), vec![1.0f64]),
             _ => Tensor::from_vec(value.shape(), vec![1.0f32]),
         };
-        self.backward(vec![(loss, one)])
+        self.backward(vec![(loss, one.beside(&value))])
     }
     /// The chain rule from given gradients: one seed for a loss, many for a cached-gradient step or for heads that
     /// update themselves. What the tape kept is released on the way, so backward runs once.

@@ -7,6 +7,7 @@ use crate::early::Done;
 use crate::memory;
 use crate::render::table;
 use engine::container::{Container, Verify, Writer};
+use engine::cuda::Found;
 use engine::random::philox;
 use engine::{Engine, Error, Kind, Mat, Precision, Result, Stream, Weight, gemm};
 use serde_json::{Value, json};
@@ -35,6 +36,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         ("random", check_random()),
         ("files", check_files()),
     ];
+    let cuda = engine::cuda::devices();
     let has = |precision: Precision| engine.support().has(precision);
     let (total, available) = memory::machine().unzip();
     let here = std::env::current_dir().unwrap_or_default();
@@ -55,7 +57,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
             "memory_bytes": total,
             "memory_available_bytes": available,
             "disk_free_bytes": free,
-            "cuda": "no CUDA device",
+            "cuda": cuda.as_ref().map_or_else(|e| Value::from(e.message()), |found| found.iter().map(device).collect()),
             "self_test": tests,
             "bench": measured.as_ref().map(bench::Measured::json),
         }))?;
@@ -73,7 +75,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         text += &line("threads", context.threads.to_string());
         text += &line("memory", format!("{}, {} to be had", size(total), size(available)));
         text += &line("disk", format!("{} free here", size(free)));
-        text += &line("CUDA", "no CUDA device (this build computes on the processor alone)".to_owned());
+        match &cuda {
+            Ok(found) => found.iter().for_each(|d| text += &line("CUDA", told_of(d))),
+            Err(missing) => text += &line("CUDA", format!("none: {}", missing.message())),
+        }
         let told = |r: &Result<()>| r.as_ref().map_or_else(ToString::to_string, |()| "ok".to_owned());
         let rows: Vec<Vec<String>> =
             tests.iter().map(|(name, r)| vec![format!("self-test  {name}"), told(r)]).collect();
@@ -87,6 +92,20 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         true => Ok(()),
         false => Err(Error::new(Kind::Other, format!("the self-test failed: {}", failed.join(", "))).into()),
     }
+}
+
+fn device(found: &Found) -> Value {
+    let (major, minor) = found.capability;
+    json!({
+        "name": found.name,
+        "memory_bytes": found.memory_bytes,
+        "compute_capability": format!("{major}.{minor}"),
+    })
+}
+
+fn told_of(found: &Found) -> String {
+    let ((major, minor), memory) = (found.capability, bytes(found.memory_bytes));
+    format!("cuda:{} {}, {memory}, compute capability {major}.{minor}", found.ordinal, found.name)
 }
 
 /// The fast product against the definition, on a shape that fills no block.

@@ -69,6 +69,9 @@ pub(crate) struct Args {
     /// Encode N texts at a time: less memory, more time, the same gradient
     #[arg(long, value_name = "N")]
     chunk: Option<u32>,
+    /// Where steps are computed: cpu, or a CUDA device, cuda:0
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
     /// Learning rate at its peak
     #[arg(long, value_name = "X")]
     lr: Option<f64>,
@@ -244,6 +247,7 @@ fn flags(args: &Args, settings: &mut Settings) -> Result<()> {
         ("model.embeddings", args.embeddings.clone(), "--embeddings"),
         ("strategy.name", args.strategy.clone(), "--strategy"),
         ("composer.name", args.composer.clone(), "--composer"),
+        ("train.device", args.device.clone(), "--device"),
         (loss, args.loss.clone(), "--loss"),
         ("head.scratch", args.scratch.as_deref().map(lasting), "--scratch"),
     ];

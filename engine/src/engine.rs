@@ -4,6 +4,7 @@
 //! Work is cut by size, never by the number of threads, and every chunk writes its own output: the bits of a result
 //! do not depend on how many threads made it.
 
+use crate::cuda::Cuda;
 use crate::pool::{Buf, Pool, PoolStats};
 use crate::profile::{Clock, Profile, Way};
 use crate::quantised::Support;
@@ -86,6 +87,7 @@ struct Inner {
     class: KernelClass,
     support: Support,
     profile: Option<Profile>,
+    cuda: Option<Cuda>,
 }
 
 impl Engine {
@@ -131,7 +133,20 @@ impl Engine {
             .build()
             .expect("the system grants threads");
         let pool = Arc::new(Pool::new(poison));
-        Engine(Arc::new(Inner { team, pool, class, support: Support::detect(), profile }))
+        Engine(Arc::new(Inner { team, pool, class, support: Support::detect(), profile, cuda: None }))
+    }
+    /// The same engine with a device, on which whoever makes tensors puts them.
+    ///
+    /// # Panics
+    /// If the engine has clones already.
+    #[must_use]
+    pub fn with_cuda(mut self, cuda: Cuda) -> Engine {
+        Arc::get_mut(&mut self.0).expect("a device is given to a new engine").cuda = Some(cuda);
+        self
+    }
+    /// The device, if the engine has one.
+    pub fn cuda(&self) -> Option<&Cuda> {
+        self.0.cuda.as_ref()
     }
     /// The number of workers.
     pub fn threads(&self) -> usize {

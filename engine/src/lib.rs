@@ -4,6 +4,7 @@
 //! generic function over slices in `kernels/`, and `Engine::chunks` runs it on many cores.
 
 pub mod container;
+pub mod cuda;
 pub mod engine;
 pub mod error;
 pub mod fault;
@@ -22,6 +23,7 @@ pub mod shape;
 pub mod table;
 pub mod tensor;
 
+pub use cuda::Cuda;
 pub use engine::{Engine, KernelClass};
 pub use error::{Error, Kind, Result};
 pub use gemm::{Mat, gemm, gemm_alone, gemm_beside, gemm_then, scratch_for};

@@ -4,6 +4,7 @@
 //! Clones share storage. A tensor is written in place only while nobody else holds its storage
 //! ([`Tensor::data_mut`]), which the order of a training step guarantees for parameters.
 
+use crate::cuda::{Cuda, CudaBuf};
 use crate::pool::Buf;
 use crate::quantised::{Precision, Weight};
 use crate::real::{Element, Real};
@@ -43,6 +44,8 @@ pub enum Storage {
     Cpu(CpuBuf),
     /// On the CPU, in fewer bits: the weight of a linear layer, for inference.
     Rounded(Weight),
+    /// In the memory of a CUDA device: f32 or u32.
+    Cuda(CudaBuf),
 }
 
 /// An array of numbers with a shape. Cheap to clone.
@@ -81,7 +84,52 @@ impl Tensor {
     pub fn weight(&self) -> Option<&Weight> {
         match &*self.storage {
             Storage::Rounded(weight) => Some(weight),
-            Storage::Cpu(_) => None,
+            Storage::Cpu(_) | Storage::Cuda(_) => None,
+        }
+    }
+    pub(crate) fn from_cuda(shape: Shape, buf: CudaBuf) -> Tensor {
+        Tensor { storage: Arc::new(Storage::Cuda(buf)), shape, offset: 0 }
+    }
+    /// The device on which the numbers lie, if they lie on one.
+    pub fn cuda(&self) -> Option<&Cuda> {
+        match &*self.storage {
+            Storage::Cuda(buf) => Some(buf.cuda()),
+            Storage::Cpu(_) | Storage::Rounded(_) => None,
+        }
+    }
+    /// Where the numbers begin in the memory of the device.
+    #[track_caller]
+    pub(crate) fn address(&self) -> u64 {
+        match &*self.storage {
+            Storage::Cuda(buf) => buf.at() + 4 * self.offset as u64,
+            _ => panic!("a kernel of a device was given a tensor on the CPU"),
+        }
+    }
+    /// The numbers on a device: a copy, or this tensor where they lie there already.
+    ///
+    /// # Panics
+    /// If they are f64 or in fewer bits, or lie on another device.
+    #[must_use]
+    pub fn to_device(&self, cuda: &Cuda) -> Tensor {
+        cuda.here(self)
+    }
+    /// The numbers where those of `other` are: on its device, or as they lie.
+    ///
+    /// # Panics
+    /// As [`Tensor::to_device`].
+    #[must_use]
+    pub fn beside(&self, other: &Tensor) -> Tensor {
+        other.cuda().map_or_else(|| self.clone(), |cuda| cuda.here(self))
+    }
+    /// The numbers on the CPU: a copy, or this tensor where they lie there already. Waits for what computes them.
+    #[must_use]
+    pub fn to_cpu(&self) -> Tensor {
+        match (self.cuda(), self.dtype()) {
+            (None, _) => self.clone(),
+            (Some(cuda), DType::U32) => {
+                Tensor::from_vec(self.shape, cuda.fetch::<u32>(self.address(), self.len()))
+            }
+            (Some(cuda), _) => Tensor::from_vec(self.shape, cuda.fetch::<f32>(self.address(), self.len())),
         }
     }
     /// A scalar.
@@ -128,6 +176,7 @@ impl Tensor {
             Storage::Cpu(CpuBuf::F64(_)) => DType::F64,
             Storage::Cpu(CpuBuf::U32(_)) => DType::U32,
             Storage::Rounded(weight) => DType::Rounded(weight.precision()),
+            Storage::Cuda(buf) => buf.dtype(),
         }
     }
     /// Where the numbers lie.
@@ -137,12 +186,13 @@ impl Tensor {
     /// The elements, row-major.
     ///
     /// # Panics
-    /// If the elements are of another type.
+    /// If the elements are of another type, or lie on a device: with the place of the kernel that has no form for it.
     #[track_caller]
     pub fn data<T: Element>(&self) -> &[T] {
         let buf = match &*self.storage {
             Storage::Cpu(store) => T::buf(store),
             Storage::Rounded(_) => None,
+            Storage::Cuda(buf) => no_arm(buf.cuda()),
         };
         match buf {
             Some(buf) => &buf[self.offset..self.offset + self.len()],
@@ -159,6 +209,7 @@ impl Tensor {
         let buf = match Arc::get_mut(&mut self.storage) {
             Some(Storage::Cpu(store)) => T::buf_mut(store),
             Some(Storage::Rounded(_)) => None,
+            Some(Storage::Cuda(buf)) => no_arm(buf.cuda()),
             None => {
                 panic!("a tensor cannot be written while its storage is shared: drop the tape's clones first")
             }
@@ -220,6 +271,9 @@ impl Tensor {
     }
     /// A copy of all elements in f64.
     pub fn to_f64(&self) -> Vec<f64> {
+        if self.cuda().is_some() {
+            return self.to_cpu().to_f64();
+        }
         match self.dtype() {
             DType::F32 => self.data::<f32>().iter().map(|&x| f64::from(x)).collect(),
             DType::F64 => self.data::<f64>().to_vec(),
@@ -230,6 +284,14 @@ impl Tensor {
             }
         }
     }
+}
+
+/// What a kernel of the CPU says to numbers that lie elsewhere.
+#[track_caller]
+fn no_arm(cuda: &Cuda) -> ! {
+    let file = std::panic::Location::caller().file();
+    let kernel = file.rsplit(['/', '\\']).next().unwrap_or(file).trim_end_matches(".rs");
+    panic!("`{kernel}` has no CUDA arm: a tensor on {cuda:?} was read as if it lay on the CPU")
 }
 
 impl fmt::Debug for Tensor {

@@ -126,8 +126,20 @@ fn doctor_finds_the_arithmetic_sound() {
         assert_eq!(found["self_test"][test], "ok");
     }
     assert!(found["threads"].as_u64().unwrap() >= 1);
+    // A machine with a device says its name, another one what is missing.
+    let stdout = world.lode(&["doctor"]).ok().stdout;
+    match found["cuda"].as_array() {
+        Some(devices) => {
+            let name = devices[0]["name"].as_str().unwrap();
+            assert!(stdout.contains(&format!("cuda:0 {name}, ")), "{stdout}");
+        }
+        None => {
+            let missing = found["cuda"].as_str().unwrap();
+            assert!(missing.contains("CUDA driver"), "{missing}");
+            assert!(stdout.contains(&format!("none: {missing}")), "{stdout}");
+        }
+    }
     assert!(found["bench"].is_null(), "nobody asked for it");
-    assert!(world.lode(&["doctor"]).ok().stdout.contains("no CUDA device"));
     let names = world.lode(&["strategies", "--json"]).ok().json();
     assert!(names["strategies"].as_array().unwrap().iter().any(|s| s["name"] == "ngame"));
 }

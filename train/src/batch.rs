@@ -279,7 +279,7 @@ impl Batch {
         let first = columns - mix.columns() - entries;
         let keep: Vec<f32> =
             self.keep.chunks(columns).flat_map(|row| &row[first..first + entries]).copied().collect();
-        let (values, scores) = (queries.value(), queue.value());
+        let (values, scores) = (queries.value().to_cpu(), queue.value().to_cpu());
         let [of, from] = [&values, &queued.values].map(|tensor| Matrix::new(tensor.data(), width));
         let mixtures = mix.mixtures(of, from, Matrix::new(scores.data(), entries), &keep, stream);
         let mixtures = queries.tape().constant(Tensor::from_vec([n, mix.columns(), width], mixtures));

@@ -35,7 +35,7 @@ pub fn embed(
             done += 1;
         }
         let tape = Tape::inference(engine);
-        all.extend_from_slice(network.encode(&tape, &packed, 0, None).value().data());
+        all.extend_from_slice(network.encode(&tape, &packed, 0, None).value().to_cpu().data());
         observer.event(&Event::Embedding { what, done, total: n });
     }
     Ok(all)

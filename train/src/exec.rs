@@ -54,7 +54,7 @@ impl<'a> Encoded<'a> {
                 for range in chunks(texts.len(), chunk) {
                     let tape = Tape::inference(engine);
                     let part = encode(&tape, network, texts, range.clone(), stream).value();
-                    all[range.start * network.width()..][..part.len()].copy_from_slice(part.data());
+                    all[range.start * network.width()..][..part.len()].copy_from_slice(part.to_cpu().data());
                 }
                 Kind::Chunked { embeddings: Tensor::from_buf([texts.len(), network.width()], all), chunk }
             }

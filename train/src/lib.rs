@@ -8,6 +8,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod classifier;
 pub mod config;
+mod device;
 pub mod embed;
 pub mod evaluate;
 pub mod exec;

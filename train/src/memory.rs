@@ -240,7 +240,7 @@ fn rows(matrix: &Tensor, of: &[u32]) -> Vec<f32> {
 fn copy(network: &Network) -> Network {
     let mut model = network.model.clone();
     for id in model.params.ids() {
-        let value = model.params.value(id);
+        let value = model.params.value(id).to_cpu();
         let value = Tensor::from_vec(value.shape(), value.data::<f32>().to_vec());
         model.params.set(id, value);
     }
@@ -250,7 +250,7 @@ fn copy(network: &Network) -> Network {
 /// θ_k ← m θ_k + (1 − m) θ.
 fn follow(keys: &mut Params, params: &Params, momentum: f32) {
     for id in keys.ids() {
-        let (key, value) = (keys.value(id), params.value(id));
+        let (key, value) = (keys.value(id), params.value(id).to_cpu());
         let mixed = key
             .data::<f32>()
             .iter()

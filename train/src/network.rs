@@ -78,7 +78,7 @@ impl Network {
     pub fn fingerprint(&self) -> u64 {
         let params = &self.model.params;
         let sums = params.ids().flat_map(|id| {
-            let value = params.value(id);
+            let value = params.value(id).to_cpu();
             let sum = match value.dtype() {
                 DType::F32 => checksum_of(value.data::<f32>()),
                 _ => checksum(&value.to_f64().into_iter().flat_map(f64::to_le_bytes).collect::<Vec<u8>>()),

@@ -175,7 +175,7 @@ pub fn take_up(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer)
     for damaged in passed {
         observer.event(&Event::Warning(&format!("passed over: {damaged}")));
     }
-    let (made_on, here) = (checkpoint.kernel_class.clone(), trainer.engine.kernel_class().name());
+    let (made_on, here) = (checkpoint.kernel_class.clone(), trainer.kernel_class());
     if made_on != here {
         let text =
             format!("{}: made with {made_on} kernels, this is {here}: bits will differ", path.display());

@@ -64,22 +64,24 @@ impl Trainer {
         let keys = self.memory.embed_keys(&self.engine, batch);
         let scores = batch.scores(embeddings, keys.as_ref(), self.parts.similarity);
         let guide = self.guide.as_ref().map(|guide| guide.scores(&self.engine, batch));
-        let terms = self.parts.shape(&scores.value(), guide, batch);
+        // What is looked at beside the tapes is looked at by the CPU.
+        let seen = |var: Var<'_>| var.value().to_cpu();
+        let scored = seen(scores);
+        let terms = self.parts.shape(&scored, guide, batch);
         let terms = self.memory.shape(terms, batch, (self.progress.epoch, self.epochs()));
         let loss = self.parts.objective.loss(scores, &terms);
 
-        let banked = self.bank.is_some().then(|| batch.composed(&embeddings.value()));
+        let banked = self.bank.is_some().then(|| batch.composed(&seen(embeddings)));
         let banked = banked.into_iter().map(|(ids, values)| (ids.to_vec(), values)).collect();
         let pulled =
             loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");
         let texts = self.texts_encoded(batch, encoded.passes());
         let (grads, anomaly) = encoded.backward(record, &self.engine, pulled);
         let anomaly = first(anomaly, loss_tape.anomaly());
-        let (of_labels, objective) = (keys.unwrap_or_else(|| embeddings.value()), &*self.parts.objective);
-        let notes =
-            vec![self.memory.note(&self.engine, batch, &of_labels, (objective, &scores.value(), &terms))];
+        let (of_labels, objective) = (keys.unwrap_or_else(|| seen(embeddings)), &*self.parts.objective);
+        let notes = vec![self.memory.note(&self.engine, batch, &of_labels, (objective, &scored, &terms))];
         let found = self.truth.as_ref().map(|truth| truth.found(batch, &terms.keep));
-        let hardness = terms.hardness(scores.value().data());
+        let hardness = terms.hardness(scored.data());
         (
             Measured { anomaly, found, notes, banked, hardness, ..Measured::of(loss, batch, &terms, texts) },
             grads,

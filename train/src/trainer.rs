@@ -4,6 +4,7 @@ use crate::batch::Source;
 use crate::checkpoint::{Chained, Checkpoint, Progress, Staged};
 use crate::classifier::Classifier;
 use crate::config::{Config, TrainConfig};
+use crate::device;
 use crate::embed::embed;
 use crate::exec::Exec;
 use crate::guide::Guide;
@@ -23,7 +24,7 @@ use autograd::{Schedule, ScheduleKind};
 use data::{DataSet, Holdout, Split, Texts};
 use engine::container::System;
 use engine::profile::Way;
-use engine::{Engine, Error, Kind, Packed, Result, Stream, Table, Tensor};
+use engine::{Cuda, Engine, Error, Kind, Packed, Result, Stream, Table, Tensor};
 use samplers::bank::Bank;
 use samplers::composer::Plan;
 use samplers::{Lists, Snapshot};
@@ -40,6 +41,8 @@ mod tags {
 /// A run in memory.
 pub struct Trainer {
     pub(crate) engine: Engine,
+    /// Where the parameters lie and steps are computed, if not on the CPU.
+    pub(crate) cuda: Option<Cuda>,
     pub(crate) data: DataSet,
     pub(crate) config: Config,
     /// The model; its parameters change with every step.
@@ -126,9 +129,11 @@ impl Trainer {
         let bank = (parts.wants_bank() || head.is_some()).then(|| Bank::new(composed, network.width()));
         let t = &config.train;
         let optimizer = optimizer(t);
+        // What the memory copies of the network stays on the CPU.
         let memory = Memory::new(&config, (text_ids.queries.len(), data.labels().len()), &network);
         Ok(Trainer {
             engine: engine.clone(),
+            cuda: device::named(&config, &mut network)?,
             text_ids,
             head,
             warm: None,
@@ -168,6 +173,10 @@ impl Trainer {
     /// Whether these are the pairs that the user excludes.
     pub(crate) fn excludes(&self, pairs: &[Vec<u32>]) -> bool {
         self.text_ids.is_barring(&self.data, pairs)
+    }
+    /// Whose instructions compute the bits: those of the device, or a class of the processor.
+    pub(crate) fn kernel_class(&self) -> &'static str {
+        if self.cuda.is_some() { "cuda" } else { self.engine.kernel_class().name() }
     }
     /// The engine.
     pub fn engine(&self) -> &Engine {
@@ -333,14 +342,15 @@ impl Trainer {
     /// All that decides the bits of the next step.
     fn checkpoint(&self) -> Checkpoint<'_, &Table> {
         let params = &self.network.model.params;
-        let value = |id| (params.name(id).to_owned(), params.value(id).clone());
+        let value = |id| (params.name(id).to_owned(), params.value(id).to_cpu());
+        let state = self.optimizer.state(params).into_iter();
         let bank = self.bank.as_ref().map(|b| (b.matrix().data.to_vec(), b.written_at().to_vec()));
         Checkpoint {
             progress: self.progress,
             data: self.data.fingerprint(),
-            kernel_class: self.engine.kernel_class().name().to_owned(),
+            kernel_class: self.kernel_class().to_owned(),
             params: params.ids().map(value).collect(),
-            optimizer: self.optimizer.state(params),
+            optimizer: state.map(|(name, value)| (name, value.to_cpu())).collect(),
             memory: self.memory.state(),
             bank: bank.unwrap_or_default(),
             composer: self.parts.composer.state(),
@@ -366,6 +376,9 @@ impl Trainer {
                 .help("put config.toml back as it was, or begin a new run with --init RUN"));
         }
         restore_params(&mut self.network.model, from.params)?;
+        if let Some(cuda) = &self.cuda {
+            self.network.model.params.to_device(cuda);
+        }
         self.optimizer.restore(&self.network.model.params, from.optimizer)?;
         self.memory.restore(from.memory, self.network.width())?;
         if self.bank.is_some() {

@@ -8,6 +8,7 @@ use super::Entry;
 use crate::gradcheck::{Case, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::Function2;
 use engine::kernels::broadcast::{broadcast, joined, sum_to};
 use engine::kernels::map::Map2;
 use engine::{Real, Shape, ShapeError, Tensor};
@@ -50,6 +51,9 @@ struct Plus;
 impl Map2 for Plus {
     fn at<T: Real>(&self, a: T, b: T) -> T {
         a + b
+    }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::Plus)
     }
 }
 

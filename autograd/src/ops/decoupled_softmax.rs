@@ -13,7 +13,7 @@
 //! A row without a positive, or without a negative, has nothing to learn: its loss and its gradient are exactly 0.
 
 use super::Entry;
-use crate::gradcheck::{Case, In};
+use crate::gradcheck::{Case, In, constant};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
 pub use engine::kernels::decoupled_softmax::DecoupledSoftmax;
@@ -74,7 +74,7 @@ pub(super) const ENTRY: Entry = Entry {
     cases: &[
         Case::new("several positives, masked", &[SCORES], |x| x[0].decoupled_softmax(case(None))),
         Case::new("weighted negatives", &[SCORES], |x| {
-            let omega = Tensor::from_vec([5], vec![1.0, 2.0, 0.5, 1.0, 3.0]);
+            let omega = constant(x[0], &[5], &[1.0, 2.0, 0.5, 1.0, 3.0]);
             x[0].decoupled_softmax(case(Some(omega)))
         }),
     ],

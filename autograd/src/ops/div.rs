@@ -9,6 +9,7 @@ use super::Entry;
 use crate::gradcheck::{Case, Draw, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::Function2;
 use engine::kernels::broadcast::{broadcast, joined, sum_to};
 use engine::kernels::map::{Map2, map2};
 use engine::{Real, Shape, ShapeError, Tensor};
@@ -58,12 +59,18 @@ impl Map2 for Quotient {
     fn at<T: Real>(&self, a: T, b: T) -> T {
         a / b
     }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::Quotient)
+    }
 }
 
 struct MinusTimes;
 impl Map2 for MinusTimes {
     fn at<T: Real>(&self, a: T, b: T) -> T {
         -(a * b)
+    }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::MinusTimes)
     }
 }
 

@@ -17,6 +17,7 @@ use super::sigmoid::sigmoid;
 use crate::gradcheck::{Case, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::{Function1, Function2};
 use engine::kernels::map::{Map1, Map2, map1, map2};
 use engine::{Real, Shape, ShapeError, Tensor};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
@@ -86,6 +87,9 @@ impl Map1 for Exact {
     fn at<T: Real>(&self, x: T) -> T {
         x * normal_cdf(x)
     }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::Gelu)
+    }
 }
 
 /// (x, ȳ) ↦ x̄.
@@ -94,6 +98,9 @@ impl Map2 for Exact {
     fn at<T: Real>(&self, x: T, grad: T) -> T {
         let density = T::of(FRAC_1_SQRT_2PI) * (T::of(-0.5) * x * x).exp();
         grad * (normal_cdf(x) + x * density)
+    }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::GeluBack)
     }
 }
 
@@ -111,6 +118,9 @@ impl Map1 for Approximate {
     fn at<T: Real>(&self, x: T) -> T {
         x * bend(x)
     }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::GeluTanh)
+    }
 }
 
 /// (x, ȳ) ↦ x̄.
@@ -120,6 +130,9 @@ impl Map2 for Approximate {
         let s = bend(x);
         let slope = T::of(2.0 * SQRT_FRAC_2_PI) * (T::ONE + T::of(3.0 * CUBIC) * x * x);
         grad * s * (T::ONE + x * (T::ONE - s) * slope)
+    }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::GeluTanhBack)
     }
 }
 

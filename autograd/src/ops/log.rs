@@ -8,6 +8,7 @@ use super::Entry;
 use crate::gradcheck::{Case, Draw, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::{Function1, Function2};
 use engine::kernels::map::{Map1, Map2, map1, map2};
 use engine::{Real, Shape, ShapeError, Tensor};
 
@@ -44,6 +45,9 @@ impl Map1 for Log {
     fn at<T: Real>(&self, x: T) -> T {
         x.ln()
     }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::Log)
+    }
 }
 
 /// (x, ȳ) ↦ x̄.
@@ -51,6 +55,9 @@ struct Pull;
 impl Map2 for Pull {
     fn at<T: Real>(&self, x: T, grad: T) -> T {
         grad / x
+    }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::LogBack)
     }
 }
 

@@ -8,6 +8,7 @@ use super::Entry;
 use crate::gradcheck::{Case, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::Function1;
 use engine::kernels::broadcast::sum_to;
 use engine::kernels::map::{Map1, map1};
 use engine::kernels::mean::spread;
@@ -75,6 +76,9 @@ struct Over(usize);
 impl Map1 for Over {
     fn at<T: Real>(&self, x: T) -> T {
         x / T::of(self.0 as f64)
+    }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::Over(self.0 as f64))
     }
 }
 

@@ -8,6 +8,7 @@ use super::Entry;
 use crate::gradcheck::{Case, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::Function2;
 use engine::kernels::broadcast::{broadcast, joined, sum_to};
 use engine::kernels::map::Map2;
 use engine::{Real, Shape, ShapeError, Tensor};
@@ -51,6 +52,9 @@ struct Times;
 impl Map2 for Times {
     fn at<T: Real>(&self, a: T, b: T) -> T {
         a * b
+    }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::Times)
     }
 }
 

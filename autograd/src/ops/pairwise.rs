@@ -10,9 +10,10 @@
 //! softplus x = max(x, 0) + ln(1 + e^{−|x|}), which overflows nowhere.
 
 use super::Entry;
-use crate::gradcheck::{Case, In};
+use crate::gradcheck::{Case, In, constant};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::{Function1, Function2};
 use engine::kernels::map::{Map1, Map2, map1, map2};
 use engine::{Real, Shape, ShapeError, Tensor};
 
@@ -82,12 +83,18 @@ impl Map2 for Minus {
     fn at<T: Real>(&self, a: T, b: T) -> T {
         a - b
     }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::Minus)
+    }
 }
 
 struct Plus;
 impl Map2 for Plus {
     fn at<T: Real>(&self, a: T, b: T) -> T {
         a + b
+    }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::Plus)
     }
 }
 
@@ -96,12 +103,18 @@ impl Map2 for Times {
     fn at<T: Real>(&self, a: T, b: T) -> T {
         a * b
     }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::Times)
+    }
 }
 
 struct Negated;
 impl Map1 for Negated {
     fn at<T: Real>(&self, x: T) -> T {
         -x
+    }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::Linear(-1.0, 0.0))
     }
 }
 
@@ -112,6 +125,9 @@ impl Map1 for SoftplusOfMinus {
         // The maximum with a NaN is its second number: a NaN must not become 0.
         T::ZERO.max(-x) + (-x.abs()).exp().ln_1p()
     }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::SoftplusOfMinus)
+    }
 }
 
 /// −σ(−x), the derivative of softplus(−x).
@@ -119,6 +135,9 @@ struct MinusSigmoidOfMinus;
 impl Map1 for MinusSigmoidOfMinus {
     fn at<T: Real>(&self, x: T) -> T {
         -T::ONE / (T::ONE + x.exp())
+    }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::MinusSigmoidOfMinus)
     }
 }
 
@@ -129,7 +148,7 @@ pub(super) const ENTRY: Entry = Entry {
             x[0].pairwise(x[1], Pairwise::RankNet)
         }),
         Case::new("Margin-MSE", &[In::normal(&[2, 3]), In::normal(&[2, 3])], |x| {
-            let margin = Tensor::from_vec([2, 3], vec![0.5, -1.0, 2.0, 0.0, 7.0, 0.1f64]);
+            let margin = constant(x[0], &[2, 3], &[0.5, -1.0, 2.0, 0.0, 7.0, 0.1]);
             x[0].pairwise(x[1], Pairwise::MarginMse { margin })
         }),
     ],

@@ -9,6 +9,7 @@ use super::Entry;
 use crate::gradcheck::{Case, Draw, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::{Function1, Function2};
 use engine::kernels::map::{Map1, Map2, map1, map2};
 use engine::{Real, Shape, ShapeError, Tensor};
 
@@ -47,11 +48,17 @@ impl Map1 for Relu {
         // In this order a NaN is the result: `max` gives its second argument when it cannot compare.
         T::ZERO.max(x)
     }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::Relu)
+    }
 }
 
 impl Map2 for Relu {
     fn at<T: Real>(&self, y: T, grad: T) -> T {
         if y > T::ZERO { grad } else { T::ZERO }
+    }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::ReluBack)
     }
 }
 

@@ -8,6 +8,7 @@ use super::Entry;
 use crate::gradcheck::{Case, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::Function1;
 use engine::kernels::map::{Map1, map1};
 use engine::{Real, Shape, ShapeError, Tensor};
 
@@ -65,6 +66,9 @@ impl Op for Scale {
 impl Map1 for Scale {
     fn at<T: Real>(&self, x: T) -> T {
         T::of(self.factor) * x + T::of(self.offset)
+    }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::Linear(self.factor, self.offset))
     }
 }
 

@@ -11,6 +11,7 @@ use super::Entry;
 use crate::gradcheck::{Case, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::{Function1, Function2};
 use engine::kernels::map::{Map1, Map2, map1, map2};
 use engine::{Real, Shape, ShapeError, Tensor};
 
@@ -54,6 +55,9 @@ impl Map1 for Sigmoid {
     fn at<T: Real>(&self, x: T) -> T {
         sigmoid(x)
     }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::Sigmoid)
+    }
 }
 
 /// (y, ȳ) ↦ x̄.
@@ -61,6 +65,9 @@ struct Pull;
 impl Map2 for Pull {
     fn at<T: Real>(&self, y: T, grad: T) -> T {
         grad * y * (T::ONE - y)
+    }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::SigmoidBack)
     }
 }
 

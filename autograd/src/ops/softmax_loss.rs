@@ -21,7 +21,7 @@
 //! less than writing and reading `[n, m]` numbers does when m is the size of a large batch.
 
 use super::Entry;
-use crate::gradcheck::{Case, In};
+use crate::gradcheck::{Case, In, constant};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
 pub use engine::kernels::softmax_loss::{SoftmaxLoss, Target};
@@ -95,10 +95,6 @@ fn is_masked(i: usize) -> bool {
     i / 4 == 2 || !KEEP[i] && i != 1
 }
 
-fn constant(values: [f64; 12]) -> Option<Tensor> {
-    Some(Tensor::from_vec([3, 4], values.to_vec()))
-}
-
 const SCORES: In = In::normal(&[3, 4]);
 
 pub(super) const ENTRY: Entry = Entry {
@@ -110,13 +106,14 @@ pub(super) const ENTRY: Entry = Entry {
             x[0].softmax_loss(SoftmaxLoss { keep: Some(KEEP.into()), ..plain(0.7) })
         }),
         Case::new("weights and shifts", &[SCORES.blocked(|i| i == 6)], |x| {
-            let omega = constant([1.0, 2.0, 0.5, 3.0, 1.0, 1.0, 0.0, 2.0, 0.3, 0.3, 1.0, 1.0]);
-            let beta = constant([0.1, 0.2, -1.0, 1.0, 0.0, 0.5, 0.5, 0.0, 1.0, -1.0, 0.0, 0.4]);
+            let omega = [1.0, 2.0, 0.5, 3.0, 1.0, 1.0, 0.0, 2.0, 0.3, 0.3, 1.0, 1.0];
+            let beta = [0.1, 0.2, -1.0, 1.0, 0.0, 0.5, 0.5, 0.0, 1.0, -1.0, 0.0, 0.4];
+            let [omega, beta] = [omega, beta].map(|values| Some(constant(x[0], &[3, 4], &values)));
             x[0].softmax_loss(SoftmaxLoss { omega, beta, ..plain(1.5) })
         }),
         Case::new("target distribution, masked", &[SCORES.blocked(|i| [3, 4, 8].contains(&i))], |x| {
             let t = [0.2, 0.8, 0.0, 0.0, 0.0, 0.25, 0.5, 0.25, 0.0, 0.0, 0.5, 0.5];
-            let target = Target::Distribution(Tensor::from_vec([3, 4], t.to_vec()));
+            let target = Target::Distribution(constant(x[0], &[3, 4], &t));
             // Column 0 of row 0 has mass and stays although it is masked.
             let keep = [0, 3, 4, 8].iter().fold([true; 12], |mut k, &i| {
                 k[i] = false;

@@ -11,6 +11,7 @@ use super::sigmoid::sigmoid;
 use crate::gradcheck::{Case, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::{Function1, Function2};
 use engine::kernels::map::{Map1, Map2, map1, map2};
 use engine::{Real, Shape, ShapeError, Tensor};
 
@@ -48,6 +49,9 @@ impl Map1 for Softplus {
     fn at<T: Real>(&self, x: T) -> T {
         T::ZERO.max(x) + (-x.abs()).exp().ln_1p()
     }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::Softplus)
+    }
 }
 
 /// (x, ȳ) ↦ x̄.
@@ -56,6 +60,9 @@ impl Map2 for Pull {
     #[inline(always)]
     fn at<T: Real>(&self, x: T, grad: T) -> T {
         grad * sigmoid(x)
+    }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::SoftplusBack)
     }
 }
 

@@ -8,6 +8,7 @@ use super::Entry;
 use crate::gradcheck::{Case, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::{Function1, Function2};
 use engine::kernels::broadcast::{broadcast, joined, sum_to};
 use engine::kernels::map::{Map1, Map2, map1};
 use engine::{Real, Shape, ShapeError, Tensor};
@@ -56,12 +57,18 @@ impl Map2 for Minus {
     fn at<T: Real>(&self, a: T, b: T) -> T {
         a - b
     }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::Minus)
+    }
 }
 
 struct Negative;
 impl Map1 for Negative {
     fn at<T: Real>(&self, x: T) -> T {
         -x
+    }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::Linear(-1.0, 0.0))
     }
 }
 

@@ -8,9 +8,9 @@ use super::Entry;
 use crate::gradcheck::{Case, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
-use engine::kernels::broadcast::{broadcast, sum_to};
-use engine::kernels::map::Map2;
-use engine::{DType, Real, Shape, ShapeError, Tensor};
+use engine::kernels::broadcast::sum_to;
+use engine::kernels::mean::spread;
+use engine::{Shape, ShapeError, Tensor};
 
 impl<'t> Var<'t> {
     /// Σ over all elements: a scalar.
@@ -50,18 +50,7 @@ impl Op for Sum {
         sum_to(cx.engine, x, to)
     }
     fn backward(&self, cx: &mut Backward<'_>) {
-        let zeros = match cx.grad.dtype() {
-            DType::F64 => Tensor::from_buf(cx.shape(0), cx.engine.zeros::<f64>(cx.shape(0).len())),
-            _ => Tensor::from_buf(cx.shape(0), cx.engine.zeros::<f32>(cx.shape(0).len())),
-        };
-        cx.give(0, broadcast(cx.engine, cx.grad, &zeros, First));
-    }
-}
-
-struct First;
-impl Map2 for First {
-    fn at<T: Real>(&self, a: T, _: T) -> T {
-        a
+        cx.give(0, spread(cx.engine, cx.grad, cx.shape(0), 1.0));
     }
 }
 

@@ -9,6 +9,7 @@ use super::Entry;
 use crate::gradcheck::{Case, In};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
+use engine::cuda::{Function1, Function2};
 use engine::kernels::map::{Map1, Map2, map1, map2};
 use engine::{Real, Shape, ShapeError, Tensor};
 
@@ -46,6 +47,9 @@ impl Map1 for Tanh {
     fn at<T: Real>(&self, x: T) -> T {
         x.tanh()
     }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::Tanh)
+    }
 }
 
 /// (y, ȳ) ↦ x̄.
@@ -53,6 +57,9 @@ struct Pull;
 impl Map2 for Pull {
     fn at<T: Real>(&self, y: T, grad: T) -> T {
         grad * (T::ONE - y * y)
+    }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::TanhBack)
     }
 }
 

@@ -10,7 +10,7 @@
 //! jumps; the rule for ties decides it, the same way every time.
 
 use super::Entry;
-use crate::gradcheck::{Case, Draw, In};
+use crate::gradcheck::{Case, Draw, In, constant};
 use crate::op::{Backward, Forward, Keep, Op};
 use crate::tape::Var;
 use engine::kernels::top_k::{top_k, top_k_back};
@@ -67,7 +67,7 @@ pub(super) const ENTRY: Entry = Entry {
         Case::new("single column", &[In::drawn(&[3, 1], APART)], |x| x[0].top_k(1)),
         // The last column lies far below the others of its row.
         Case::new("never chosen", &[In::drawn(&[2, 3], APART).blocked(|i| i % 3 == 2)], |x| {
-            let low = Tensor::from_vec([3], vec![0.0, 0.0, -100.0]);
+            let low = constant(x[0], &[3], &[0.0, 0.0, -100.0]);
             (x[0] + x[0].tape().constant(low)).top_k(2)
         }),
     ],

@@ -59,7 +59,7 @@ impl AllMoments {
         let mut all = Vec::new();
         for (id, steps) in params.ids().zip(counters) {
             let (value, [m, v]) = (params.value(id), self.names(params.name(id)));
-            let mut take = |name: &str| saved.take(name, value.shape(), value.dtype());
+            let mut take = |name: &str| Ok(saved.take(name, value.shape(), value.dtype())?.beside(value));
             all.push(if steps > 0 { Some(Moments { m: take(&m)?, v: take(&v)?, steps }) } else { None });
         }
         saved.finish()?;

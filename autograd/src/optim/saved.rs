@@ -19,7 +19,7 @@ pub(super) fn size(dtype: DType) -> usize {
 pub(super) fn zeros_like(like: &Tensor) -> Tensor {
     let (shape, n) = (like.shape(), like.len());
     match like.dtype() {
-        DType::F32 => Tensor::from_vec(shape, vec![0.0f32; n]),
+        DType::F32 => Tensor::from_vec(shape, vec![0.0f32; n]).beside(like),
         DType::F64 => Tensor::from_vec(shape, vec![0.0f64; n]),
         DType::U32 => panic!("a parameter of integers cannot be trained"),
         DType::Rounded(_) => panic!("{UNTRAINED}"),
@@ -92,6 +92,9 @@ fn other_model(message: String) -> Error {
 fn copied(tensor: &Tensor) -> Tensor {
     fn copy<T: Element>(tensor: &Tensor) -> Tensor {
         Tensor::from_vec(tensor.shape(), tensor.data::<T>().to_vec())
+    }
+    if tensor.cuda().is_some() {
+        return tensor.to_cpu();
     }
     match tensor.dtype() {
         DType::F32 => copy::<f32>(tensor),

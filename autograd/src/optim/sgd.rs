@@ -58,7 +58,10 @@ impl Optimizer for Sgd {
         let mut buffers = Vec::new();
         for (id, held) in params.ids().zip(held) {
             let value = params.value(id);
-            let mut take = || saved.take(&buffer_name(params.name(id)), value.shape(), value.dtype());
+            let mut take = || {
+                let name = buffer_name(params.name(id));
+                Ok(saved.take(&name, value.shape(), value.dtype())?.beside(value))
+            };
             buffers.push(if held > 0 { Some(take()?) } else { None });
         }
         saved.finish()?;

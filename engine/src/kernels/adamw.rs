@@ -11,6 +11,7 @@
 
 use super::given::Given;
 use super::map::CHUNK;
+use crate::cuda;
 use crate::engine::Engine;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -128,6 +129,9 @@ pub fn adamw(
         );
     }
     grad.check(value.shape());
+    if let Some(cuda) = value.cuda().cloned() {
+        return cuda::optim::adamw(&cuda, value, moments, grad, step);
+    }
     for_real!(value, run(engine, value, moments, grad, step));
 }
 

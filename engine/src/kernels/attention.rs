@@ -4,6 +4,7 @@
 //! `generic` is the plain text; `avx512` does the same for f32 in registers of 16 numbers, within rounding. Which one
 //! runs depends on the processor and on the channels of a head, never on a text or on its company.
 
+use crate::cuda;
 use crate::engine::{Engine, KernelClass, parts};
 use crate::kernels::dropout::Dropout;
 use crate::kernels::pool::groups;
@@ -35,6 +36,9 @@ pub struct Layout<'a> {
 #[track_caller]
 pub fn attention(engine: &Engine, qkv: [&Tensor; 3], layout: Layout<'_>) -> Tensor {
     engine.work(4 * layout.pairs() * qkv[0].shape().last() as u64, 0);
+    if let Some(cuda) = cuda::of(&qkv) {
+        return cuda::attention::attention(cuda, qkv, layout);
+    }
     #[cfg(target_arch = "x86_64")]
     if layout.suits_avx512(engine, qkv[0]) {
         return forward(engine, qkv, layout, avx512::forward_scratch, |head, qkv, y, scratch| {
@@ -52,6 +56,9 @@ pub fn attention(engine: &Engine, qkv: [&Tensor; 3], layout: Layout<'_>) -> Tens
 #[track_caller]
 pub fn gradients(engine: &Engine, qkv: [&Tensor; 3], g: &Tensor, layout: Layout<'_>) -> [Tensor; 3] {
     engine.work(10 * layout.pairs() * g.shape().last() as u64, 0);
+    if let Some(cuda) = cuda::of(&qkv) {
+        return cuda::attention::gradients(cuda, qkv, g, layout);
+    }
     let [q, k, v] = qkv;
     #[cfg(target_arch = "x86_64")]
     if layout.suits_avx512(engine, g) {

@@ -6,9 +6,10 @@
 //! backward  ā = Σ over the repeated dimensions of ȳ ∂f/∂a          (`sum_to`)
 //! ```
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::kernels::lanes;
-use crate::kernels::map::{CHUNK, Map2, map2};
+use crate::kernels::map::{CHUNK, Map2, map2, on_device};
 use crate::real::Real;
 use crate::shape::{RANK_MAX, Shape, ShapeError};
 use crate::tensor::Tensor;
@@ -91,6 +92,10 @@ pub fn broadcast(engine: &Engine, a: &Tensor, b: &Tensor, f: impl Map2) -> Tenso
     if a.shape() == b.shape() {
         return map2(engine, a, b, f);
     }
+    if let Some(cuda) = cuda::of(&[a, b]) {
+        let to = joined(a.shape(), b.shape()).unwrap_or_else(|e| panic!("broadcast: {e}"));
+        return cuda::map::broadcast(cuda, a, b, to, on_device(&f, f.on_device()));
+    }
     for_real!(a, run(engine, a, b, f))
 }
 
@@ -102,6 +107,9 @@ pub fn broadcast(engine: &Engine, a: &Tensor, b: &Tensor, f: impl Map2) -> Tenso
 /// If `shape` does not broadcast to the shape of `x`, or `x` holds no floats.
 #[track_caller]
 pub fn sum_to(engine: &Engine, x: &Tensor, shape: Shape) -> Tensor {
+    if let (Some(cuda), true) = (x.cuda(), x.shape() != shape) {
+        return cuda::map::sum_to(cuda, x, shape);
+    }
     for_real!(x, sum_to_real(engine, x, shape))
 }
 

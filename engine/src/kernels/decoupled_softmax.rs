@@ -2,6 +2,7 @@
 //! the exponentials: one a negative in each direction.
 
 use super::relevance::Relevance;
+use crate::cuda;
 use crate::engine::Engine;
 use crate::kernels::lanes;
 use crate::kernels::row_loss::{exponentials, gradients, losses};
@@ -25,6 +26,9 @@ pub struct DecoupledSoftmax {
 /// If sizes or types differ.
 #[track_caller]
 pub fn decoupled_softmax(engine: &Engine, s: &Tensor, loss: &DecoupledSoftmax) -> (Tensor, Tensor) {
+    if let Some(cuda) = s.cuda() {
+        return cuda::losses::decoupled_softmax(cuda, s, loss);
+    }
     for_real!(s, forward(engine, s, loss))
 }
 
@@ -34,6 +38,9 @@ pub fn decoupled_softmax(engine: &Engine, s: &Tensor, loss: &DecoupledSoftmax) -
 /// As [`decoupled_softmax`].
 #[track_caller]
 pub fn gradient(engine: &Engine, s: &Tensor, log_n: &Tensor, g: &Tensor, loss: &DecoupledSoftmax) -> Tensor {
+    if let Some(cuda) = s.cuda() {
+        return cuda::losses::decoupled_softmax_back(cuda, s, log_n, g, loss);
+    }
     for_real!(s, backward(engine, s, log_n, g, loss))
 }
 

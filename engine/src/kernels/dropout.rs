@@ -1,6 +1,7 @@
 //! Dropout masks drawn from counters (equations: `autograd/src/ops/dropout.rs`). Bound by the integer arithmetic of
 //! Philox: ten rounds for four numbers, sixteen counters at a time.
 
+use crate::cuda;
 use crate::engine::{Engine, KernelClass};
 use crate::packed::Places;
 use crate::random::{M0, M1, W0, W1};
@@ -102,6 +103,11 @@ fn philox_lanes(x: [[u32; COUNTERS]; 4], key: [u32; 2]) -> [[u32; COUNTERS]; 4] 
 /// If there is not one place for every row of x, or x holds no floats.
 #[track_caller]
 pub fn dropout(engine: &Engine, x: &Tensor, dropout: &Dropout) -> Tensor {
+    if let Some(cuda) = x.cuda() {
+        let places = [&dropout.places.slots, &dropout.places.positions];
+        assert!(places.iter().all(|p| p.len() == x.shape().rows()), "dropout: one place for every row");
+        return cuda::rows::dropout(cuda, x, dropout);
+    }
     for_real!(x, run(engine, x, dropout))
 }
 

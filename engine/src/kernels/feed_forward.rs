@@ -2,10 +2,11 @@
 //! `autograd/src/ops/feed_forward.rs`). The function and its derivative meet the pieces of a product while they are in
 //! cache, so they cost their arithmetic and no pass over memory. Bound by flops.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::gemm::{gemm_beside, gemm_then};
 use crate::kernels::linear::factors;
-use crate::kernels::map::{CHUNK, Map1, Map2};
+use crate::kernels::map::{CHUNK, Map1, Map2, on_device};
 use crate::quantised;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -16,6 +17,9 @@ use crate::tensor::Tensor;
 /// If shapes do not fit or types differ.
 #[track_caller]
 pub fn bent(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, phi: impl Map1) -> Tensor {
+    if let Some(cuda) = cuda::of(&[x, w]) {
+        return cuda::gemm::bent(cuda, x, w, b, on_device(&phi, phi.on_device()));
+    }
     match w.weight() {
         Some(w) => {
             let mut y = quantised::linear(engine, x, w, Some(b));
@@ -58,6 +62,9 @@ fn bent_real<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, phi: 
 /// If shapes do not fit or types differ.
 #[track_caller]
 pub fn bent_and_straight(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, phi: impl Map1) -> [Tensor; 2] {
+    if let Some(cuda) = cuda::of(&[x, w]) {
+        return cuda::gemm::both(cuda, x, w, b, on_device(&phi, phi.on_device()));
+    }
     for_real!(x, both_real(engine, x, w, b, phi))
 }
 
@@ -97,6 +104,11 @@ pub fn back_through(
     u: &Tensor,
     phi: impl Map1 + Map2,
 ) -> [Tensor; 2] {
+    if let Some(cuda) = cuda::of(&[grad, w]) {
+        let forms = (Map1::on_device(&phi), Map2::on_device(&phi));
+        let forms = (on_device(&phi, forms.0), on_device(&phi, forms.1));
+        return cuda::gemm::back(cuda, grad, w, u, forms);
+    }
     for_real!(grad, back_real(engine, grad, w, u, phi))
 }
 

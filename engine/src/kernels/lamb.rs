@@ -12,6 +12,7 @@
 use super::given::Given;
 use super::map::CHUNK;
 use super::squares::{block_squares, squares, tree_sum};
+use crate::cuda;
 use crate::engine::Engine;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -82,6 +83,9 @@ pub fn lamb(
     grad.check(value.shape());
     let same = |x: &Tensor| x.shape() == value.shape() && x.dtype() == value.dtype();
     assert!(same(m) && same(v), "lamb: moments of another parameter");
+    if let Some(cuda) = value.cuda().cloned() {
+        return cuda::optim::lamb(&cuda, value, (m, v), grad, step);
+    }
     for_real!(value, run(engine, value, (m, v), grad, step))
 }
 

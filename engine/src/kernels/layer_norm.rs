@@ -1,6 +1,7 @@
 //! Layer normalisation of rows (equations and derivation: `autograd/src/ops/layer_norm.rs`). Bound by bytes: forward
 //! reads x and writes y, backward reads x and ȳ and writes x̄, and a row stays in the first cache between its passes.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::kernels::lanes;
 use crate::real::Real;
@@ -15,6 +16,9 @@ const ROWS: usize = 64;
 /// If w and b are not as wide as x, or the types differ.
 #[track_caller]
 pub fn layer_norm(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, eps: f64) -> (Tensor, Tensor) {
+    if let Some(cuda) = x.cuda() {
+        return cuda::rows::layer_norm(cuda, [x, w, b], eps);
+    }
     for_real!(x, forward(engine, x, w, b, eps))
 }
 
@@ -42,6 +46,10 @@ fn forward<T: Real>(engine: &Engine, x: &Tensor, w: &Tensor, b: &Tensor, eps: f6
 /// If the shapes or types differ from those of [`layer_norm`].
 #[track_caller]
 pub fn gradients(engine: &Engine, x: &Tensor, w: &Tensor, moments: &Tensor, g: &Tensor) -> [Tensor; 3] {
+    if let Some(cuda) = x.cuda() {
+        let (dx, _, [dw, db]) = cuda::rows::norm_back(cuda, [x, moments, w, g], None);
+        return [dx, dw, db];
+    }
     for_real!(x, backward(engine, x, w, moments, g))
 }
 

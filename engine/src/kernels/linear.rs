@@ -4,6 +4,7 @@
 //!
 //! The bias is added to each piece of y while it is in cache, so it costs no pass over memory. Bound by flops.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::gemm::{Mat, gemm_then};
 use crate::quantised;
@@ -16,6 +17,9 @@ use crate::tensor::Tensor;
 /// If shapes do not fit or types differ.
 #[track_caller]
 pub fn linear(engine: &Engine, x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Tensor {
+    if let Some(cuda) = cuda::of(&[x, w]) {
+        return cuda::gemm::linear(cuda, x, w, b);
+    }
     match w.weight() {
         Some(w) => quantised::linear(engine, x, w, b),
         None => for_real!(x, run(engine, x, w, b)),

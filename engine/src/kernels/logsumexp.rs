@@ -7,6 +7,7 @@
 //! y is −∞ for a row in which nothing is kept (the sum of nothing is 0), and so is it where all that is kept is −∞; x̄
 //! is 0 there. Bound by flops: one exponential an element.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::kernels::map::CHUNK;
 use crate::kernels::{lanes, rows_with_scratch};
@@ -21,6 +22,9 @@ use crate::tensor::Tensor;
 #[track_caller]
 pub fn logsumexp(engine: &Engine, x: &Tensor, keep: Option<&[bool]>) -> Tensor {
     assert!(keep.is_none_or(|k| k.len() == x.len()), "logsumexp: one flag for each element");
+    if let Some(cuda) = x.cuda() {
+        return cuda::rows::logsumexp(cuda, x, keep);
+    }
     for_real!(x, forward(engine, x, keep))
 }
 
@@ -37,6 +41,9 @@ pub fn logsumexp_back(
     grad: &Tensor,
 ) -> Tensor {
     assert_eq!(y.shape(), grad.shape(), "logsumexp: the gradient has a wrong shape");
+    if let Some(cuda) = x.cuda() {
+        return cuda::rows::logsumexp_back(cuda, x, keep, y, grad);
+    }
     for_real!(x, backward(engine, x, keep, y, grad))
 }
 

@@ -4,6 +4,7 @@
 //! The closure is `#[inline(always)]` and the loop a `for`: a body of many instructions is then compiled inside
 //! [`Engine::vectorised`], not as a function of its own, which would know the narrowest vectors only.
 
+use crate::cuda::{self, Function1, Function2};
 use crate::engine::Engine;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -15,12 +16,26 @@ pub const CHUNK: usize = 16 * 1024;
 pub trait Map1: Sync {
     /// The function.
     fn at<T: Real>(&self, x: T) -> T;
+    /// The same function by its name, if a device has it.
+    fn on_device(&self) -> Option<Function1> {
+        None
+    }
 }
 
 /// y = f(a, b) in both precisions.
 pub trait Map2: Sync {
     /// The function.
     fn at<T: Real>(&self, a: T, b: T) -> T;
+    /// The same function by its name, if a device has it.
+    fn on_device(&self) -> Option<Function2> {
+        None
+    }
+}
+
+/// The form of a function that a device has.
+#[track_caller]
+pub(super) fn on_device<F, G>(_: &F, form: Option<G>) -> G {
+    form.unwrap_or_else(|| panic!("the function {} has no CUDA arm", std::any::type_name::<F>()))
 }
 
 /// f over all elements of `x`.
@@ -43,6 +58,9 @@ pub fn map1(engine: &Engine, x: &Tensor, f: impl Map1) -> Tensor {
             },
         );
         Tensor::from_buf(x.shape(), y)
+    }
+    if let Some(cuda) = x.cuda() {
+        return cuda::map::map1(cuda, x, on_device(&f, f.on_device()));
     }
     for_real!(x, run(engine, x, f))
 }
@@ -69,6 +87,9 @@ pub fn map2(engine: &Engine, a: &Tensor, b: &Tensor, f: impl Map2) -> Tensor {
         Tensor::from_buf(a.shape(), y)
     }
     assert_eq!(a.shape(), b.shape(), "map2: the shapes differ");
+    if let Some(cuda) = cuda::of(&[a, b]) {
+        return cuda::map::map2(cuda, a, b, on_device(&f, f.on_device()));
+    }
     for_real!(a, run(engine, a, b, f))
 }
 
@@ -94,11 +115,17 @@ pub fn add_to(engine: &Engine, a: &mut Tensor, b: &Tensor) {
         fn at<T: Real>(&self, a: T, b: T) -> T {
             a + b
         }
+        fn on_device(&self) -> Option<Function2> {
+            Some(Function2::Plus)
+        }
     }
     assert_eq!(a.shape(), b.shape(), "add_to: the shapes differ");
     if !a.is_unique() {
         *a = map2(engine, a, b, Plus);
         return;
+    }
+    if let Some(cuda) = a.cuda().cloned() {
+        return cuda::map::add_to(&cuda, a, b);
     }
     for_real!(a, run(engine, a.data_mut(), b.data()))
 }

@@ -2,6 +2,7 @@
 //!
 //! Bound by flops.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::gemm::{Mat, gemm};
 use crate::real::Real;
@@ -51,17 +52,31 @@ impl<'a> Factor<'a> {
 /// If ranks, batches or inner dimensions differ.
 #[track_caller]
 pub fn product(engine: &Engine, a: Factor<'_>, b: Factor<'_>) -> Tensor {
+    if let Some(cuda) = cuda::of(&[a.tensor, b.tensor]) {
+        return on_device(cuda, a, b);
+    }
     for_real!(a.tensor, run(engine, a, b))
+}
+
+#[track_caller]
+fn on_device(cuda: &cuda::Cuda, a: Factor<'_>, b: Factor<'_>) -> Tensor {
+    let [x, y] = [a, b].map(|f| cuda::gemm::Matrix::new(f.tensor, f.transposed));
+    cuda::gemm::product(cuda, x, y, product_shape(a, [x.rows(), y.columns()]))
+}
+
+/// `[m, n]`, or as many of them as A has matrices.
+fn product_shape(a: Factor<'_>, [m, n]: [usize; 2]) -> Shape {
+    match *a.tensor.shape().dims() {
+        [batch, _, _] => Shape::from([batch, m, n]),
+        _ => Shape::from([m, n]),
+    }
 }
 
 #[track_caller]
 fn run<T: Real>(engine: &Engine, a: Factor<'_>, b: Factor<'_>) -> Tensor {
     let (from, x, y) = (a.tensor.shape(), a.mat::<T>(), b.mat::<T>());
     assert_eq!(from.rank(), b.tensor.shape().rank(), "product: both are matrices or both are batches");
-    let to = match *from.dims() {
-        [batch, _, _] => Shape::from([batch, x.rows(), y.columns()]),
-        _ => Shape::from([x.rows(), y.columns()]),
-    };
+    let to = product_shape(a, [x.rows(), y.columns()]);
     let mut c = engine.buffer::<T>(to.len());
     gemm(engine, T::ONE, x, y, T::ZERO, &mut c);
     Tensor::from_buf(to, c)

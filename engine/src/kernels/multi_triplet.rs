@@ -2,6 +2,7 @@
 //! `autograd/src/ops/multi_triplet.rs`). Bound by bytes: the selection reads the scores once.
 
 use super::relevance::Relevance;
+use crate::cuda;
 use crate::engine::Engine;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -30,6 +31,9 @@ pub struct MultiTriplet {
 /// If sizes differ or the scores are no floats.
 #[track_caller]
 pub fn multi_triplet(engine: &Engine, s: &Tensor, loss: &MultiTriplet) -> (Tensor, Tensor) {
+    if let Some(cuda) = s.cuda() {
+        return cuda::losses::multi_triplet(cuda, s, loss);
+    }
     for_real!(s, forward(engine, s, loss))
 }
 
@@ -39,6 +43,9 @@ pub fn multi_triplet(engine: &Engine, s: &Tensor, loss: &MultiTriplet) -> (Tenso
 /// As [`multi_triplet`].
 #[track_caller]
 pub fn gradient(engine: &Engine, s: &Tensor, columns: &Tensor, g: &Tensor, loss: &MultiTriplet) -> Tensor {
+    if let Some(cuda) = s.cuda() {
+        return cuda::losses::multi_triplet_back(cuda, s, columns, g, loss);
+    }
     for_real!(s, backward(engine, s, columns, g, loss))
 }
 

@@ -1,5 +1,6 @@
 //! Rows of length 1 (equations: `autograd/src/ops/normalise.rs`). Bound by bytes.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::kernels::lanes;
 use crate::real::Real;
@@ -16,6 +17,9 @@ const FLOOR: f64 = 1e-12;
 /// If y holds no floats.
 #[track_caller]
 pub fn normalise(engine: &Engine, y: &Tensor) -> (Tensor, Tensor) {
+    if let Some(cuda) = y.cuda() {
+        return cuda::rows::normalise(cuda, y, FLOOR);
+    }
     for_real!(y, forward(engine, y))
 }
 
@@ -45,6 +49,9 @@ fn forward<T: Real>(engine: &Engine, y: &Tensor) -> (Tensor, Tensor) {
 /// If the shapes or types differ.
 #[track_caller]
 pub fn gradient(engine: &Engine, e: &Tensor, lengths: &Tensor, g: &Tensor) -> Tensor {
+    if let Some(cuda) = e.cuda() {
+        return cuda::rows::normalise_back(cuda, e, lengths, g, FLOOR);
+    }
     for_real!(e, backward(engine, e, lengths, g))
 }
 

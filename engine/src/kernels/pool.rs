@@ -1,5 +1,6 @@
 //! One row from the rows of each text (equations: `autograd/src/ops/pool.rs`). Bound by bytes.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -42,6 +43,9 @@ pub fn groups(starts: &[u32], tokens: usize) -> Vec<usize> {
 /// If `starts` leaves x, or x holds no floats.
 #[track_caller]
 pub fn pool(engine: &Engine, x: &Tensor, starts: &[u32], pool: Pool) -> (Tensor, Option<Tensor>) {
+    if let Some(cuda) = x.cuda() {
+        return cuda::rows::pool(cuda, x, starts, pool);
+    }
     for_real!(x, forward(engine, x, starts, pool))
 }
 
@@ -115,6 +119,9 @@ fn largest<T: Real>(rows: &[T], first: u32, y: &mut [T], from: &mut [u32]) {
 /// If `starts` does not run from 0 to T, or ȳ holds no floats.
 #[track_caller]
 pub fn gradient(engine: &Engine, g: &Tensor, starts: &[u32], pool: Pool, from: Option<&Tensor>) -> Tensor {
+    if let Some(cuda) = g.cuda() {
+        return cuda::rows::pool_back(cuda, g, starts, pool, from);
+    }
     for_real!(g, backward(engine, g, starts, pool, from))
 }
 

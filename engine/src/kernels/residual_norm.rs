@@ -2,6 +2,7 @@
 //! bytes: forward reads x and r and writes the sum and y; backward reads the sum and ȳ and writes x̄ and r̄. In three
 //! steps it would be twice as many.
 
+use crate::cuda;
 use crate::engine::{Engine, parts};
 use crate::kernels::dropout::Dropout;
 use crate::kernels::layer_norm::{normed, pulled, total};
@@ -16,6 +17,12 @@ fn cuts(rows: usize, width: usize) -> Vec<usize> {
     (0..=rows.div_ceil(ROWS)).map(|chunk| (chunk * ROWS).min(rows) * width).collect()
 }
 
+/// Whether a dropout, if there is one, has a place for every row.
+fn places_fit(dropout: Option<&Dropout>, x: &Tensor) -> bool {
+    let rows = x.shape().rows();
+    dropout.is_none_or(|d| d.places.slots.len() == rows && d.places.positions.len() == rows)
+}
+
 /// y, the sum s = x + m ∘ r/(1 − rate), and the moments (μ, 1/√(σ² + ε)) of its rows, `[n, 2]`.
 ///
 /// # Panics
@@ -27,6 +34,13 @@ pub fn residual_norm(
     dropout: Option<&Dropout>,
     eps: f64,
 ) -> [Tensor; 3] {
+    if let Some(cuda) = x.cuda() {
+        assert!(
+            x.shape() == r.shape() && places_fit(dropout, x),
+            "residual_norm: one row and one place for each"
+        );
+        return cuda::rows::residual_norm(cuda, [x, r, w, b], dropout, eps);
+    }
     for_real!(x, forward(engine, [x, r, w, b], dropout, eps))
 }
 
@@ -77,6 +91,11 @@ pub fn gradients(
     [s, moments, w, g]: [&Tensor; 4],
     dropout: Option<&Dropout>,
 ) -> [Tensor; 4] {
+    if let Some(cuda) = s.cuda() {
+        let (ds, branch, [dw, db]) = cuda::rows::norm_back(cuda, [s, moments, w, g], dropout);
+        let branch = branch.unwrap_or_else(|| ds.clone());
+        return [ds, branch, dw, db];
+    }
     for_real!(s, backward(engine, [s, moments, w, g], dropout))
 }
 

@@ -1,5 +1,6 @@
 //! Rows of tables: gathered, scattered, added up by row. Bound by bytes.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::real::Real;
 use crate::shape::Shape;
@@ -14,6 +15,9 @@ const ROWS: usize = 64;
 /// If a row is out of range.
 #[track_caller]
 pub fn gathered(engine: &Engine, table: &Tensor, rows: &[u32]) -> Tensor {
+    if let Some(cuda) = table.cuda() {
+        return cuda::rows::gathered(cuda, table, rows);
+    }
     for_real!(table, gathered_real(engine, table, rows))
 }
 
@@ -34,6 +38,9 @@ fn gathered_real<T: Real>(engine: &Engine, table: &Tensor, rows: &[u32]) -> Tens
 /// If a row is out of range.
 #[track_caller]
 pub fn scattered(engine: &Engine, table: Shape, rows: &[u32], values: &Tensor) -> Tensor {
+    if let Some(cuda) = values.cuda() {
+        return cuda::rows::scattered(cuda, table, rows, values);
+    }
     for_real!(values, scattered_real(engine, table, rows, values))
 }
 
@@ -48,14 +55,25 @@ fn scattered_real<T: Real>(engine: &Engine, table: Shape, rows: &[u32], values: 
 /// Sums the rows of `values` (`[n, width]`) that carry the same id. The ids come back ascending, each once; what falls
 /// on one id is added in the order of `values`.
 pub fn add_by_row(engine: &Engine, ids: &[u32], values: &Tensor) -> (Vec<u32>, Tensor) {
-    for_real!(values, add_by_row_real(engine, ids, values))
-}
-
-fn add_by_row_real<T: Real>(engine: &Engine, ids: &[u32], values: &Tensor) -> (Vec<u32>, Tensor) {
-    let (width, data) = (values.len().checked_div(ids.len()).unwrap_or(0), values.data::<T>());
     let mut order: Vec<u32> = (0..ids.len() as u32).collect();
     order.sort_unstable_by_key(|&i| (ids[i as usize], i));
     let groups: Vec<&[u32]> = order.chunk_by(|&a, &b| ids[a as usize] == ids[b as usize]).collect();
+    let unique = groups.iter().map(|g| ids[g[0] as usize]).collect();
+    if let Some(cuda) = values.cuda() {
+        let mut cuts = vec![0];
+        cuts.extend(groups.iter().scan(0, |at, group| {
+            *at += group.len() as u32;
+            Some(*at)
+        }));
+        let width = values.len().checked_div(ids.len()).unwrap_or(0);
+        return (unique, cuda::rows::add_by_row(cuda, values, &order, &cuts, width));
+    }
+    (unique, for_real!(values, add_by_row_real(engine, &groups, values)))
+}
+
+fn add_by_row_real<T: Real>(engine: &Engine, groups: &[&[u32]], values: &Tensor) -> Tensor {
+    let rows = groups.iter().map(|group| group.len()).sum();
+    let (width, data) = (values.len().checked_div(rows).unwrap_or(0), values.data::<T>());
     let mut sums = engine.buffer::<T>(groups.len() * width);
     engine.chunks(
         &mut sums,
@@ -71,9 +89,7 @@ fn add_by_row_real<T: Real>(engine: &Engine, ids: &[u32], values: &Tensor) -> (V
             }
         },
     );
-    let unique: Vec<u32> = groups.iter().map(|g| ids[g[0] as usize]).collect();
-    let shape = [unique.len(), width];
-    (unique, Tensor::from_buf(shape, sums))
+    Tensor::from_buf([groups.len(), width], sums)
 }
 
 /// The rows of `a`, then the rows of `b`.
@@ -82,6 +98,10 @@ fn add_by_row_real<T: Real>(engine: &Engine, ids: &[u32], values: &Tensor) -> (V
 /// If widths or types differ.
 #[track_caller]
 pub fn joined(engine: &Engine, a: &Tensor, b: &Tensor) -> Tensor {
+    if let Some(cuda) = cuda::of(&[a, b]) {
+        assert_eq!(a.shape().last(), b.shape().last(), "joined: the widths differ");
+        return cuda::rows::joined(cuda, a, b);
+    }
     for_real!(a, joined_real(engine, a, b))
 }
 

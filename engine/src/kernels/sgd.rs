@@ -8,6 +8,7 @@
 
 use super::given::Given;
 use super::map::CHUNK;
+use crate::cuda;
 use crate::engine::Engine;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -34,6 +35,9 @@ pub fn sgd(engine: &Engine, value: &mut Tensor, grad: Given<'_>, rate: f64) {
         );
     }
     grad.check(value.shape());
+    if let Some(cuda) = value.cuda().cloned() {
+        return cuda::optim::sgd(&cuda, value, grad, rate);
+    }
     for_real!(value, run(engine, value, grad, rate));
 }
 
@@ -95,6 +99,9 @@ pub fn sgd_momentum(
         );
     }
     grad.check(value.shape());
+    if let Some(cuda) = value.cuda().cloned() {
+        return cuda::optim::momentum(&cuda, value, momentum, grad, rate);
+    }
     for_real!(value, run(engine, value, momentum, grad, rate));
 }
 

@@ -3,6 +3,7 @@
 //! Around dimension `axis` a tensor is `[outer, n, inner]`: for every outer index, `n · inner` numbers lie together,
 //! so each of the three is a loop of copies.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::kernels::map::CHUNK;
 use crate::real::Real;
@@ -46,6 +47,13 @@ pub fn slice(engine: &Engine, x: &Tensor, axis: usize, range: Range<usize>) -> T
     if axis == 0 {
         return x.rows(range);
     }
+    if let Some(cuda) = x.cuda() {
+        let (run, (start, part)) = (run_of(x.shape(), axis), part_of(x.shape(), axis, &range));
+        let y = cuda.floats(with_dim(x.shape(), axis, range.len()));
+        let n = x.len().checked_div(run).unwrap_or(0);
+        cuda::rows::runs(cuda, &y, x, (n, part), [(part, 0), (run, start)]);
+        return y;
+    }
     for_real!(x, slice_real(engine, x, axis, range))
 }
 
@@ -63,6 +71,12 @@ fn slice_real<T: Real>(engine: &Engine, x: &Tensor, axis: usize, range: Range<us
 /// If the shapes do not fit.
 #[track_caller]
 pub fn padded(engine: &Engine, part: &Tensor, to: Shape, axis: usize, range: Range<usize>) -> Tensor {
+    if let Some(cuda) = part.cuda() {
+        let (run, (start, len), y) = (run_of(to, axis), part_of(to, axis, &range), cuda.zeros(to));
+        let n = to.len().checked_div(run).unwrap_or(0);
+        cuda::rows::runs(cuda, &y, part, (n, len), [(run, start), (len, 0)]);
+        return y;
+    }
     for_real!(part, padded_real(engine, part, to, axis, range))
 }
 
@@ -89,6 +103,18 @@ fn padded_real<T: Real>(
 /// If there is no part, or the other dimensions or the types differ.
 #[track_caller]
 pub fn concat(engine: &Engine, parts: &[Tensor], axis: usize) -> Tensor {
+    if let Some(cuda) = cuda::of(&parts.iter().collect::<Vec<_>>()) {
+        let n = parts.iter().map(|p| p.shape().dim(axis)).sum();
+        let to = with_dim(parts[0].shape(), axis, n);
+        let (y, run, mut start) = (cuda.floats(to), run_of(to, axis), 0);
+        for part in parts {
+            let len = run_of(part.shape(), axis);
+            let n = to.len().checked_div(run).unwrap_or(0);
+            cuda::rows::runs(cuda, &y, part, (n, len), [(run, start), (len, 0)]);
+            start += len;
+        }
+        return y;
+    }
     for_real!(parts[0], concat_real(engine, parts, axis))
 }
 

@@ -2,6 +2,7 @@
 //! Bound by the exponentials: [`HALVINGS`] + [`POLISH`] + 1 a column forward, one backward.
 
 use super::relevance::Relevance;
+use crate::cuda;
 use crate::engine::Engine;
 use crate::kernels::lanes;
 use crate::real::Real;
@@ -31,6 +32,9 @@ pub struct SoftTopK {
 /// If sizes differ or the scores are no floats.
 #[track_caller]
 pub fn soft_top_k(engine: &Engine, s: &Tensor, top: &SoftTopK) -> Tensor {
+    if let Some(cuda) = s.cuda() {
+        return cuda::losses::soft_top_k(cuda, s, top, [HALVINGS, POLISH]);
+    }
     for_real!(s, forward(engine, s, top))
 }
 
@@ -40,6 +44,9 @@ pub fn soft_top_k(engine: &Engine, s: &Tensor, top: &SoftTopK) -> Tensor {
 /// As [`soft_top_k`].
 #[track_caller]
 pub fn gradient(engine: &Engine, y: &Tensor, g: &Tensor, top: &SoftTopK) -> Tensor {
+    if let Some(cuda) = y.cuda() {
+        return cuda::losses::soft_top_k_back(cuda, y, g, top);
+    }
     for_real!(y, backward(engine, y, g, top))
 }
 

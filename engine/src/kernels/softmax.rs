@@ -7,6 +7,7 @@
 //! Without m, e^x would overflow in f32 from 89 on. Bound by flops where a row lies in the cache: one exponential an
 //! element.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::kernels::lanes;
 use crate::kernels::map::CHUNK;
@@ -19,6 +20,9 @@ use crate::tensor::Tensor;
 /// If `x` holds no floats.
 #[track_caller]
 pub fn softmax(engine: &Engine, x: &Tensor) -> Tensor {
+    if let Some(cuda) = x.cuda() {
+        return cuda::rows::softmax(cuda, x);
+    }
     for_real!(x, forward(engine, x))
 }
 
@@ -29,6 +33,9 @@ pub fn softmax(engine: &Engine, x: &Tensor) -> Tensor {
 #[track_caller]
 pub fn softmax_back(engine: &Engine, y: &Tensor, grad: &Tensor) -> Tensor {
     assert_eq!(y.shape(), grad.shape(), "softmax: the gradient has a wrong shape");
+    if let Some(cuda) = y.cuda() {
+        return cuda::rows::softmax_back(cuda, y, grad);
+    }
     for_real!(y, backward(engine, y, grad))
 }
 

@@ -1,6 +1,7 @@
 //! Softmax cross-entropy of rows with masked, weighted and shifted columns (equations:
 //! `autograd/src/ops/softmax_loss.rs`). Bound by the exponentials: one a column in each direction.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::kernels::lanes;
 use crate::kernels::row_loss::{exponentials, gradients, losses};
@@ -39,6 +40,9 @@ pub enum Target {
 /// If sizes or types differ, or a target column is out of range.
 #[track_caller]
 pub fn softmax_loss(engine: &Engine, s: &Tensor, loss: &SoftmaxLoss) -> (Tensor, Tensor) {
+    if let Some(cuda) = s.cuda() {
+        return cuda::losses::softmax_loss(cuda, s, loss);
+    }
     for_real!(s, forward(engine, s, loss))
 }
 
@@ -48,6 +52,9 @@ pub fn softmax_loss(engine: &Engine, s: &Tensor, loss: &SoftmaxLoss) -> (Tensor,
 /// As [`softmax_loss`].
 #[track_caller]
 pub fn gradient(engine: &Engine, s: &Tensor, log_z: &Tensor, g: &Tensor, loss: &SoftmaxLoss) -> Tensor {
+    if let Some(cuda) = s.cuda() {
+        return cuda::losses::softmax_loss_back(cuda, s, log_z, g, loss);
+    }
     for_real!(s, backward(engine, s, log_z, g, loss))
 }
 

@@ -6,6 +6,7 @@
 //! Bound by bytes: 4 a number of f32 to read.
 
 use super::map::{CHUNK, Map1, map1};
+use crate::cuda::{self, Function1};
 use crate::engine::Engine;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -43,6 +44,9 @@ pub fn block_squares(engine: &Engine, x: &Tensor, blocks: &mut Vec<f64>) {
             },
         );
     }
+    if let Some(cuda) = x.cuda() {
+        return blocks.extend(cuda::optim::squares(cuda, x));
+    }
     for_real!(x, run(engine, x, blocks));
 }
 
@@ -73,6 +77,9 @@ pub fn scale_by(engine: &Engine, x: &mut Tensor, factor: f64) {
         fn at<T: Real>(&self, x: T) -> T {
             x * T::of(self.0)
         }
+        fn on_device(&self) -> Option<Function1> {
+            Some(Function1::Linear(self.0, 0.0))
+        }
     }
     fn run<T: Real>(engine: &Engine, x: &mut Tensor, factor: f64) {
         let factor = T::of(factor);
@@ -86,6 +93,9 @@ pub fn scale_by(engine: &Engine, x: &mut Tensor, factor: f64) {
     if !x.is_unique() {
         *x = map1(engine, x, Scale(factor));
         return;
+    }
+    if let Some(cuda) = x.cuda().cloned() {
+        return cuda::map::map1_in_place(&cuda, x, Function1::Linear(factor, 0.0));
     }
     for_real!(x, run(engine, x, factor));
 }

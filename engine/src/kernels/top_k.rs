@@ -6,6 +6,7 @@
 //! ```
 //! A selection in linear time, then a sort of k. Bound by bytes and by branches that nobody can predict.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::real::Real;
 use crate::shape::Shape;
@@ -22,6 +23,9 @@ const ROWS: usize = 8;
 #[track_caller]
 pub fn top_k(engine: &Engine, x: &Tensor, k: usize) -> (Tensor, Tensor) {
     assert!(k <= x.shape().last(), "top_k: {k} of {:?}", x.shape());
+    if let Some(cuda) = x.cuda() {
+        return cuda::losses::top_k(cuda, x, k);
+    }
     for_real!(x, forward(engine, x, k))
 }
 
@@ -32,6 +36,9 @@ pub fn top_k(engine: &Engine, x: &Tensor, k: usize) -> (Tensor, Tensor) {
 #[track_caller]
 pub fn top_k_back(engine: &Engine, to: Shape, places: &Tensor, values: &Tensor) -> Tensor {
     assert_eq!(places.shape(), values.shape(), "top_k: one place for each value");
+    if let Some(cuda) = values.cuda() {
+        return cuda::losses::top_k_back(cuda, to, places, values);
+    }
     for_real!(values, backward(engine, to, places, values))
 }
 

@@ -1,6 +1,7 @@
 //! The triplet loss over the hardest negatives of each row (equations: `autograd/src/ops/triplet.rs`). Bound by bytes:
 //! the selection reads the scores once.
 
+use crate::cuda;
 use crate::engine::Engine;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -46,6 +47,9 @@ pub enum Weighting {
 /// If sizes differ, a target is out of range, or the scores are no floats.
 #[track_caller]
 pub fn triplet(engine: &Engine, s: &Tensor, loss: &Triplet) -> (Tensor, Tensor) {
+    if let Some(cuda) = s.cuda() {
+        return cuda::losses::triplet(cuda, s, loss);
+    }
     for_real!(s, forward(engine, s, loss))
 }
 
@@ -55,6 +59,9 @@ pub fn triplet(engine: &Engine, s: &Tensor, loss: &Triplet) -> (Tensor, Tensor) 
 /// As [`triplet`].
 #[track_caller]
 pub fn gradient(engine: &Engine, s: &Tensor, columns: &Tensor, g: &Tensor, loss: &Triplet) -> Tensor {
+    if let Some(cuda) = s.cuda() {
+        return cuda::losses::triplet_back(cuda, s, columns, g, loss);
+    }
     for_real!(s, backward(engine, s, columns, g, loss))
 }
 

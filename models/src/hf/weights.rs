@@ -250,7 +250,7 @@ pub(super) fn write(path: &Path, params: &Params, names: &[String]) -> Result<()
     file.write_all(&(header.len() as u64).to_le_bytes()).map_err(fail)?;
     file.write_all(&header).map_err(fail)?;
     for (_, tensor) in &tensors {
-        for value in tensor.data::<f32>() {
+        for value in tensor.to_cpu().data::<f32>() {
             file.write_all(&value.to_le_bytes()).map_err(fail)?;
         }
     }

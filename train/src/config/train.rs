@@ -26,6 +26,8 @@ pub struct TrainConfig {
     /// What moves the parameters of the encoder: `adamw`, or `lamb`, whose step is as long as the tensor that it moves,
     /// times the rate.
     pub optimizer: String,
+    /// Where a step is computed: `cpu`, or a CUDA device, `cuda:0`.
+    pub device: String,
     /// Learning rate at its peak.
     pub lr: f64,
     /// `linear`, `cosine` or `constant`, after the warm-up.
@@ -58,6 +60,7 @@ impl Default for TrainConfig {
             chunk: 0,
             accumulate: 1,
             optimizer: "adamw".into(),
+            device: "cpu".into(),
             lr: 1e-4,
             schedule: "linear".into(),
             warmup_steps: 50,
@@ -105,6 +108,10 @@ impl TrainConfig {
         }
         if !["adamw", "lamb"].contains(&&*self.optimizer) {
             return wrong("train.optimizer", "adamw or lamb", &self.optimizer);
+        }
+        let number = self.device.strip_prefix("cuda:");
+        if self.device != "cpu" && number.is_none_or(|n| n.parse::<usize>().is_err()) {
+            return wrong("train.device", "cpu, or a CUDA device like cuda:0", &self.device);
         }
         if !["linear", "cosine", "constant"].contains(&&*self.schedule) {
             return wrong("train.schedule", "linear, cosine or constant", &self.schedule);

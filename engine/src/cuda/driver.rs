@@ -1,0 +1,265 @@
+//! The calls of the CUDA driver, one context and one stream. What is unsafe about a device stands here and nowhere
+//! else.
+//!
+//! cudarc opens libcuda at the first call and panics where the library or a function is missing. So the library is
+//! opened here first, by the same names, and asked for every function that we call: what is missing becomes an error.
+
+use crate::error::{Error, Result};
+use cudarc::driver::{result, sys};
+use libloading::Library;
+use std::ffi::{CString, c_void};
+
+/// Every function of the driver that is called.
+const CALLED: [&str; 25] = [
+    "cuInit",
+    "cuGetErrorName",
+    "cuGetErrorString",
+    "cuDeviceGet",
+    "cuDeviceGetCount",
+    "cuDeviceGetName",
+    "cuDeviceTotalMem_v2",
+    "cuDeviceGetAttribute",
+    "cuDevicePrimaryCtxRetain",
+    "cuDevicePrimaryCtxRelease_v2",
+    "cuCtxSetCurrent",
+    "cuStreamCreate",
+    "cuStreamDestroy_v2",
+    "cuStreamSynchronize",
+    "cuMemAlloc_v2",
+    "cuMemFree_v2",
+    "cuMemGetInfo_v2",
+    "cuMemsetD8Async",
+    "cuMemcpyHtoDAsync_v2",
+    "cuMemcpyDtoHAsync_v2",
+    "cuMemcpyDtoDAsync_v2",
+    "cuModuleLoadData",
+    "cuModuleUnload",
+    "cuModuleGetFunction",
+    "cuLaunchKernel",
+];
+
+/// The oldest generation that the kernels are compiled for.
+const CAPABILITY_MIN: (i32, i32) = (8, 0);
+
+/// A device as the driver describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its number, from 0.
+    pub ordinal: usize,
+    /// What its maker calls it.
+    pub name: String,
+    /// Bytes of memory.
+    pub memory_bytes: usize,
+    /// The generation: (8, 0) is an A100.
+    pub capability: (i32, i32),
+}
+
+/// The devices of this machine.
+///
+/// # Errors
+/// What is missing: the driver, one of its functions, or a device.
+pub fn devices() -> Result<Vec<Found>> {
+    present()?;
+    result::init().map_err(|e| failed("the CUDA driver does not start", e))?;
+    let count = result::device::get_count().map_err(|e| failed("the CUDA driver counts no devices", e))?;
+    if count == 0 {
+        return Err(Error::input("the CUDA driver is there, and it finds no device"));
+    }
+    (0..count as usize).map(found).collect()
+}
+
+/// Whether the library is there with every function that is called.
+fn present() -> Result<()> {
+    let names = ["cuda", "nvcuda"].into_iter().flat_map(cudarc::get_lib_name_candidates);
+    // SAFETY: opening the driver runs its initialisers, which is what a CUDA program is for; cudarc will do the same.
+    let library = names.into_iter().find_map(|name| unsafe { Library::new(name) }.ok());
+    let Some(library) = library else {
+        return Err(Error::input("no CUDA driver: libcuda.so.1 is not among the libraries of this system")
+            .help("install the driver of the card, or put the folder of libcuda.so.1 into LD_LIBRARY_PATH"));
+    };
+    // SAFETY: the symbol is looked up and not called.
+    let has = |name: &&str| unsafe { library.get::<*const c_void>(name.as_bytes()) }.is_ok();
+    let missing: Vec<&str> = CALLED.into_iter().filter(|name| !has(name)).collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Error::input(format!("the CUDA driver lacks {}", missing.join(", ")))
+            .help("a driver of CUDA 12.1 (530) or later has them")),
+    }
+}
+
+fn failed(what: &str, error: result::DriverError) -> Error {
+    let text = |s: Result<&std::ffi::CStr, _>| {
+        s.map_or_else(|_| String::new(), |s| s.to_string_lossy().into_owned())
+    };
+    let (name, why) =
+        (text(error.error_name().map_err(drop_error)), text(error.error_string().map_err(drop_error)));
+    Error::input(format!("{what}: {name}, {why}"))
+}
+
+fn drop_error(_: result::DriverError) -> Error {
+    Error::input("an error without a name")
+}
+
+fn found(ordinal: usize) -> Result<Found> {
+    let say = |e| failed(&format!("device cuda:{ordinal} does not answer"), e);
+    let device = result::device::get(ordinal as i32).map_err(say)?;
+    let name = result::device::get_name(device).map_err(say)?;
+    use sys::CUdevice_attribute::{
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR,
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+    };
+    // SAFETY: `get` gave this device.
+    let (memory_bytes, major, minor) = unsafe {
+        (
+            result::device::total_mem(device).map_err(say)?,
+            result::device::get_attribute(device, MAJOR).map_err(say)?,
+            result::device::get_attribute(device, MINOR).map_err(say)?,
+        )
+    };
+    Ok(Found { ordinal, name, memory_bytes, capability: (major, minor) })
+}
+
+/// A function of a loaded module.
+#[derive(Clone, Copy)]
+pub(super) struct Function(sys::CUfunction);
+
+/// One device: its context and the one stream in which everything happens in order.
+pub(super) struct Driver {
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    modules: Vec<sys::CUmodule>,
+}
+
+// SAFETY: the driver's handles may be used from any thread; each call makes the context current first.
+unsafe impl Send for Driver {}
+// SAFETY: as above; the driver locks for itself, and a stream takes work from many threads.
+unsafe impl Sync for Driver {}
+// SAFETY: a handle that is only handed back to the driver.
+unsafe impl Send for Function {}
+// SAFETY: as above.
+unsafe impl Sync for Function {}
+
+/// Ends the program of whoever asked too much of a device in the middle of a step, with the driver's words.
+#[track_caller]
+fn must<T>(what: &str, done: std::result::Result<T, result::DriverError>) -> T {
+    done.unwrap_or_else(|e| panic!("{}", failed(what, e)))
+}
+
+impl Driver {
+    pub(super) fn open(ordinal: usize) -> Result<(Driver, Found)> {
+        let all = devices()?;
+        let Some(found) = all.get(ordinal).cloned() else {
+            let last = all.len() - 1;
+            return Err(Error::input(format!(
+                "there is no device cuda:{ordinal}, the last one is cuda:{last}"
+            )));
+        };
+        if found.capability < CAPABILITY_MIN {
+            let ((have, of), (want, at)) = (found.capability, CAPABILITY_MIN);
+            return Err(Error::input(format!(
+                "device cuda:{ordinal} ({}) is of generation {have}.{of}, the kernels need {want}.{at}",
+                found.name
+            )));
+        }
+        let say = |e| failed(&format!("device cuda:{ordinal} cannot be opened"), e);
+        let device = result::device::get(ordinal as i32).map_err(say)?;
+        // SAFETY: `get` gave this device; the context is released once, in `drop`.
+        let context = unsafe { result::primary_ctx::retain(device) }.map_err(say)?;
+        // SAFETY: the context was retained above.
+        unsafe { result::ctx::set_current(context) }.map_err(say)?;
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(say)?;
+        Ok((Driver { device, context, stream, modules: vec![] }, found))
+    }
+    fn enter(&self) {
+        // SAFETY: the context lives until `drop`.
+        must("the CUDA context cannot be entered", unsafe { result::ctx::set_current(self.context) });
+    }
+    /// Loads a module and finds its functions.
+    pub(super) fn load(&mut self, ptx: &str, names: &[&str]) -> Result<Vec<Function>> {
+        self.enter();
+        let say = |e| failed("the kernels cannot be loaded", e);
+        let text = CString::new(ptx).map_err(|_| Error::input("the text of the kernels has a zero in it"))?;
+        // SAFETY: a text that ends with a zero, as the driver wants it; it copies what it needs.
+        let module = unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(say)?;
+        self.modules.push(module);
+        let function = |name: &&str| -> Result<Function> {
+            let name = CString::new(*name).map_err(|_| Error::input("a kernel's name has a zero in it"))?;
+            // SAFETY: the module was loaded above and is unloaded in `drop`, after the last launch.
+            Ok(Function(unsafe { result::module::get_function(module, name) }.map_err(say)?))
+        };
+        names.iter().map(function).collect()
+    }
+    /// Memory from the device; none if it has no more.
+    pub(super) fn alloc(&self, bytes: usize) -> Option<u64> {
+        self.enter();
+        // SAFETY: only the pool calls this, which gives every block back once.
+        unsafe { result::malloc_sync(bytes) }.ok()
+    }
+    /// Gives memory back to the device, after everything that was launched is done.
+    pub(super) fn free(&self, at: u64) {
+        self.enter();
+        self.wait();
+        // SAFETY: the pool frees what `alloc` gave, once, when nobody holds it; nothing runs any more.
+        must("memory cannot be given back", unsafe { result::free_sync(at) });
+    }
+    pub(super) fn fill(&self, at: u64, byte: u8, bytes: usize) {
+        self.enter();
+        // SAFETY: the caller owns these bytes of the device; the stream keeps the order.
+        must("memory cannot be filled", unsafe { result::memset_d8_async(at, byte, bytes, self.stream) });
+    }
+    pub(super) fn upload<T: Copy>(&self, at: u64, values: &[T]) {
+        self.enter();
+        // SAFETY: the caller owns as many bytes at `at`. The source is pageable, so the driver has read it when the
+        // call returns.
+        must("numbers cannot be sent", unsafe { result::memcpy_htod_async(at, values, self.stream) });
+    }
+    pub(super) fn download<T: Copy>(&self, at: u64, values: &mut [T]) {
+        self.enter();
+        // SAFETY: the caller owns as many bytes at `at`; `wait` ends the copy before `values` is looked at.
+        must("numbers cannot be fetched", unsafe { result::memcpy_dtoh_async(values, at, self.stream) });
+        self.wait();
+    }
+    pub(super) fn copy(&self, to: u64, from: u64, bytes: usize) {
+        self.enter();
+        // SAFETY: the caller owns as many bytes at both places; the stream keeps the order.
+        must("numbers cannot be copied", unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream) });
+    }
+    pub(super) fn wait(&self) {
+        // SAFETY: the stream lives until `drop`.
+        must("a kernel failed", unsafe { result::stream::synchronize(self.stream) });
+    }
+    /// Launches a function over a grid of blocks. Each argument is one word, of which the kernel reads its first 4 or
+    /// all 8 bytes; the caller has compared their number and sizes with the text of the kernel.
+    pub(super) fn launch(&self, name: &str, f: Function, grid: [u32; 3], block: [u32; 3], args: &mut [u64]) {
+        self.enter();
+        let mut places: Vec<*mut c_void> = args.iter_mut().map(|a| std::ptr::from_mut(a).cast()).collect();
+        let (grid, block) = ((grid[0], grid[1], grid[2]), (block[0], block[1], block[2]));
+        // SAFETY: number and sizes of the arguments are those of the kernel, by the text that was loaded; that the
+        // addresses hold what the kernel reads and writes was established by the entry functions of `cuda`, from the
+        // shapes of the tensors. The driver copies the arguments before it returns.
+        let done = unsafe { result::launch_kernel(f.0, grid, block, 0, self.stream, &mut places) };
+        must(&format!("kernel {name} cannot be launched"), done);
+    }
+    /// Bytes of the device's memory that are free.
+    pub(super) fn memory_free(&self) -> Option<usize> {
+        self.enter();
+        result::mem_get_info().ok().map(|(free, _)| free)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Nothing is left to tell about a failure here: the device goes away either way.
+        // SAFETY: the handles came from `open` and `load`, and this is the last use of each.
+        unsafe {
+            let _ = result::ctx::set_current(self.context);
+            let _ = result::stream::synchronize(self.stream);
+            for module in self.modules.drain(..) {
+                let _ = result::module::unload(module);
+            }
+            let _ = result::stream::destroy(self.stream);
+            let _ = result::primary_ctx::release(self.device);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The CUDA backend: a device, its memory, and the kernels of `kernels/*.cu`, written once and compiled twice: by NVRTC
+//! to the PTX that lies beside them and is part of this library, and by g++ for the stand-in driver of the tests.
+//!
+//! An operation runs where its tensors lie: the entry functions of [`crate::kernels`] look at the storage and call the
+//! arm of this module. Everything on a device happens in one stream, in the order of the calls, so a buffer may be used
+//! again as soon as its last tensor has dropped. What an operation brings along as a constant (ids, masks, a teacher's
+//! scores) may lie on the CPU: it is sent over with the call.
+//!
+//! The device is found at run time, by opening libcuda. No feature and no NVIDIA file is needed to build.
+
+pub(crate) mod attention;
+mod driver;
+pub(crate) mod gemm;
+mod launch;
+pub(crate) mod losses;
+pub(crate) mod map;
+mod modules;
+pub(crate) mod optim;
+mod pool;
+pub(crate) mod rows;
+
+pub use driver::{Found, devices};
+pub(crate) use launch::args;
+pub use map::{Function1, Function2};
+
+use crate::error::{Error, Result};
+use crate::pool::PoolStats;
+use crate::shape::Shape;
+use crate::tensor::{DType, Tensor};
+use driver::{Driver, Function};
+use pool::DevicePool;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A device that is open. Clones are the same device; it closes when the last clone and the last tensor on it drop.
+#[derive(Clone)]
+pub struct Cuda(Arc<Device>);
+
+struct Device {
+    driver: Driver,
+    pool: DevicePool,
+    found: Found,
+    /// Every kernel, and the sizes of its parameters.
+    kernels: HashMap<&'static str, (Function, Vec<usize>)>,
+    poison: bool,
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.pool.trim(&self.driver);
+    }
+}
+
+impl Cuda {
+    /// Opens device `ordinal` and loads the kernels.
+    ///
+    /// # Errors
+    /// What is missing: the driver, one of its functions, the device, or an image that it takes.
+    pub fn open(ordinal: usize) -> Result<Cuda> {
+        Cuda::build(ordinal, false)
+    }
+    /// As [`Cuda::open`]; fresh buffers are full of NaN, so that a kernel which relies on old contents is found out.
+    /// For tests.
+    ///
+    /// # Errors
+    /// As [`Cuda::open`].
+    pub fn poisoned(ordinal: usize) -> Result<Cuda> {
+        Cuda::build(ordinal, true)
+    }
+    fn build(ordinal: usize, poison: bool) -> Result<Cuda> {
+        let (mut driver, found) = Driver::open(ordinal)?;
+        let mut kernels = HashMap::new();
+        for module in modules::MODULES {
+            let entries = modules::entries(module.ptx);
+            let names: Vec<&str> = entries.iter().map(|(name, _)| *name).collect();
+            let functions =
+                driver.load(module.ptx, &names).map_err(|e| e.note(format!("module {}", module.name)))?;
+            for ((name, sizes), function) in entries.into_iter().zip(functions) {
+                kernels.insert(name, (function, sizes));
+            }
+        }
+        Ok(Cuda(Arc::new(Device { driver, pool: DevicePool::default(), found, kernels, poison })))
+    }
+    /// The device behind a word like `cuda:0`.
+    ///
+    /// # Errors
+    /// If the word is another one, or as [`Cuda::open`].
+    pub fn named(word: &str) -> Result<Cuda> {
+        let number = word.strip_prefix("cuda:").and_then(|n| n.parse().ok());
+        match number {
+            Some(ordinal) => Cuda::open(ordinal),
+            None => {
+                Err(Error::input(format!("`{word}` is no device")).help("a device is `cuda:0`, `cuda:1`, …"))
+            }
+        }
+    }
+    /// What the driver says about the device.
+    pub fn found(&self) -> &Found {
+        &self.0.found
+    }
+    /// What its pool holds.
+    pub fn pool_stats(&self) -> PoolStats {
+        self.0.pool.stats()
+    }
+    /// Gives idle memory back to the device.
+    pub fn trim(&self) {
+        self.0.pool.trim(&self.0.driver);
+    }
+    /// Waits until all that was launched is done.
+    ///
+    /// # Panics
+    /// If a kernel failed.
+    #[track_caller]
+    pub fn wait(&self) {
+        self.0.driver.wait();
+    }
+    /// Memory for so many bytes. What it holds is unspecified.
+    #[track_caller]
+    pub(crate) fn block(&self, bytes: usize) -> Block {
+        let (at, size) = self.0.pool.take(&self.0.driver, bytes);
+        if self.0.poison {
+            self.0.driver.fill(at, 0xff, size);
+        }
+        Block { at, size, home: self.clone() }
+    }
+    /// A copy of `values` on the device.
+    #[track_caller]
+    pub(crate) fn send<T: Copy>(&self, values: &[T]) -> Block {
+        let block = self.block(size_of_val(values));
+        if !values.is_empty() {
+            self.0.driver.upload(block.at, values);
+        }
+        block
+    }
+    /// The first numbers of a block, on the CPU.
+    #[track_caller]
+    pub(crate) fn fetch<T: Copy + Default>(&self, at: u64, n: usize) -> Vec<T> {
+        let mut values = vec![T::default(); n];
+        if n > 0 {
+            self.0.driver.download(at, &mut values);
+        }
+        values
+    }
+    /// A tensor of f32 whose numbers are to be written.
+    #[track_caller]
+    pub(crate) fn floats(&self, shape: impl Into<Shape>) -> Tensor {
+        let shape = shape.into();
+        Tensor::from_cuda(shape, CudaBuf { block: self.block(4 * shape.len()), dtype: DType::F32 })
+    }
+    /// A tensor of f32 zeros.
+    #[track_caller]
+    pub(crate) fn zeros(&self, shape: impl Into<Shape>) -> Tensor {
+        let x = self.floats(shape);
+        if !x.is_empty() {
+            self.0.driver.fill(x.address(), 0, 4 * x.len());
+        }
+        x
+    }
+    /// A tensor of u32 whose numbers are to be written.
+    #[track_caller]
+    pub(crate) fn words(&self, shape: impl Into<Shape>) -> Tensor {
+        let shape = shape.into();
+        Tensor::from_cuda(shape, CudaBuf { block: self.block(4 * shape.len()), dtype: DType::U32 })
+    }
+    /// Copies `n` numbers of 4 bytes from one place to another.
+    pub(crate) fn copy(&self, to: u64, from: u64, n: usize) {
+        if n > 0 {
+            self.0.driver.copy(to, from, 4 * n);
+        }
+    }
+    /// The tensor itself where it lies on this device, else a copy of it there.
+    ///
+    /// # Panics
+    /// If it holds f64 or fewer bits, or lies on another device.
+    #[track_caller]
+    pub(crate) fn here(&self, x: &Tensor) -> Tensor {
+        match x.cuda() {
+            Some(other) => {
+                assert!(Arc::ptr_eq(&self.0, &other.0), "a tensor lies on {other:?}, the others on {self:?}");
+                x.clone()
+            }
+            None => {
+                let (block, dtype) = match x.dtype() {
+                    DType::F32 => (self.send(x.data::<f32>()), DType::F32),
+                    DType::U32 => (self.send(x.data::<u32>()), DType::U32),
+                    other => panic!("numbers of {other:?} cannot lie on {self:?}, which holds f32 and u32"),
+                };
+                Tensor::from_cuda(x.shape(), CudaBuf { block, dtype })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Cuda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cuda:{}", self.0.found.ordinal)
+    }
+}
+
+/// The device on which the first of these tensors lies that lies on one.
+pub(crate) fn of<'a>(tensors: &[&'a Tensor]) -> Option<&'a Cuda> {
+    tensors.iter().find_map(|x| x.cuda())
+}
+
+/// Memory of a device. It returns to the pool when it drops.
+pub(crate) struct Block {
+    at: u64,
+    size: usize,
+    home: Cuda,
+}
+
+impl Block {
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.home.0.pool.give(self.at, self.size);
+    }
+}
+
+/// Numbers in the memory of a device.
+pub struct CudaBuf {
+    block: Block,
+    dtype: DType,
+}
+
+impl CudaBuf {
+    /// The device.
+    pub fn cuda(&self) -> &Cuda {
+        &self.block.home
+    }
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
+    }
+    pub(crate) fn at(&self) -> u64 {
+        self.block.at
+    }
+}

@@ -1,0 +1,96 @@
+//! Steps of optimizers and sums of squares on a device (`kernels/optim.cu`): the arms of `kernels/{adamw,sgd,lamb,
+//! squares}.rs`. A tensor that is written in place is unique; its caller has made sure.
+
+use super::{Block, Cuda, args};
+use crate::kernels::adamw::AdamStep;
+use crate::kernels::given::Given;
+use crate::kernels::lamb::LambStep;
+use crate::kernels::squares::tree_sum;
+use crate::tensor::Tensor;
+
+/// Numbers of one sum of squares.
+const PER: usize = 16 * 1024;
+
+/// The gradient as a kernel takes it: numbers, and which rows they are of, if not of all.
+fn on_device(cuda: &Cuda, grad: Given<'_>) -> (Tensor, Option<Block>, usize) {
+    match grad {
+        Given::All(g) => (cuda.here(g), None, 0),
+        Given::Rows(rows, g) => (cuda.here(g), Some(cuda.send(rows)), rows.len()),
+    }
+}
+
+/// What is written in place must be the only tensor on its numbers.
+#[track_caller]
+fn unique(tensors: &[&Tensor]) {
+    assert!(
+        tensors.iter().all(|t| t.is_unique() && t.cuda().is_some()),
+        "a tensor cannot be written while its storage is shared, or lies elsewhere than the others"
+    );
+}
+
+#[track_caller]
+pub(crate) fn adamw(
+    cuda: &Cuda,
+    p: &mut Tensor,
+    (m, v): (&mut Tensor, &mut Tensor),
+    grad: Given<'_>,
+    s: &AdamStep,
+) {
+    let (p, m, v) = (&*p, &*m, &*v);
+    unique(&[p, m, v]);
+    assert!(p.len() == m.len() && p.len() == v.len(), "adamw: moments of another parameter");
+    let ((g, ids, rows), width, n) = (on_device(cuda, grad), p.shape().last().max(1), p.len());
+    let (new1, new2) = ((1.0 - s.beta1) as f32, (1.0 - s.beta2) as f32);
+    let [keep, beta2, step, widen, eps] = [s.keep, s.beta2, s.step, s.widen, s.eps].map(|x| x as f32);
+    cuda.each("adamw", n, args![p, m, v, g, ids, rows, width, n, keep, new1, beta2, new2, step, widen, eps]);
+}
+
+#[track_caller]
+pub(crate) fn sgd(cuda: &Cuda, p: &mut Tensor, grad: Given<'_>, rate: f64) {
+    let p = &*p;
+    unique(&[p]);
+    let ((g, ids, rows), width, n) = (on_device(cuda, grad), p.shape().last().max(1), p.len());
+    cuda.each("sgd", n, args![p, g, ids, rows, width, n, rate as f32]);
+}
+
+#[track_caller]
+pub(crate) fn momentum(cuda: &Cuda, p: &mut Tensor, (b, mu): (&mut Tensor, f64), grad: Given<'_>, rate: f64) {
+    let (p, b) = (&*p, &*b);
+    unique(&[p, b]);
+    assert_eq!(p.len(), b.len(), "momentum of another parameter");
+    let ((g, ids, rows), width, n) = (on_device(cuda, grad), p.shape().last().max(1), p.len());
+    cuda.each("momentum", n, args![p, b, g, ids, rows, width, n, mu as f32, rate as f32]);
+}
+
+/// The sums of squares of the blocks of x.
+pub(crate) fn squares(cuda: &Cuda, x: &Tensor) -> Vec<f64> {
+    let (n, blocks) = (x.len(), x.len().div_ceil(PER));
+    let sums = cuda.block(8 * blocks);
+    cuda.rows("squares", blocks, args![sums, x, n, PER]);
+    cuda.fetch(sums.at(), blocks)
+}
+
+/// One step; gives the trust ratio. It waits for the two norms, which the step needs.
+#[track_caller]
+pub(crate) fn lamb(
+    cuda: &Cuda,
+    p: &mut Tensor,
+    (m, v): (&mut Tensor, &mut Tensor),
+    grad: Given<'_>,
+    s: &LambStep,
+) -> f64 {
+    let (p, m, v) = (&*p, &*m, &*v);
+    unique(&[p, m, v]);
+    let ((g, ids, rows), width, n) = (on_device(cuda, grad), p.shape().last().max(1), p.len());
+    let (new1, beta2, new2) = ((1.0 - s.beta1) as f32, s.beta2 as f32, (1.0 - s.beta2) as f32);
+    cuda.each("lamb_moments", n, args![m, v, g, ids, rows, width, n, new1, beta2, new2]);
+    let [lift, widen, eps, decay] = [s.lift, s.widen, s.eps, s.decay].map(|x| x as f32);
+    let blocks = n.div_ceil(PER);
+    let sums = cuda.block(8 * blocks);
+    cuda.rows("lamb_squares", blocks, args![sums, p, m, v, n, PER, lift, widen, eps, decay]);
+    let norm = tree_sum(&squares(cuda, p)).sqrt();
+    let moved = tree_sum(&cuda.fetch::<f64>(sums.at(), blocks)).sqrt();
+    let trust = if norm > 0.0 && moved > 0.0 { norm / moved } else { 1.0 };
+    cuda.each("lamb_step", n, args![p, m, v, n, lift, widen, eps, decay, (s.rate * trust) as f32]);
+    trust
+}

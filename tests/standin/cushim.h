@@ -1,0 +1,133 @@
+// cushim.h - compile a .cu for the host: one fiber per CUDA thread, one block at a time.
+// Test tool only. Same source is compiled for the device by nvcc/nvrtc/clang.
+#pragma once
+#include <cstdint>
+#include <cstddef>
+#include <cstring>
+#include <cmath>
+#include <vector>
+#include <string>
+#include <utility>
+#include <type_traits>
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __restrict__ __restrict
+// static shared memory goes to its own section so the runner can poison it before every block
+#define __shared__ static __attribute__((section("cushim_shared")))
+#define __constant__ static
+#define DYN_SHARED(T, name) T* name = (T*)cushim::dyn_shared()
+struct uint3 {
+  unsigned x, y, z;
+};
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+extern "C" {
+extern uint3 threadIdx, blockIdx;
+extern dim3 blockDim, gridDim;
+}
+namespace cushim {
+void* dyn_shared();
+void block_barrier(int pred, int* out_or, int* out_and, int* out_cnt);
+void warp_gather(unsigned mask, const void* in, size_t n);  // rendezvous of the lanes in mask
+const void* warp_slot(int lane);                            // value deposited by a lane in that rendezvous
+int lane();
+struct Kernel {
+  const char* name;
+  std::vector<size_t> sizes;
+  void (*call)(void**);
+};
+void add(Kernel);
+template <class... A, size_t... I>
+void call_(void (*f)(A...), void** p, std::index_sequence<I...>) {
+  f(*(std::remove_reference_t<A>*)p[I]...);
+}
+template <auto F>
+struct Reg;
+template <class... A, void (*F)(A...)>
+struct Reg<F> {
+  static void go(const char* n) {
+    add({n, {sizeof(A)...}, [](void** p) { call_(F, p, std::index_sequence_for<A...>{}); }});
+  }
+};
+}  // namespace cushim
+#define CUSHIM_REGISTER(k) static int reg_##k = (cushim::Reg<&k>::go(#k), 0);
+static inline void __syncthreads() {
+  cushim::block_barrier(0, nullptr, nullptr, nullptr);
+}
+static inline int __syncthreads_or(int p) {
+  int o;
+  cushim::block_barrier(p, &o, nullptr, nullptr);
+  return o;
+}
+static inline int __syncthreads_count(int p) {
+  int o;
+  cushim::block_barrier(p, nullptr, nullptr, &o);
+  return o;
+}
+template <class T>
+T cushim_shfl(unsigned m, T v, int src) {
+  cushim::warp_gather(m, &v, sizeof v);
+  T r;
+  memcpy(&r, cushim::warp_slot(src & 31), sizeof r);
+  return r;
+}
+template <class T>
+T __shfl_xor_sync(unsigned m, T v, int o, int = 32) {
+  return cushim_shfl(m, v, cushim::lane() ^ o);
+}
+template <class T>
+T __shfl_sync(unsigned m, T v, int s, int = 32) {
+  return cushim_shfl(m, v, s);
+}
+template <class T>
+T __shfl_down_sync(unsigned m, T v, int o, int = 32) {
+  int l = cushim::lane();
+  return cushim_shfl(m, v, l + o < 32 ? l + o : l);
+}
+template <class T>
+T __shfl_up_sync(unsigned m, T v, int o, int = 32) {
+  int l = cushim::lane();
+  return cushim_shfl(m, v, l - o >= 0 ? l - o : l);
+}
+static inline void __syncwarp(unsigned m = 0xffffffffu) {
+  int z = 0;
+  cushim::warp_gather(m, &z, sizeof z);
+}
+static inline unsigned __ballot_sync(unsigned m, int p) {
+  cushim::warp_gather(m, &p, sizeof p);
+  unsigned r = 0;
+  for (int i = 0; i < 32; i++)
+    if (m >> i & 1) {
+      int q;
+      memcpy(&q, cushim::warp_slot(i), 4);
+      r |= (unsigned)!!q << i;
+    }
+  return r;
+}
+
+static inline float rsqrtf(float x) {
+  return 1.f / sqrtf(x);
+}
+static inline unsigned __float_as_uint(float f) {
+  unsigned u;
+  memcpy(&u, &f, 4);
+  return u;
+}
+static inline float __uint_as_float(unsigned u) {
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}

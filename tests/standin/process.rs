@@ -1,0 +1,48 @@
+//! Tests on the stand-in driver: it is built by make, and the test starts itself again where the loader finds it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The folder of the repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The folder of the stand-in driver, which is built once; none where it cannot be built.
+pub(crate) fn standin() -> Option<PathBuf> {
+    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    BUILT.get_or_init(build).clone()
+}
+
+fn build() -> Option<PathBuf> {
+    for tool in ["make", "g++"] {
+        if Command::new(tool).arg("--version").output().is_err() {
+            println!("skipped: the stand-in driver needs {tool}");
+            return None;
+        }
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("standin");
+    let made = Command::new("make")
+        .arg("-C")
+        .arg(root().join("tests/standin"))
+        .arg(format!("OUT={}", folder.display()))
+        .output()
+        .expect("make starts");
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "the stand-in driver does not build: {said}");
+    Some(folder)
+}
+
+/// Runs a test of this file, one that is ignored otherwise, in a process of its own; gives what it printed.
+pub(crate) fn again(name: &str, folder: &Path, variables: &[(&str, &str)]) -> String {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--ignored", "--exact", name, "--nocapture", "--test-threads=1"]);
+    command.env("LD_LIBRARY_PATH", folder).envs(variables.iter().copied());
+    let done = command.output().expect("this program starts again");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&done.stdout), text(&done.stderr));
+    assert!(done.status.success(), "{name} with {variables:?}:\n{out}\n{err}");
+    assert!(out.contains("1 passed"), "{name} was not run:\n{out}");
+    out
+}

@@ -1,0 +1,110 @@
+//! A run on a CUDA device, by the stand-in driver (`tests/standin`): parameters, activations, gradients and the state
+//! of the optimizer lie there, and the losses are those of the CPU.
+
+mod world;
+
+#[path = "../../tests/standin/process.rs"]
+mod process;
+
+use engine::{Engine, Kind};
+use process::{again, standin};
+use std::path::Path;
+use train::{Silent, Trainer, run};
+use world::topics;
+
+/// The relative difference that is forgiven after ten updates, in which rounding grows.
+const TOLERANCE: f64 = 1e-4;
+const STEPS: u64 = 10;
+
+fn trainer(data: &Path, told: &str, device: &str) -> engine::Result<Trainer> {
+    let base = ["model.width=32", "train.batch=8", "train.lr=1e-3", "train.warmup_steps=2", "train.steps=10"];
+    let device = format!("train.device={device}");
+    let changes: Vec<&str> = told.split_whitespace().chain([&*device]).collect();
+    run::assemble(&Engine::new(1), &world::settings(data, &base, &changes))
+}
+
+fn losses(trainer: &mut Trainer, steps: u64) -> Vec<f64> {
+    (0..steps).map(|_| trainer.next_step(&mut Silent).expect("a step").loss).collect()
+}
+
+fn numbers(trainer: &Trainer) -> Vec<f64> {
+    let params = &trainer.network.model.params;
+    params.ids().flat_map(|id| params.value(id).to_f64()).collect()
+}
+
+#[track_caller]
+fn agree(got: &[f64], want: &[f64]) {
+    assert_eq!(got.len(), want.len());
+    // Written so that a NaN fails.
+    let near = |(g, w): (&f64, &f64)| (g - w).abs() <= TOLERANCE * w.abs();
+    assert!(got.iter().zip(want).all(near), "on the device {got:?}, on the CPU {want:?}");
+}
+
+#[test]
+fn ten_losses_on_the_stand_in_device_are_those_of_the_cpu() {
+    let Some(folder) = standin() else { return };
+    again("run_on_the_device", &folder, &[("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "7")]);
+}
+
+#[test]
+fn a_checkpoint_of_the_stand_in_device_goes_on_where_it_was() {
+    let Some(folder) = standin() else { return };
+    again("resume_on_the_device", &folder, &[]);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_bad_input_and_says_what_is_missing() {
+    if engine::cuda::devices().is_ok() {
+        return println!("skipped: this machine has a CUDA device");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 100);
+    let error = trainer(&data, "model.source=tiny", "cuda:0").err().expect("there is none");
+    assert_eq!(error.kind(), Kind::Input);
+    assert!(error.to_string().contains("CUDA driver"), "{error}");
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn run_on_the_device() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 100);
+    for told in [
+        "model.source=tiny model.dropout=0.1 loss.name=infonce train.accumulate=2",
+        "model.source=tiny model.dropout=0 composer.name=ngame loss.name=triplet train.chunk=16 model.recompute=true",
+        "model.source=bag loss.name=infonce memory.queue=60 memory.momentum=0.99 train.optimizer=lamb train.lr=1e-2",
+    ] {
+        let [mut cpu, mut device] = ["cpu", "cuda:0"].map(|on| trainer(&data, told, on).expect("fits"));
+        let params = &device.network.model.params;
+        assert!(params.ids().all(|id| params.value(id).cuda().is_some()), "the parameters lie on the device");
+        let start = numbers(&device);
+        agree(&losses(&mut device, STEPS), &losses(&mut cpu, STEPS));
+        let (got, want) = (numbers(&device), numbers(&cpu));
+        let far = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(far(&start, &want) > 1e-3, "the parameters have moved");
+        assert!(
+            far(&got, &want) < 0.02 * far(&start, &want),
+            "{} of {}",
+            far(&got, &want),
+            far(&start, &want)
+        );
+    }
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn resume_on_the_device() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 100);
+    let told = "model.source=tiny model.dropout=0.1 loss.name=infonce";
+    let [mut whole, mut first, mut second] = [(); 3].map(|()| trainer(&data, told, "cuda:0").expect("fits"));
+    let want = losses(&mut whole, STEPS);
+    losses(&mut first, 4);
+    let folder = dir.path().join("checkpoints");
+    std::fs::create_dir(&folder).expect("a folder");
+    first.save(&folder).expect("it is written");
+    let (checkpoint, ..) = train::checkpoint::Checkpoint::newest(&folder).expect("it is read");
+    assert_eq!(checkpoint.kernel_class, "cuda");
+    second.restore(checkpoint).expect("it fits");
+    assert_eq!(losses(&mut second, STEPS - 4), want[4..], "the same bits as without a stop");
+}
