@@ -123,7 +123,7 @@ impl NegativesSeen {
         observer: &mut dyn Observer,
     ) -> Result<NegativesSeen> {
         // Each round has a run of its own: what a newer checkpoint brought would stay where an older one has nothing.
-        let (mut trainer, dir) = run::open(engine, path)?;
+        let (mut trainer, dir) = run::open_to_look(engine, path)?;
         let found = checkpoint::list(&dir.checkpoints());
         if found.is_empty() {
             let e = Error::input("there is no checkpoint yet").at(path);
@@ -137,7 +137,7 @@ impl NegativesSeen {
                 break;
             }
             if !rounds.is_empty() || !warnings.is_empty() {
-                trainer = run::open(engine, path)?.0;
+                trainer = run::open_to_look(engine, path)?.0;
             }
             match Checkpoint::read(file).and_then(|checkpoint| trainer.restore(checkpoint)) {
                 Ok(()) => {}

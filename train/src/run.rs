@@ -1,7 +1,7 @@
 //! The loop around the step: epochs, log, validation, checkpoints, stopping.
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::config::Settings;
+use crate::config::{Config, Settings};
 use crate::guide::{self, Guide};
 use crate::head::Head;
 use crate::judge::Judge;
@@ -123,7 +123,21 @@ pub fn resume(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Resul
 /// If there is no run, or its data set has gone or changed.
 pub fn open(engine: &Engine, run: &Path) -> Result<(Trainer, RunDir)> {
     let (dir, settings) = load::run_settings(run)?;
+    opened(engine, dir, settings.config()?)
+}
+
+/// [`open`] for who looks and does not train: on the CPU, wherever the run was trained.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_to_look(engine: &Engine, run: &Path) -> Result<(Trainer, RunDir)> {
+    let (dir, settings) = load::run_settings(run)?;
     let mut config = settings.config()?;
+    config.train.device = "cpu".into();
+    opened(engine, dir, config)
+}
+
+fn opened(engine: &Engine, dir: RunDir, mut config: Config) -> Result<(Trainer, RunDir)> {
     if !config.data.exclude.as_os_str().is_empty() {
         config.data.exclude = dir.excluded();
     }
