@@ -196,12 +196,16 @@ impl Driver {
         // SAFETY: only the pool calls this, which gives every block back once.
         unsafe { result::malloc_sync(bytes) }.ok()
     }
-    /// Gives memory back to the device, after everything that was launched is done.
+    /// Gives memory back, after everything that was launched is done. A failure is not told of: it is that of a kernel
+    /// before, which the next call that waits tells, and this one runs while tensors drop, perhaps because of it.
     pub(super) fn free(&self, at: u64) {
-        self.enter();
-        self.wait();
-        // SAFETY: the pool frees what `alloc` gave, once, when nobody holds it; nothing runs any more.
-        must("memory cannot be given back", unsafe { result::free_sync(at) });
+        // SAFETY: context and stream live until `drop`; the pool frees what `alloc` gave, once, when nobody holds it,
+        // and nothing runs any more.
+        unsafe {
+            let _ = result::ctx::set_current(self.context);
+            let _ = result::stream::synchronize(self.stream);
+            let _ = result::free_sync(at);
+        }
     }
     pub(super) fn fill(&self, at: u64, byte: u8, bytes: usize) {
         self.enter();

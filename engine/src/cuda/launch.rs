@@ -82,7 +82,13 @@ impl Cuda {
         if grid.contains(&0) {
             return;
         }
-        let grid = grid.map(|n| u32::try_from(n).expect("a grid of fewer than 2³² blocks"));
+        // What CUDA allows.
+        let most = [(1 << 31) - 1, 65_535, 65_535];
+        assert!(
+            grid.iter().zip(most).all(|(&blocks, most)| blocks <= most),
+            "kernel {name}: a grid of {grid:?} blocks, at most {most:?} are allowed"
+        );
+        let grid = grid.map(|n| u32::try_from(n).expect("checked above"));
         let mut words: Vec<u64> = args.iter().map(|a| a.0).collect();
         self.0.driver.launch(name, *function, grid, [threads, 1, 1], &mut words);
     }
