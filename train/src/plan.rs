@@ -39,9 +39,9 @@ const TRIALS: u64 = 24;
 /// Bytes a label of what a validation knows of it: how often it occurs, its propensity, and what sorts them.
 const FREQUENCY: usize = 20;
 /// Bytes of the program itself: tables, tokenizer, stacks, what the allocator holds back.
-pub(crate) const PROGRAM: usize = 3 << 20;
+pub(crate) const PROGRAM: usize = 2 << 20;
 /// Bytes of a worker: its stack and the packed panels of its matrix products.
-pub(crate) const WORKER: usize = 4 << 20;
+pub(crate) const WORKER: usize = 15 << 18;
 /// What clusters add to the tokens of the largest of some random batches.
 const CLUSTER_SLACK: f64 = 1.05;
 
