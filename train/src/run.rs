@@ -99,9 +99,11 @@ fn keep_excluded(trainer: &Trainer, dir: &RunDir) -> Result<()> {
     if path.as_os_str().is_empty() {
         return Ok(());
     }
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-    RunDir::write_text(&dir.excluded(), &text)?;
-    match trainer.excludes(&data::read_judgements(&dir.excluded(), trainer.data())?) {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::input("is no plain text").at(path).help("unpack it, if it is packed"))?;
+    let kept = dir.keep_excluded(&text)?;
+    match trainer.excludes(&data::read_judgements(&kept, trainer.data())?) {
         true => Ok(()),
         false => Err(Error::new(Kind::Refused, "this file was changed while the run began").at(path)),
     }
@@ -139,7 +141,7 @@ pub(crate) fn open_to_look(engine: &Engine, run: &Path) -> Result<(Trainer, RunD
 
 fn opened(engine: &Engine, dir: RunDir, mut config: Config) -> Result<(Trainer, RunDir)> {
     if !config.data.exclude.as_os_str().is_empty() {
-        config.data.exclude = dir.excluded();
+        config.data.exclude = dir.excluded()?;
     }
     let data = DataSet::open(&config.data.path, Verify::Header)?;
     // Until a run ends its folder has the model that it started from.

@@ -6,7 +6,8 @@
 //! RUN/tensorboard/      the log as event files, where `save.tensorboard` asks for it (written by the command line)
 //! RUN/processes.jsonl   which processes trained it, on what (written by the command line)
 //! RUN/model/            the encoder as a sentence-transformers directory
-//! RUN/excluded.tsv      pairs that are no negatives, as they were when it began (`train --exclude`)
+//! RUN/excluded-*.tsv    pairs that are no negatives, as they were when it began (`train --exclude`); its checksum
+//!                       stands in its name
 //! RUN/checkpoints/      the newest states, each whole or absent
 //! RUN/index*.lode       embeddings of labels and titles, made by the first `lode predict`
 //! RUN/overlay.lode      labels added and removed since, for `lode predict`
@@ -15,10 +16,14 @@
 
 use crate::warm_start::OldLabels;
 use data::metrics::Metric;
+use engine::container::checksum;
 use engine::{Error, Kind, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// How the name of the file of excluded pairs begins.
+const EXCLUDED: &str = "excluded-";
 
 /// A run directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,9 +86,39 @@ impl RunDir {
     pub fn log(&self) -> PathBuf {
         self.root.join("log.jsonl")
     }
-    /// The pairs that are no negatives, where some were excluded.
-    pub fn excluded(&self) -> PathBuf {
-        self.root.join("excluded.tsv")
+    /// Keeps the pairs that are no negatives, and gives their file.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub(crate) fn keep_excluded(&self, text: &str) -> Result<PathBuf> {
+        let path = self.root.join(format!("{EXCLUDED}{:016x}.tsv", checksum(text.as_bytes())));
+        RunDir::write_text(&path, text).map(|()| path)
+    }
+    /// The file of the pairs that are no negatives. A run goes on with those that it began with, or not at all.
+    ///
+    /// # Errors
+    /// If it is gone, or was changed since.
+    pub(crate) fn excluded(&self) -> Result<PathBuf> {
+        let help = "a run that goes on needs the pairs that it began with: begin a new one with --exclude";
+        let Some(path) = self.excluded_files().pop() else {
+            return Err(Error::input("the file of excluded pairs is gone").at(&self.root).help(help));
+        };
+        let bytes = fs::read(&path).map_err(|e| Error::io(&path, e))?;
+        let name = format!("{EXCLUDED}{:016x}.tsv", checksum(&bytes));
+        match path.file_name().is_some_and(|own| *own == *name) {
+            true => Ok(path),
+            false => Err(Error::new(Kind::Damaged, "was changed since the run began").at(&path).help(help)),
+        }
+    }
+    fn excluded_files(&self) -> Vec<PathBuf> {
+        let all = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let ours = |name: &str| name.starts_with(EXCLUDED) && name.ends_with(".tsv");
+        let mut all: Vec<PathBuf> = all
+            .filter(|entry| entry.file_name().to_str().is_some_and(ours))
+            .map(|entry| entry.path())
+            .collect();
+        all.sort_unstable();
+        all
     }
     /// The file of labels that were added and removed.
     pub fn overlay(&self) -> PathBuf {
@@ -176,7 +211,9 @@ impl RunDir {
         // It is not there, or it stays: the error that led here is the one to report.
         let _ = fs::remove_file(self.config());
         let _ = fs::remove_file(self.config().with_extension("tmp"));
-        let _ = fs::remove_file(self.excluded());
+        for path in self.excluded_files() {
+            let _ = fs::remove_file(path);
+        }
         let _ = fs::remove_dir_all(self.model());
         let _ = fs::remove_dir_all(self.root.join(".model.partial"));
         let _ = fs::remove_dir(&self.root);

@@ -58,6 +58,33 @@ fn what_is_excluded_is_no_negative_and_stays_so_over_a_resume() {
 }
 
 #[test]
+fn a_run_whose_pairs_were_changed_or_taken_away_does_not_go_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 300);
+    let (plain, _) = begin(&data, &dir.path().join("plain"), &[]);
+    let (file, out) = (dir.path().join("exclude.tsv"), dir.path().join("run"));
+    std::fs::write(&file, hardest(&plain).1).expect("written");
+    let (mut trainer, files) = begin(&data, &out, &[&format!("data.exclude={}", file.display())]);
+    run::run(&mut trainer, &files, &mut world::StopAfter(5)).expect("stops");
+    let own = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("excluded-");
+    let kept = std::fs::read_dir(&out).expect("a folder").flatten().find(own).expect("it is kept").path();
+    let whole = std::fs::read(&kept).expect("read");
+    let refused = || run::resume(&Engine::new(1), &out, &mut Silent).err().expect("refused");
+    // One pair less.
+    let less = whole.split_inclusive(|&byte| byte == b'\n').skip(1).collect::<Vec<_>>().concat();
+    std::fs::write(&kept, less).expect("written");
+    assert!(
+        refused().kind() == Kind::Damaged && refused().to_string().contains("was changed"),
+        "{}",
+        refused()
+    );
+    std::fs::remove_file(&kept).expect("removed");
+    assert!(refused().to_string().contains("is gone"), "{}", refused());
+    std::fs::write(&kept, whole).expect("written");
+    assert!(run::resume(&Engine::new(1), &out, &mut Silent).is_ok());
+}
+
+#[test]
 fn a_file_that_cannot_be_read_leaves_no_run_behind() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = topics(dir.path(), 100);
