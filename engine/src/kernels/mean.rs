@@ -23,7 +23,7 @@ pub fn spread(engine: &Engine, x: &Tensor, to: Shape, factor: f64) -> Tensor {
 #[track_caller]
 fn width_of(x: &Tensor, to: Shape) -> usize {
     let width = to.len().checked_div(x.len()).unwrap_or(0).max(1);
-    assert!(x.len() * width == to.len() || to.is_empty(), "spread: {:?} over {to:?}", x.shape());
+    assert_eq!(x.len() * width, to.len(), "spread: {:?} over {to:?}", x.shape());
     width
 }
 
