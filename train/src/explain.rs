@@ -15,12 +15,12 @@ use crate::embed::embed;
 use crate::index::Index;
 use crate::load;
 use crate::network::Network;
-use crate::observer::{Observer, Silent};
+use crate::observer::{Event, Observer, Silent};
 use crate::overlay::Overlay;
 use crate::run_dir::RunDir;
 use autograd::{Grad, Tape};
 use data::{DataSet, Split, Tokenizer, Verify};
-use engine::{Engine, Error, Packed, Result, Tensor};
+use engine::{Engine, Error, Kind, Packed, Result, Tensor};
 use samplers::search::Limits;
 use samplers::{Csr, Items, Matrix};
 use std::path::Path;
@@ -91,9 +91,15 @@ impl Explainer {
         let path = Index::path_beside(run, None);
         let index = Index::load_or_build(&path, engine, &network, &data, true, observer)?;
         let classifier = load::classifier(run, &data)?;
-        // One that lies over another data set is a matter of `predict`, which says so.
-        let overlay = Overlay::open(&RunDir::at(run), &data).ok();
-        let removed = overlay.map_or_else(Vec::new, |overlay| overlay.removed().to_vec());
+        let removed = match Overlay::open(&RunDir::at(run), &data) {
+            Ok(overlay) => overlay.removed().to_vec(),
+            // It lies over another data set, and is not heeded: `predict` does the same.
+            Err(e) if e.kind() == Kind::Input => {
+                observer.event(&Event::Warning(&format!("removed labels are not heeded: {e}")));
+                vec![]
+            }
+            Err(e) => return Err(e),
+        };
         let (engine, tokenizer) = (engine.clone(), data.tokenizer()?);
         Ok(Explainer { engine, tokenizer, network, data, index, classifier, removed })
     }

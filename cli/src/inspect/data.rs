@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     }
     let rows = rows(args, &data)?;
     if context.json {
-        return context.print_json(&object(&data, &rows, args.split.split()));
+        return context.print_json(&object(&data, &rows, args.split.split())?);
     }
     let (labels, frequency) = (data.labels(), data.label_frequency());
     let mut text = summary(&data);
@@ -193,7 +193,7 @@ fn ends(frequency: &[u32]) -> (Vec<u32>, Vec<u32>) {
     (head, order.into_iter().rev().take(ENDS).collect())
 }
 
-fn object(data: &DataSet, rows: &[usize], split: Split) -> Value {
+fn object(data: &DataSet, rows: &[usize], split: Split) -> Result<Value> {
     let (texts, labels, frequency) = (data.queries(split), data.labels(), data.label_frequency());
     let named = |ids: Vec<u32>| -> Vec<Value> {
         let one = |l: u32| {
@@ -202,25 +202,25 @@ fn object(data: &DataSet, rows: &[usize], split: Split) -> Value {
         };
         ids.into_iter().map(one).collect()
     };
-    let row = |&row: &usize| {
+    let row = |&row: &usize| -> Result<Value> {
         let own = data.positives(split, row).iter();
-        json!({
+        Ok(json!({
             "uid": texts.uid(row),
             "text": texts.text(row),
-            "tokens": tokens(data, texts, row).unwrap_or_default(),
+            "tokens": tokens(data, texts, row)?,
             "labels": own.map(|&l| labels.title(l as usize)).collect::<Vec<_>>(),
-        })
+        }))
     };
     let (head, tail) = ends(&frequency);
-    json!({
+    Ok(json!({
         "source": data.source(),
         "fingerprint": format!("{:016x}", data.fingerprint()),
         "max_len": data.max_len(),
         "summary": data.summary(),
         "head": named(head),
         "tail": named(tail),
-        "rows": rows.iter().map(row).collect::<Vec<_>>(),
-    })
+        "rows": rows.iter().map(row).collect::<Result<Vec<_>>>()?,
+    }))
 }
 
 /// Numbers by name.
