@@ -94,11 +94,11 @@ fn rows(engine: &Engine, show: &mut Show<'_, '_>) {
 fn heads(engine: &Engine, show: &mut Show<'_, '_>) {
     let [q, k, v, g] = [0, 1, 2, 3].map(|_| matrix(TOKENS, WIDTH));
     let starts = starts();
-    let layout = Layout { starts: &starts, heads: HEADS, dropout: None };
+    let layout = Layout { starts: &starts, heads: HEADS, dropout: None, bias: None };
     let pairs: usize = starts.windows(2).map(|w| ((w[1] - w[0]) as usize).pow(2)).sum();
     show.flops("attention", 4 * pairs * WIDTH, || attention(engine, [&q, &k, &v], layout));
     show.flops("attention, backward", 10 * pairs * WIDTH, || {
-        attention::gradients(engine, [&q, &k, &v], &g, layout)
+        attention::gradients(engine, [&q, &k, &v], &g, layout, false)
     });
 }
 

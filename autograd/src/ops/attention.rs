@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! forward    for every text of n tokens and every head of d channels, with Q, K, V its n × d parts of q, k, v:
-//!            S = Q Kᵀ/√d                                                        q, k, v, o  [T, heads·d]
+//!            S = Q Kᵀ/√d + B,  B_ij = b[m + i − j, head]    (or no b)            q, k, v, o  [T, heads·d]
 //!            P = softmax of the rows of S:  P_ij = e^{S_ij}/Σ_l e^{S_il}
 //!            M = mask/(1 − rate)            (all ones without dropout)
 //!            O = (M ∘ P) V
@@ -13,7 +13,11 @@
 //!            S̄ = P ∘ (P̄ − c),  c_i = Σ_j P_ij P̄_ij      a row of P adds up to 1: what all of its entries
 //!                                                        gain together, none gains
 //!            Q̄ = S̄ K/√d,   K̄ = S̄ᵀ Q/√d
+//!            b̄[m + δ, head] = Σ S̄_ij over all texts and all i, j with i − j = δ   b  [2m + 1, heads]
 //! ```
+//! b is a bias by distance: relative positions (Raffel et al. 2020, "T5"; Song et al. 2020, "MPNet"). Where it is −∞ a key
+//! is as if it were not there, so that a window (Beltagy et al. 2020, "Longformer") is a bias, too.
+//!
 //! P is n × n for every head: with n = 512 and d = 32 it would be 16 times as large as q. It is not stored. Backward
 //! keeps q, k, v and computes S and P again, one block of queries at a time in cache: a third more arithmetic in
 //! backward, and the memory of attention grows with T and not with n². The same is done on accelerators, for the same
@@ -46,6 +50,19 @@ impl<'t> Var<'t> {
         let dropout = dropout.filter(|d| d.rate != 0.0);
         self.tape().apply(Attention { starts, heads, dropout }, &[self, k, v])
     }
+    /// As [`Var::attention`], with `bias` `[2·m + 1, heads]` added to the scores: row `m + i − j` for query i and key j.
+    /// No text is longer than m + 1 tokens.
+    #[track_caller]
+    pub fn biased_attention(
+        self,
+        [k, v, bias]: [Var<'t>; 3],
+        starts: Arc<[u32]>,
+        heads: usize,
+        dropout: Option<Dropout>,
+    ) -> Var<'t> {
+        let dropout = dropout.filter(|d| d.rate != 0.0);
+        self.tape().apply(Attention { starts, heads, dropout }, &[self, k, v, bias])
+    }
 }
 
 #[derive(Debug)]
@@ -56,8 +73,8 @@ struct Attention {
 }
 
 impl Attention {
-    fn layout(&self) -> Layout<'_> {
-        Layout { starts: &self.starts, heads: self.heads, dropout: self.dropout.as_ref() }
+    fn layout<'a>(&'a self, bias: Option<&'a Tensor>) -> Layout<'a> {
+        Layout { starts: &self.starts, heads: self.heads, dropout: self.dropout.as_ref(), bias }
     }
 }
 
@@ -71,12 +88,20 @@ impl Op for Attention {
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         let q = inputs[0];
         let whole = q.rank() == 2 && self.heads > 0 && q.dim(1) > 0 && q.dim(1).is_multiple_of(self.heads);
-        if !whole || inputs.iter().any(|&x| x != q) {
+        if !whole || inputs[..3].iter().any(|&x| x != q) {
             let rule = format!("q, k and v are [T, {} heads · d], d > 0", self.heads);
             return Err(ShapeError::new(rule, inputs));
         }
         if !cuts(&self.starts, q.dim(0)) {
             return Err(ShapeError::new("starts run from 0 to T and never fall", inputs));
+        }
+        let longest = self.starts.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
+        if let Some(bias) = inputs.get(3) {
+            let [rows, heads] = [0, 1].map(|at| if bias.rank() == 2 { bias.dim(at) } else { 0 });
+            if heads != self.heads || rows.is_multiple_of(2) || rows < 2 * longest.max(1) - 1 {
+                let rule = format!("a bias is [2m + 1, {} heads] with m + 1 ≥ {longest} tokens", self.heads);
+                return Err(ShapeError::new(rule, inputs));
+            }
         }
         match self.dropout.as_ref().and_then(|dropout| broken(dropout, q.dim(0))) {
             Some(rule) => Err(ShapeError::new(rule, inputs)),
@@ -84,11 +109,14 @@ impl Op for Attention {
         }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
-        attention(cx.engine, [0, 1, 2].map(|i| &cx.inputs[i]), self.layout())
+        attention(cx.engine, [0, 1, 2].map(|i| &cx.inputs[i]), self.layout(cx.inputs.get(3)))
     }
     fn backward(&self, cx: &mut Backward<'_>) {
-        let grads = gradients(cx.engine, [0, 1, 2].map(|i| cx.input(i)), cx.grad, self.layout());
-        for (i, grad) in grads.into_iter().enumerate() {
+        let biased = cx.count() > 3;
+        let layout = self.layout(biased.then(|| cx.input(3)));
+        let of_bias = biased && cx.wants(3);
+        let grads = gradients(cx.engine, [0, 1, 2].map(|i| cx.input(i)), cx.grad, layout, of_bias);
+        for (i, grad) in grads.qkv.into_iter().chain(grads.bias).enumerate() {
             cx.give(i, grad);
         }
     }
@@ -103,6 +131,8 @@ const VALUES: In = In::normal(&[9, 6]);
 const QUERIES: In = VALUES.blocked(|i| i / 6 == 3);
 /// A text longer than one block of queries, and one of one token.
 const LONG: In = In::normal(&[38, 2]);
+/// Distances of up to five tokens, of which four are met.
+const NEAR: In = In::normal(&[11, 2]).blocked(|i| i < 2 || i >= 20);
 
 pub(super) const ENTRY: Entry = Entry {
     name: "attention",
@@ -124,6 +154,19 @@ pub(super) const ENTRY: Entry = Entry {
             let dropout = Dropout { rate: 0.2, key: [5, 7], places };
             x[0].attention(x[1], x[2], Arc::new(STARTS), 2, Some(dropout))
         }),
+        Case::new("a bias by distance", &[QUERIES, QUERIES, VALUES, NEAR], |x| {
+            x[0].biased_attention([x[1], x[2], x[3]], Arc::new(STARTS), 2, None)
+        }),
+        Case::new("a bias and dropout", &[QUERIES, QUERIES, VALUES, NEAR], |x| {
+            let places = Arc::new(Places::new(&STARTS, 4));
+            let dropout = Dropout { rate: 0.2, key: [5, 7], places };
+            x[0].biased_attention([x[1], x[2], x[3]], Arc::new(STARTS), 2, Some(dropout))
+        }),
+        Case::new(
+            "a bias over several blocks",
+            &[LONG.blocked(|i| i < 2), LONG.blocked(|i| i < 2), LONG, In::normal(&[73, 1])],
+            |x| x[0].biased_attention([x[1], x[2], x[3]], Arc::new([0, 1, 38]), 1, None),
+        ),
     ],
 };
 

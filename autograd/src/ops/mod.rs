@@ -28,6 +28,7 @@ mod pool;
 mod relu;
 mod reshape;
 mod residual_norm;
+mod rotary;
 mod scale;
 mod sigmoid;
 mod slice;
@@ -95,6 +96,7 @@ pub const OPS: &[Entry] = &[
     pairwise::ENTRY,
     pool::ENTRY,
     residual_norm::ENTRY,
+    rotary::ENTRY,
     soft_top_k::ENTRY,
     softmax_loss::ENTRY,
     triplet::ENTRY,

@@ -6,6 +6,7 @@ use autograd::{
     Activation, DecoupledSoftmax, Dropout, MultiTriplet, Pool, Relevance, SoftTopK, SoftmaxLoss, Target,
     Triplet, Var, Weighting,
 };
+use engine::Tensor;
 use engine::packed::Places;
 use std::sync::Arc;
 
@@ -54,6 +55,15 @@ pub(super) const CASES: &[Case] = &[
     Case::new("attention, the widest head", &[WIDE, WIDE, WIDE], |x| {
         x[0].attention(x[1], x[2], Arc::new(STARTS), 1, None)
     }),
+    Case::new("attention, a bias and dropout", &[TEXTS, TEXTS, TEXTS, In::normal(&[161, 2])], |x| {
+        x[0].biased_attention([x[1], x[2], x[3]], Arc::new(STARTS), 2, dropout())
+    }),
+    Case::new("attention, a window", &[TEXTS, TEXTS, TEXTS], |x| {
+        let far = |at: usize| if at / 2 > 80 + 20 || at / 2 < 80 - 20 { f32::NEG_INFINITY } else { 0.0 };
+        let bias = x[0].tape().constant(Tensor::from_vec([161, 2], (0..322).map(far).collect()));
+        x[0].biased_attention([x[1], x[2], bias], Arc::new(STARTS), 2, None)
+    }),
+    Case::new("rotary", &[TEXTS], |x| x[0].rotary((0..150).collect(), 5, 1e4)),
     Case::new("softmax", &[SCORES], |x| x[0].softmax()),
     Case::new("logsumexp", &[SCORES], |x| x[0].logsumexp(None)),
     Case::new("normalise", &[SCORES], |x| x[0].normalise()),

@@ -1,5 +1,5 @@
 //! Rows on a device (`kernels/{softmax,norm,rows}.cu`): the arms of `kernels/{softmax,logsumexp,normalise,layer_norm,
-//! residual_norm,rows,slice,pool,dropout}.rs`.
+//! residual_norm,rows,slice,pool,dropout,rotary}.rs`.
 
 use super::{Block, Cuda, args};
 use crate::kernels::dropout::Dropout;
@@ -129,6 +129,15 @@ pub(crate) fn norm_back(
         sum
     });
     (ds, branch, sums)
+}
+
+/// `table` holds cos and sin of every position and pair of channels.
+pub(crate) fn rotary(cuda: &Cuda, x: &Tensor, positions: &[u32], heads: usize, table: &[f64]) -> Tensor {
+    let table: Vec<f32> = table.iter().map(|&v| v as f32).collect();
+    let (y, positions, table) = (cuda.floats(x.shape()), cuda.send(positions), cuda.send(&table));
+    let width = x.shape().last();
+    cuda.each("rotary", x.len() / 2, args![y, x, positions, table, x.len() / 2, width, width / heads]);
+    y
 }
 
 pub(crate) fn dropout(cuda: &Cuda, x: &Tensor, dropout: &Dropout) -> Tensor {

@@ -17,6 +17,8 @@ mod generic;
 
 /// Tokens of one parallel task, at least: short texts are grouped.
 const TOKENS: usize = 128;
+/// Numbers that are read behind the last distance: a block of queries may be longer than its text.
+const SPARE: usize = 32;
 
 /// How the rows of q, k and v, `[T, heads·d]`, are to be read.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,18 @@ pub struct Layout<'a> {
     pub heads: usize,
     /// Dropout on the probabilities.
     pub dropout: Option<&'a Dropout>,
+    /// What is added to every score, by distance and head: `[2·m + 1, heads]`, row `m + i − j` for query i and key j of
+    /// a text of at most m + 1 tokens.
+    pub bias: Option<&'a Tensor>,
+}
+
+/// The gradients that attention gives.
+#[derive(Debug)]
+pub struct Gradients {
+    /// q̄, k̄, v̄.
+    pub qkv: [Tensor; 3],
+    /// That of the bias by distance, where it was asked for.
+    pub bias: Option<Tensor>,
 }
 
 /// The output `[T, heads·d]`.
@@ -49,15 +63,22 @@ pub fn attention(engine: &Engine, qkv: [&Tensor; 3], layout: Layout<'_>) -> Tens
     for_real!(qkv[0], forward_generic(engine, qkv, layout))
 }
 
-/// The gradients q̄, k̄, v̄ from the gradient `g` of the output.
+/// The gradients from the gradient `g` of the output; that of the bias if there is one and `of_bias` says so.
 ///
 /// # Panics
 /// As [`attention`].
 #[track_caller]
-pub fn gradients(engine: &Engine, qkv: [&Tensor; 3], g: &Tensor, layout: Layout<'_>) -> [Tensor; 3] {
+pub fn gradients(
+    engine: &Engine,
+    qkv: [&Tensor; 3],
+    g: &Tensor,
+    layout: Layout<'_>,
+    of_bias: bool,
+) -> Gradients {
     engine.work(10 * layout.pairs() * g.shape().last() as u64, 0);
+    let of_bias = of_bias && layout.bias.is_some();
     if let Some(cuda) = cuda::of(&qkv) {
-        return cuda::attention::gradients(cuda, qkv, g, layout);
+        return cuda::attention::gradients(cuda, qkv, g, layout, of_bias);
     }
     let [q, k, v] = qkv;
     #[cfg(target_arch = "x86_64")]
@@ -65,15 +86,15 @@ pub fn gradients(engine: &Engine, qkv: [&Tensor; 3], g: &Tensor, layout: Layout<
         return backward(
             engine,
             [q, k, v, g],
-            layout,
+            (layout, of_bias),
             avx512::backward_scratch,
-            |head, qkvg, out, scratch| {
+            |head, qkvg, out, by_distance, scratch| {
                 // SAFETY: `suits_avx512` found the class of this processor.
-                unsafe { avx512::backward(head, qkvg, out, scratch) }
+                unsafe { avx512::backward(head, qkvg, out, by_distance, scratch) }
             },
         );
     }
-    for_real!(g, backward_generic(engine, [q, k, v, g], layout))
+    for_real!(g, backward_generic(engine, [q, k, v, g], (layout, of_bias)))
 }
 
 fn forward_generic<T: Real>(engine: &Engine, qkv: [&Tensor; 3], layout: Layout<'_>) -> Tensor {
@@ -87,14 +108,14 @@ fn forward_generic<T: Real>(engine: &Engine, qkv: [&Tensor; 3], layout: Layout<'
     )
 }
 
-fn backward_generic<T: Real>(engine: &Engine, qkvg: [&Tensor; 4], layout: Layout<'_>) -> [Tensor; 3] {
+fn backward_generic<T: Real>(engine: &Engine, qkvg: [&Tensor; 4], layout: (Layout<'_>, bool)) -> Gradients {
     backward(
         engine,
         qkvg,
         layout,
         generic::backward_scratch,
         #[inline(always)]
-        |head, qkvg, out, scratch| generic::backward::<T>(head, qkvg, out, scratch),
+        |head, qkvg, out, by_distance, scratch| generic::backward::<T>(head, qkvg, out, by_distance, scratch),
     )
 }
 
@@ -104,44 +125,44 @@ fn forward<T: Real>(
     qkv: [&Tensor; 3],
     layout: Layout<'_>,
     scratch: fn(usize, usize) -> usize,
-    one: impl Fn(&Head<'_>, [&[T]; 3], &mut [T], &mut [T]) + Sync,
+    one: impl Fn(&Head<'_, T>, [&[T]; 3], &mut [T], &mut [T]) + Sync,
 ) -> Tensor {
     let (shape, data) = (qkv[0].shape(), qkv.map(|x| x.data::<T>()));
     let mut y = engine.buffer::<T>(shape.len());
     layout.each_head(
-        engine,
-        shape.last(),
+        (engine, shape.last(), false),
         [&mut y],
         scratch,
         #[inline(always)]
-        |head, [y], scratch| one(&head, data.map(|x| head.rows(x)), y, scratch),
+        |head, [y], _, scratch| one(&head, data.map(|x| head.rows(x)), y, scratch),
     );
     Tensor::from_buf(shape, y)
 }
 
-/// As [`forward`], for the gradients.
+/// As [`forward`], for the gradients; what is behind the outputs is that of the head's bias.
 fn backward<T: Real>(
     engine: &Engine,
     qkvg: [&Tensor; 4],
-    layout: Layout<'_>,
+    (layout, of_bias): (Layout<'_>, bool),
     scratch: fn(usize, usize) -> usize,
-    one: impl Fn(&Head<'_>, [&[T]; 4], [&mut [T]; 3], &mut [T]) + Sync,
-) -> [Tensor; 3] {
+    one: impl Fn(&Head<'_, T>, [&[T]; 4], [&mut [T]; 3], &mut [T], &mut [T]) + Sync,
+) -> Gradients {
     let (shape, data) = (qkvg[0].shape(), qkvg.map(|x| x.data::<T>()));
     let [mut dq, mut dk, mut dv] = [(); 3].map(|()| engine.buffer::<T>(shape.len()));
-    layout.each_head(
-        engine,
-        shape.last(),
+    let bias = layout.each_head(
+        (engine, shape.last(), of_bias),
         [&mut dq, &mut dk, &mut dv],
         scratch,
         #[inline(always)]
-        |head, out, scratch| one(&head, data.map(|x| head.rows(x)), out, scratch),
+        |head, out, by_distance, scratch| {
+            one(&head, data.map(|x| head.rows(x)), out, by_distance, scratch);
+        },
     );
-    [dq, dk, dv].map(|x| Tensor::from_buf(shape, x))
+    Gradients { qkv: [dq, dk, dv].map(|x| Tensor::from_buf(shape, x)), bias }
 }
 
 /// One head of one text, and where it lies.
-struct Head<'a> {
+struct Head<'a, T> {
     /// Tokens.
     n: usize,
     /// Numbers of one head in a row.
@@ -152,18 +173,59 @@ struct Head<'a> {
     width: usize,
     head: usize,
     dropout: Option<&'a Dropout>,
+    /// Added to the score of query i and key j is number `zero + i − j`; [`SPARE`] numbers may be read behind those of
+    /// the text.
+    bias: Option<&'a [T]>,
+    zero: usize,
 }
 
-impl Head<'_> {
+impl<T> Head<'_, T> {
     /// The rows of this text.
     #[inline(always)]
-    fn rows<'x, T>(&self, x: &'x [T]) -> &'x [T] {
+    fn rows<'x>(&self, x: &'x [T]) -> &'x [T] {
         &x[self.start * self.width..][..self.n * self.width]
     }
+}
+
+impl<T: Real> Head<'_, T> {
     /// 1/√d.
     #[inline(always)]
-    fn scale<T: Real>(&self) -> T {
+    fn scale(&self) -> T {
         T::of(1.0 / (self.d as f64).sqrt())
+    }
+}
+
+/// A bias by distance with a row for each head: `[heads, 2·m + 1 + SPARE]`.
+struct Distances<T> {
+    rows: Vec<T>,
+    pitch: usize,
+    zero: usize,
+}
+
+impl<T: Real> Distances<T> {
+    fn new(table: &Tensor) -> Distances<T> {
+        let (distances, heads) = (table.shape().dim(0), table.shape().dim(1));
+        let pitch = distances + SPARE;
+        let mut rows = vec![T::ZERO; heads * pitch];
+        for (at, of_heads) in table.data::<T>().chunks_exact(heads.max(1)).enumerate() {
+            of_heads.iter().enumerate().for_each(|(head, &bias)| rows[head * pitch + at] = bias);
+        }
+        Distances { rows, pitch, zero: distances / 2 }
+    }
+    fn of(&self, head: usize) -> &[T] {
+        &self.rows[head * self.pitch..][..self.pitch]
+    }
+    /// The table whose numbers are the sums over `tasks`, each laid out as this one.
+    fn sum(&self, tasks: &[T], heads: usize) -> Tensor {
+        let distances = self.pitch - SPARE;
+        let mut table = vec![T::ZERO; distances * heads];
+        for task in tasks.chunks_exact(self.rows.len().max(1)) {
+            for (head, row) in task.chunks_exact(self.pitch).enumerate() {
+                let column = table[head..].iter_mut().step_by(heads);
+                column.zip(row).for_each(|(sum, &term)| *sum += term);
+            }
+        }
+        Tensor::from_vec([distances, heads], table)
     }
 }
 
@@ -177,16 +239,17 @@ impl Layout<'_> {
         let whole = (x.shape().last() / self.heads).is_multiple_of(avx512::LANES);
         engine.kernel_class() == KernelClass::Avx512 && x.dtype() == DType::F32 && whole
     }
-    /// Runs `f(head, rows of the text in each output, scratch)` for every head of every text, texts in parallel.
+    /// Runs `f(head, rows of the text in each output, numbers by distance, scratch)` for every head of every text, texts
+    /// in parallel. What is added to the numbers by distance becomes the gradient of the bias.
     fn each_head<T: Real, const N: usize>(
         &self,
-        engine: &Engine,
-        width: usize,
+        (engine, width, of_bias): (&Engine, usize, bool),
         outputs: [&mut [T]; N],
         scratch: fn(usize, usize) -> usize,
-        f: impl Fn(Head<'_>, [&mut [T]; N], &mut [T]) + Sync,
-    ) {
+        f: impl Fn(Head<'_, T>, [&mut [T]; N], &mut [T], &mut [T]) + Sync,
+    ) -> Option<Tensor> {
         let (starts, d) = (self.starts, width / self.heads);
+        let bias = self.bias.map(Distances::<T>::new);
         let tasks = groups(starts, TOKENS);
         let cuts: Vec<usize> = tasks.iter().map(|&text| starts[text] as usize * width).collect();
         // One buffer for the scratch of all tasks: what the pool holds must not depend on how many run at once.
@@ -197,21 +260,30 @@ impl Layout<'_> {
         }
         let mut buffer = engine.buffer::<T>(scratch_cuts[scratch_cuts.len() - 1]);
         let scratch = parts([&mut buffer], &scratch_cuts);
+        // A sum for each task, added up in their order: the sum over all texts must not depend on how many run at once.
+        let each = bias.as_ref().filter(|_| of_bias).map_or(0, |bias| bias.rows.len());
+        let sum_cuts: Vec<usize> = (0..tasks.len()).map(|task| task * each).collect();
+        let mut sums = vec![T::ZERO; sum_cuts.last().copied().unwrap_or(0)];
+        let work = parts(outputs, &cuts).into_iter().zip(scratch).zip(parts([&mut sums], &sum_cuts));
         engine.each(
-            parts(outputs, &cuts).into_iter().zip(scratch).collect(),
+            work.collect(),
             #[inline(always)]
-            |task, (mut out, [scratch])| {
+            |task, ((mut out, [scratch]), [sums])| {
                 let texts = &starts[tasks[task]..=tasks[task + 1]];
                 for text in texts.windows(2).filter(|w| w[0] < w[1]) {
                     let (start, n) = (text[0] as usize, (text[1] - text[0]) as usize);
                     let inside = (start - texts[0] as usize) * width..(start - texts[0] as usize + n) * width;
                     for head in 0..self.heads {
-                        let head = Head { n, d, start, width, head, dropout: self.dropout };
-                        f(head, out.each_mut().map(|out| &mut out[inside.clone()]), scratch);
+                        let by_distance = &mut sums[head * each / self.heads..(head + 1) * each / self.heads];
+                        let (zero, bias) = bias.as_ref().map_or((0, None), |b| (b.zero, Some(b.of(head))));
+                        let head = Head { n, d, start, width, head, dropout: self.dropout, bias, zero };
+                        let out = out.each_mut().map(|out| &mut out[inside.clone()]);
+                        f(head, out, by_distance, scratch);
                     }
                 }
             },
         );
+        bias.filter(|_| of_bias).map(|bias| bias.sum(&sums, self.heads))
     }
 }
 
@@ -233,6 +305,13 @@ mod tests {
 
     #[track_caller]
     fn check(lengths: &[u32], heads: usize, d: usize, rate: f32) {
+        for biased in [false, true] {
+            check_one(lengths, heads, d, rate, biased);
+        }
+    }
+
+    #[track_caller]
+    fn check_one(lengths: &[u32], heads: usize, d: usize, rate: f32, biased: bool) {
         let starts: Vec<u32> = std::iter::once(0)
             .chain(lengths.iter().scan(0, |end, n| {
                 *end += n;
@@ -240,20 +319,25 @@ mod tests {
             }))
             .collect();
         let (engine, shape) = (Engine::poisoned(2), [starts[lengths.len()] as usize, heads * d]);
-        let draw = |tag| {
+        let draw = |tag, shape: [usize; 2]| {
             let s = Stream::new(3, tag);
             let numbers = (0..shape[0] * shape[1]).map(|i| 4.0 * s.uniform(i as u64) as f32 - 2.0);
             Tensor::from_vec(shape, numbers.collect())
         };
-        let [q, k, v, g] = [1, 2, 3, 4].map(draw);
+        let [q, k, v, g] = [1, 2, 3, 4].map(|tag| draw(tag, shape));
         let places = Arc::new(Places::new(&starts, 5));
         let dropout = (rate > 0.0).then_some(Dropout { rate, key: [1, 2], places });
-        let layout = Layout { starts: &starts, heads, dropout: dropout.as_ref() };
-        let fast = gradients(&engine, [&q, &k, &v], &g, layout);
-        let slow = backward_generic::<f32>(&engine, [&q, &k, &v, &g], layout);
+        // Reaches two tokens beyond the longest text.
+        let reach = lengths.iter().max().map_or(0, |&n| n as usize + 1);
+        let bias = biased.then(|| draw(5, [2 * reach + 1, heads]));
+        let layout = Layout { starts: &starts, heads, dropout: dropout.as_ref(), bias: bias.as_ref() };
+        let fast = gradients(&engine, [&q, &k, &v], &g, layout, true);
+        let slow = backward_generic::<f32>(&engine, [&q, &k, &v, &g], (layout, biased));
         let y = attention(&engine, [&q, &k, &v], layout);
         let want = forward_generic::<f32>(&engine, [&q, &k, &v], layout);
-        for (a, b) in fast.iter().zip(&slow).chain([(&y, &want)]) {
+        assert_eq!((fast.bias.is_some(), slow.bias.is_some()), (biased, biased));
+        let of_qkv = fast.qkv.iter().zip(&slow.qkv);
+        for (a, b) in of_qkv.chain(fast.bias.iter().zip(&slow.bias)).chain([(&y, &want)]) {
             let (a, b) = (a.to_f64(), b.to_f64());
             let largest = b.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
             let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
@@ -271,5 +355,29 @@ mod tests {
         check(&[64, 65, 130], 1, 64, 0.5);
         check(&[512, 3], 2, 32, 0.1);
         check(&[9, 4], 2, 5, 0.1);
+    }
+    /// A bias of −∞ beyond a distance is a window: what lies outside is as if it were not there.
+    #[test]
+    fn a_window_is_a_bias() {
+        let (n, window, engine) = (40, 3, Engine::poisoned(1));
+        let draw = |tag| {
+            let s = Stream::new(4, tag);
+            Tensor::from_vec([n, 16], (0..n * 16).map(|i| 2.0 * s.uniform(i as u64) as f32 - 1.0).collect())
+        };
+        let [q, k, v, g] = [1, 2, 3, 4].map(draw);
+        let far = |at: usize| if at.abs_diff(n - 1) > window { f32::NEG_INFINITY } else { 0.0 };
+        let bias = Tensor::from_vec([2 * n - 1, 1], (0..2 * n - 1).map(far).collect());
+        let layout = Layout { starts: &[0, n as u32], heads: 1, dropout: None, bias: Some(&bias) };
+        let y = attention(&engine, [&q, &k, &v], layout).to_f64();
+        let grads = gradients(&engine, [&q, &k, &v], &g, layout, true);
+        assert!(grads.qkv.iter().chain(&grads.bias).all(|x| x.to_f64().iter().all(|x| x.is_finite())));
+        // A query in the middle, alone with the seven keys that it sees.
+        let (i, row) = (20, |x: &Tensor| {
+            Tensor::from_vec([7, 16], x.data::<f32>()[(20 - window) * 16..(20 + window + 1) * 16].to_vec())
+        });
+        let alone = Layout { starts: &[0, 7], heads: 1, dropout: None, bias: None };
+        let want = attention(&engine, [&row(&q), &row(&k), &row(&v)], alone).to_f64();
+        let worst = (0..16).map(|c| (y[i * 16 + c] - want[window * 16 + c]).abs()).fold(0.0, f64::max);
+        assert!(worst < 1e-6, "{worst:e}");
     }
 }

@@ -37,6 +37,7 @@ pub mod normalise;
 pub mod pool;
 pub mod relevance;
 pub mod residual_norm;
+pub mod rotary;
 mod row_loss;
 pub mod rows;
 pub mod sgd;

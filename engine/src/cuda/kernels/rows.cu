@@ -1,4 +1,4 @@
-// Rows moved, added up, dropped from and pooled. All bound by bytes, but for dropout, which is bound by the integer
+// Rows moved, added up, dropped from, turned and pooled. All bound by bytes, but for dropout, which is bound by the integer
 // arithmetic of Philox: ten rounds for a number (the CPU's numbers, engine/src/random.rs).
 #include "threads.cuh"
 
@@ -72,4 +72,15 @@ KERNEL pool_back(float* dx, const float* g, const uint32_t* from, const uint32_t
       dx[t * d + c] = v;
     }
   }
+}
+
+// Two channels of a head, half a head apart, turned by the angle of their row's position; `table` has its cosine and
+// sine, [position, d / 2, 2]. A thread has a pair, n of them.
+KERNEL rotary(float* y, const float* x, const uint32_t* positions, const float* table, size n, size width, size d) {
+  const size i = here(), half = d / 2;
+  if (i >= n) return;
+  const size row = i / (width / 2), pair = i % half, at = row * width + i % (width / 2) / half * d + pair;
+  const float* angle = table + 2 * (positions[row] * half + pair);
+  y[at] = x[at] * angle[0] - x[at + half] * angle[1];
+  y[at + half] = x[at + half] * angle[0] + x[at] * angle[1];
 }

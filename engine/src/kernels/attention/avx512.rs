@@ -245,10 +245,43 @@ fn softmax<const C: usize>(s: &mut [f32]) {
     }
 }
 
+/// Adds to the scores Sᵀ of the queries from `first` on what their distance from each key says.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn add_bias<const C: usize>(head: &Head<'_, f32>, bias: &[f32], first: usize, s: &mut [f32]) {
+    for (key, s) in s.chunks_exact_mut(C * LANES).enumerate() {
+        let of_queries = &bias[head.zero + first - key..];
+        for l in 0..C {
+            let sum = _mm512_add_ps(load(&s[l * LANES..]), load(&of_queries[l * LANES..]));
+            store(&mut s[l * LANES..], sum);
+        }
+    }
+}
+
+/// Adds S̄ᵀ of `queries` queries from `first` on to the gradient of the bias.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn give_bias<const C: usize>(
+    head: &Head<'_, f32>,
+    (first, queries): (usize, usize),
+    s: &[f32],
+    by_distance: &mut [f32],
+) {
+    for (key, s) in s.chunks_exact(C * LANES).enumerate() {
+        let of_queries = &mut by_distance[head.zero + first - key..];
+        for l in 0..C {
+            // Lanes beyond the last query hold what softmax made of no query at all.
+            let real = (1u32 << queries.saturating_sub(l * LANES).min(LANES)).wrapping_sub(1) as __mmask16;
+            let to = &mut of_queries[l * LANES..];
+            store(to, _mm512_mask_add_ps(load(to), real, load(to), load(&s[l * LANES..])));
+        }
+    }
+}
+
 /// P ← M ∘ P for the queries from `first` on.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn drop_out<const C: usize>(head: &Head<'_>, dropout: &Dropout, first: usize, p: &mut [f32]) {
+fn drop_out<const C: usize>(head: &Head<'_, f32>, dropout: &Dropout, first: usize, p: &mut [f32]) {
     let (slot, scale) = (dropout.places.slots[head.start], _mm512_set1_ps(dropout.scale()));
     for (four, p) in p.chunks_mut(4 * C * LANES).enumerate() {
         for l in 0..C {
@@ -286,7 +319,7 @@ fn pull<const C: usize>(p: &[f32], masked: &[f32], s: &mut [f32]) {
 /// line or two in each of many rows, which the processor does not foresee by itself.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn fetch(x: &[f32], column: usize, head: &Head<'_>) {
+fn fetch(x: &[f32], column: usize, head: &Head<'_, f32>) {
     for row in x.chunks(head.width) {
         for line in row[column..].chunks(LANES).take(head.d / LANES) {
             _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
@@ -296,7 +329,7 @@ fn fetch(x: &[f32], column: usize, head: &Head<'_>) {
 
 /// The output of one head of one text.
 #[target_feature(enable = "avx512f")]
-pub(super) fn forward(head: &Head<'_>, qkv: [&[f32]; 3], y: &mut [f32], scratch: &mut [f32]) {
+pub(super) fn forward(head: &Head<'_, f32>, qkv: [&[f32]; 3], y: &mut [f32], scratch: &mut [f32]) {
     let column = head.head * head.d;
     qkv.iter().for_each(|x| fetch(x, column + head.d, head));
     let qkv = qkv.map(|x| Rows { numbers: &x[column..], stride: head.width });
@@ -312,7 +345,7 @@ pub(super) fn forward(head: &Head<'_>, qkv: [&[f32]; 3], y: &mut [f32], scratch:
 
 #[target_feature(enable = "avx512f")]
 fn forward_block<const C: usize>(
-    head: &Head<'_>,
+    head: &Head<'_, f32>,
     first: usize,
     [q, k, v]: [Rows<'_>; 3],
     y: Out<'_>,
@@ -325,6 +358,9 @@ fn forward_block<const C: usize>(
     transpose::<C>(q.from(first), queries, d, head.scale(), qt);
     let scores = Out { numbers: p, stride: wide, add: false };
     product::<C>(k.each(), Rows { numbers: qt, stride: wide }, [n, d], scores, 1.0);
+    if let Some(bias) = head.bias {
+        add_bias::<C>(head, bias, first, p);
+    }
     softmax::<C>(p);
     if let Some(dropout) = head.dropout {
         drop_out::<C>(head, dropout, first, p);
@@ -333,12 +369,13 @@ fn forward_block<const C: usize>(
     channels(p.each_transposed(), v, [queries, n], d, y, 1.0);
 }
 
-/// The gradients q̄, k̄, v̄ of one head of one text.
+/// The gradients q̄, k̄, v̄ of one head of one text; adds that of the bias to `by_distance` unless it is empty.
 #[target_feature(enable = "avx512f")]
 pub(super) fn backward(
-    head: &Head<'_>,
+    head: &Head<'_, f32>,
     qkvg: [&[f32]; 4],
     [dq, dk, dv]: [&mut [f32]; 3],
+    by_distance: &mut [f32],
     scratch: &mut [f32],
 ) {
     let (column, stride) = (head.head * head.d, head.width);
@@ -352,19 +389,20 @@ pub(super) fn backward(
             Out { numbers: &mut dv[column..], stride, add },
         ];
         if head.n - first > LANES {
-            backward_block::<2>(head, first, qkvg, out, scratch);
+            backward_block::<2>(head, first, qkvg, out, by_distance, scratch);
         } else {
-            backward_block::<1>(head, first, qkvg, out, scratch);
+            backward_block::<1>(head, first, qkvg, out, by_distance, scratch);
         }
     }
 }
 
 #[target_feature(enable = "avx512f")]
 fn backward_block<const C: usize>(
-    head: &Head<'_>,
+    head: &Head<'_, f32>,
     first: usize,
     [q, k, v, g]: [Rows<'_>; 4],
     [dq, dk, dv]: [Out<'_>; 3],
+    by_distance: &mut [f32],
     scratch: &mut [f32],
 ) {
     let (n, d, wide) = (head.n, head.d, C * LANES);
@@ -375,12 +413,18 @@ fn backward_block<const C: usize>(
     let [qt, gt] = [&*qt, &*gt].map(|numbers| Rows { numbers, stride: wide });
     product::<C>(k.each(), qt, [n, d], Out { numbers: p, stride: wide, add: false }, 1.0);
     product::<C>(v.each(), gt, [n, d], Out { numbers: s, stride: wide, add: false }, 1.0);
+    if let Some(bias) = head.bias {
+        add_bias::<C>(head, bias, first, p);
+    }
     softmax::<C>(p);
     masked.copy_from_slice(p);
     if let Some(dropout) = head.dropout {
         drop_out::<C>(head, dropout, first, masked);
     }
     pull::<C>(p, masked, s);
+    if !by_distance.is_empty() {
+        give_bias::<C>(head, (first, queries), s, by_distance);
+    }
     let [masked, s] = [&*masked, &*s].map(|numbers| Rows { numbers, stride: wide });
     channels(masked.each(), g, [n, queries], d, dv, 1.0);
     channels(s.each(), q, [n, queries], d, dk, head.scale());

@@ -65,14 +65,14 @@ pub(super) fn backward_scratch(n: usize, d: usize) -> usize {
     Size::new(n, d).backward().iter().sum()
 }
 
-impl Head<'_> {
+impl<T: Real> Head<'_, T> {
     #[inline(always)]
     fn size(&self) -> Size {
         Size::new(self.n, self.d)
     }
     /// This head's part of every row, times `scale`, in rows of `wide`.
     #[inline(always)]
-    fn pack<T: Real>(&self, x: &[T], scale: T, to: &mut [T]) {
+    fn pack(&self, x: &[T], scale: T, to: &mut [T]) {
         let Size { d, wide, .. } = self.size();
         to.fill(T::ZERO);
         for (to, x) in to.chunks_mut(wide).zip(x.chunks(self.width)) {
@@ -81,7 +81,7 @@ impl Head<'_> {
     }
     /// This head's part of every row as a column: `[d, keys]`.
     #[inline(always)]
-    fn pack_columns<T: Real>(&self, x: &[T], to: &mut [T]) {
+    fn pack_columns(&self, x: &[T], to: &mut [T]) {
         let Size { n, d, keys, .. } = self.size();
         for (c, to) in to.chunks_mut(keys).enumerate() {
             let column = x[self.head * d + c..].iter().step_by(self.width);
@@ -91,7 +91,7 @@ impl Head<'_> {
     }
     /// Writes rows of `wide`, times `scale`, into this head's part of the rows from `first` on.
     #[inline(always)]
-    fn unpack<T: Real>(&self, from: &[T], scale: T, first: usize, x: &mut [T]) {
+    fn unpack(&self, from: &[T], scale: T, first: usize, x: &mut [T]) {
         let Size { d, wide, .. } = self.size();
         for (x, from) in x[first * self.width..].chunks_mut(self.width).zip(from.chunks(wide)) {
             x[self.head * d..][..d].iter_mut().zip(from).for_each(|(x, &from)| *x = from * scale);
@@ -100,19 +100,23 @@ impl Head<'_> {
     /// Drops probabilities of the queries from `first` on. The counter is made of places in the text, so that a text
     /// gets the same mask wherever it stands in the tensors.
     #[inline(always)]
-    fn drop_out<T: Real>(&self, dropout: &Dropout, first: usize, p: &mut [T]) {
+    fn drop_out(&self, dropout: &Dropout, first: usize, p: &mut [T]) {
         let (slot, head) = (dropout.places.slots[self.start], 1 + self.head as u32);
         let blocks = self.size().keys / 4;
         dropout.apply(p, |c| [(c % blocks) as u32, (first + c / blocks) as u32, slot, head]);
     }
-    /// The probabilities of the queries from `first` on: softmax of q·kᵀ, where q is scaled. `[block, keys]`; columns
-    /// beyond the text are zero.
+    /// The probabilities of the queries from `first` on: softmax of q·kᵀ + bias, where q is scaled. `[block, keys]`;
+    /// columns beyond the text are zero.
     #[inline(always)]
-    fn probabilities<T: Real>(&self, q: &[T], kt: &[T], first: usize, p: &mut [T]) {
+    fn probabilities(&self, q: &[T], kt: &[T], first: usize, p: &mut [T]) {
         let Size { n, d, keys, wide, .. } = self.size();
         p.fill(T::ZERO);
         product(&q[first * wide..], (wide, 1), &kt[..d * keys], p, keys);
-        for row in p.chunks_mut(keys) {
+        for (i, row) in p.chunks_mut(keys).enumerate() {
+            if let Some(bias) = self.bias {
+                let by_key = bias[..=self.zero + first + i].iter().rev();
+                row[..n].iter_mut().zip(by_key).for_each(|(s, &b)| *s += b);
+            }
             softmax(row, n);
         }
     }
@@ -162,7 +166,7 @@ fn product<T: Real>(a: &[T], (down, right): (usize, usize), b: &[T], c: &mut [T]
 
 /// The output of one head of one text.
 #[inline(always)]
-pub(super) fn forward<T: Real>(head: &Head<'_>, [q, k, v]: [&[T]; 3], y: &mut [T], scratch: &mut [T]) {
+pub(super) fn forward<T: Real>(head: &Head<'_, T>, [q, k, v]: [&[T]; 3], y: &mut [T], scratch: &mut [T]) {
     let Size { keys, wide, .. } = head.size();
     let [to_q, kt, to_v, p, o] = split(scratch, head.size().forward());
     head.pack(q, head.scale(), to_q);
@@ -180,12 +184,13 @@ pub(super) fn forward<T: Real>(head: &Head<'_>, [q, k, v]: [&[T]; 3], y: &mut [T
     }
 }
 
-/// The gradients q̄, k̄, v̄ of one head of one text.
+/// The gradients q̄, k̄, v̄ of one head of one text; adds that of the bias to `by_distance` unless it is empty.
 #[inline(always)]
 pub(super) fn backward<T: Real>(
-    head: &Head<'_>,
+    head: &Head<'_, T>,
     [q, k, v, g]: [&[T]; 4],
     [dq, dk, dv]: [&mut [T]; 3],
+    by_distance: &mut [T],
     scratch: &mut [T],
 ) {
     let Size { keys, wide, .. } = head.size();
@@ -214,6 +219,12 @@ pub(super) fn backward<T: Real>(
         for (p, dp) in p.chunks(keys).zip(dp.chunks_mut(keys)) {
             let mean = lanes::sum([p, dp], |[p, dp]| p * dp);
             dp.iter_mut().zip(p).for_each(|(dp, &p)| *dp = p * (*dp - mean));
+        }
+        if !by_distance.is_empty() {
+            for (i, dp) in dp.chunks(keys).take(real).enumerate() {
+                let of_keys = by_distance[..=head.zero + first + i].iter_mut().rev();
+                of_keys.zip(&dp[..head.n]).for_each(|(sum, &ds)| *sum += ds);
+            }
         }
         if head.dropout.is_some() {
             p.iter_mut().zip(&*mask).for_each(|(p, &m)| *p *= m);
