@@ -359,14 +359,15 @@ mod tests {
     /// A bias of −∞ beyond a distance is a window: what lies outside is as if it were not there.
     #[test]
     fn a_window_is_a_bias() {
-        let (n, window, engine) = (40, 3, Engine::poisoned(1));
+        let (n, window, reach, engine) = (40, 3, 100, Engine::poisoned(1));
         let draw = |tag| {
             let s = Stream::new(4, tag);
             Tensor::from_vec([n, 16], (0..n * 16).map(|i| 2.0 * s.uniform(i as u64) as f32 - 1.0).collect())
         };
         let [q, k, v, g] = [1, 2, 3, 4].map(draw);
-        let far = |at: usize| if at.abs_diff(n - 1) > window { f32::NEG_INFINITY } else { 0.0 };
-        let bias = Tensor::from_vec([2 * n - 1, 1], (0..2 * n - 1).map(far).collect());
+        // It reaches beyond the text, so that no key is left where a block of queries is longer than the text.
+        let far = |at: usize| if at.abs_diff(reach) > window { f32::NEG_INFINITY } else { 0.0 };
+        let bias = Tensor::from_vec([2 * reach + 1, 1], (0..2 * reach + 1).map(far).collect());
         let layout = Layout { starts: &[0, n as u32], heads: 1, dropout: None, bias: Some(&bias) };
         let y = attention(&engine, [&q, &k, &v], layout).to_f64();
         let grads = gradients(&engine, [&q, &k, &v], &g, layout, true);
