@@ -4,6 +4,7 @@ use crate::bag::{self, Bag};
 use crate::bert::{self, Bert};
 use crate::encoder::Encoder;
 use crate::layout::Entry;
+use crate::modernbert::{self, ModernBert};
 use autograd::{ParamId, Params};
 
 /// All facts about an encoder but its numbers. Exchanged as the directory that [`crate::hf`] reads and
@@ -12,6 +13,8 @@ use autograd::{ParamId, Params};
 pub enum Architecture {
     /// A transformer of the BERT family.
     Bert(bert::Config),
+    /// A ModernBERT.
+    ModernBert(modernbert::Config),
     /// The mean of token embeddings.
     Bag(bag::Config),
 }
@@ -21,6 +24,7 @@ impl Architecture {
     pub fn layout(&self) -> Vec<Entry> {
         match self {
             Architecture::Bert(config) => config.layout(),
+            Architecture::ModernBert(config) => config.layout(),
             Architecture::Bag(config) => config.layout(),
         }
     }
@@ -28,6 +32,7 @@ impl Architecture {
     pub fn width(&self) -> usize {
         match self {
             Architecture::Bert(config) => config.size.width,
+            Architecture::ModernBert(config) => config.size.width,
             Architecture::Bag(config) => config.width,
         }
     }
@@ -35,7 +40,28 @@ impl Architecture {
     pub fn vocab(&self) -> usize {
         match self {
             Architecture::Bert(config) => config.vocab,
+            Architecture::ModernBert(config) => config.vocab,
             Architecture::Bag(config) => config.vocab,
+        }
+    }
+    /// The longest text that it has positions for; none where it has no positions.
+    pub fn positions(&self) -> Option<usize> {
+        match self {
+            Architecture::Bert(config) => Some(config.tokens_max()),
+            Architecture::ModernBert(config) => Some(config.positions),
+            Architecture::Bag(_) => None,
+        }
+    }
+    /// Sets every rate of dropout; a bag has none.
+    pub fn set_dropout(&mut self, rate: f32) {
+        match self {
+            Architecture::Bert(config) => {
+                (config.hidden_dropout, config.attention_dropout) = (rate, rate);
+            }
+            Architecture::ModernBert(config) => {
+                (config.embedding_dropout, config.attention_dropout, config.mlp_dropout) = (rate, rate, rate);
+            }
+            Architecture::Bag(_) => {}
         }
     }
     /// The number of learned numbers.
@@ -60,6 +86,7 @@ impl Architecture {
     pub fn encoder(&self, params: &Params) -> Box<dyn Encoder> {
         match self {
             Architecture::Bert(config) => Box::new(Bert::new(config.clone(), params)),
+            Architecture::ModernBert(config) => Box::new(ModernBert::new(config.clone(), params)),
             Architecture::Bag(config) => Box::new(Bag::new(config.clone(), params)),
         }
     }
@@ -76,6 +103,12 @@ impl Architecture {
 impl From<bert::Config> for Architecture {
     fn from(config: bert::Config) -> Architecture {
         Architecture::Bert(config)
+    }
+}
+
+impl From<modernbert::Config> for Architecture {
+    fn from(config: modernbert::Config) -> Architecture {
+        Architecture::ModernBert(config)
     }
 }
 

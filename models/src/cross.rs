@@ -38,7 +38,7 @@ pub struct PairTexts {
 
 /// Whether a family has such a head here.
 pub fn has_head(family: Family) -> bool {
-    family != Family::DistilBert
+    matches!(family, Family::Bert | Family::Roberta | Family::XlmRoberta)
 }
 
 /// The parameters of the head alone, as files name them.

@@ -64,6 +64,15 @@ pub trait Encoder: fmt::Debug + Send + Sync {
     fn inference_bytes(&self, tokens: usize) -> usize;
 }
 
+/// Texts that a transformer takes: none empty, none longer than its positions.
+#[track_caller]
+pub(crate) fn check_lengths(text: &Packed, most: usize) {
+    let longest = text.longest();
+    assert!(longest <= most, "a text of {longest} tokens is longer than the encoder's {most} positions");
+    let shortest = text.starts.windows(2).map(|w| w[1] - w[0]).min();
+    assert!(shortest != Some(0), "a text without tokens: the empty text is [CLS] [SEP]");
+}
+
 /// The ids of the parameters of a layout.
 #[track_caller]
 pub(crate) fn ids(layout: &[Entry], params: &Params) -> Vec<ParamId> {

@@ -17,7 +17,7 @@
 //! assert_eq!(e.shape().dims(), [2, 8]);                       // one vector of length 1 a text
 //! ```
 //! Read `encoder.rs` for what an encoder is, `bag.rs` for the smallest, `bert/mod.rs` and `bert/layer.rs` for
-//! the transformer, `losses/` for what is minimised, `hf/` for the files.
+//! the transformer, `modernbert/` for its successor, `losses/` for what is minimised, `hf/` for the files.
 #![forbid(unsafe_code)]
 
 pub mod architecture;
@@ -30,6 +30,7 @@ pub mod hf;
 pub mod layout;
 pub mod losses;
 pub mod model;
+pub mod modernbert;
 mod streams;
 
 pub use architecture::{Architecture, init_from_bag};

@@ -7,7 +7,7 @@
 //! A dropout site is a place in the network; the mask there is a function of (seed, step, site, slot of the
 //! text, position, channel) and never of where a text happens to lie in the packed batch.
 
-use autograd::Dropout;
+use autograd::{Dropout, Var};
 use engine::{Places, Stream};
 use std::sync::Arc;
 
@@ -50,6 +50,14 @@ pub(crate) fn dropout(
     let stream = stream.filter(|_| rate > 0.0)?;
     let key = stream.with_tag(DROPOUT + site.number()).key();
     Some(Dropout { rate, key, places: places.clone() })
+}
+
+/// x with some entries dropped.
+pub(crate) fn dropped<'t>(x: Var<'t>, dropout: &Option<Dropout>) -> Var<'t> {
+    match dropout {
+        Some(dropout) => x.dropout(dropout),
+        None => x,
+    }
 }
 
 /// The stream of a parameter's first values. Its name decides, so that another parameter changes nothing

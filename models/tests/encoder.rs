@@ -7,7 +7,8 @@ mod files;
 use autograd::{Pool, Tape};
 use engine::{Engine, Packed, Stream, Tensor};
 use files::{npy, worst};
-use models::bert::{Bert, Config, Family, Size};
+use models::bert::{Activation, Bert, Config, Family, Size};
+use models::modernbert::{self, Sight};
 use models::{Architecture, Model, Scope, bag};
 
 const DROPOUT: Option<Stream> = Some(Stream { seed: 3, step: 5, tag: 0 });
@@ -157,6 +158,34 @@ fn memory_is_as_planned() {
 #[test]
 fn memory_with_recompute_is_as_planned() {
     check_memory(deep(), true);
+}
+
+fn deep_modernbert() -> Architecture {
+    let sight = |layer: usize| Sight { window: (layer % 3 > 0).then_some(4), theta: 1e4 };
+    Architecture::ModernBert(modernbert::Config {
+        size: Size { layers: 6, width: 64, heads: 4, ffn: 128 },
+        vocab: 1000,
+        positions: 32,
+        layers: (0..6).map(sight).collect(),
+        pad: 0,
+        activation: Activation::Gelu,
+        eps: 1e-5,
+        embedding_dropout: 0.0,
+        attention_dropout: 0.0,
+        mlp_dropout: 0.0,
+        pooling: Pool::Mean,
+        normalise: true,
+    })
+}
+
+#[test]
+fn memory_of_a_modernbert_is_as_planned() {
+    check_memory(deep_modernbert(), false);
+}
+
+#[test]
+fn memory_of_a_modernbert_with_recompute_is_as_planned() {
+    check_memory(deep_modernbert(), true);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use autograd::{
 use engine::{Engine, Packed, Tensor};
 use files::{Golden, near, worst};
 use models::bert::{Activation, Bert, Config, Family, Size};
+use models::layout::Entry;
+use models::modernbert::{self, ModernBert, Sight};
 use models::{Encoder, InfoNce, Objective, Scope, Terms};
 use std::sync::Arc;
 
@@ -21,13 +23,17 @@ fn config(family: Family) -> Config {
         family,
         size: Size { layers: 2, width: 32, heads: 4, ffn: 64 },
         vocab: 50,
-        positions: if roberta { 18 } else { 16 },
+        positions: match family {
+            Family::Roberta => 18,
+            Family::Mpnet => 34,
+            _ => 16,
+        },
         types: match family {
-            Family::DistilBert => 0,
+            Family::DistilBert | Family::Mpnet => 0,
             Family::Roberta => 1,
             _ => 2,
         },
-        pad: u32::from(roberta),
+        pad: u32::from(roberta || family == Family::Mpnet),
         activation: Activation::Gelu,
         eps: if roberta { 1e-5 } else { 1e-12 },
         hidden_dropout: 0.0,
@@ -37,9 +43,28 @@ fn config(family: Family) -> Config {
     }
 }
 
-fn params(file: &Golden, config: &Config) -> Params {
+/// Four layers, of which the two in the middle see four tokens to each side.
+fn modernbert() -> modernbert::Config {
+    let (far, near) = (Sight { window: None, theta: 160_000.0 }, Sight { window: Some(4), theta: 10_000.0 });
+    modernbert::Config {
+        size: Size { layers: 4, width: 32, heads: 4, ffn: 48 },
+        vocab: 50,
+        positions: 32,
+        layers: vec![far, near, near, far],
+        pad: 0,
+        activation: Activation::Gelu,
+        eps: 1e-5,
+        embedding_dropout: 0.0,
+        attention_dropout: 0.0,
+        mlp_dropout: 0.0,
+        pooling: Pool::Mean,
+        normalise: true,
+    }
+}
+
+fn params(file: &Golden, layout: Vec<Entry>) -> Params {
     let mut params = Params::default();
-    for entry in config.layout() {
+    for entry in layout {
         params.add(entry.name.clone(), file.tensor(&format!("param.{}", entry.name)), entry.role.decays());
     }
     params
@@ -48,7 +73,7 @@ fn params(file: &Golden, config: &Config) -> Params {
 #[track_caller]
 fn check_forward(name: &str, family: Family) {
     let (file, config, engine) = (Golden::open(name), config(family), Engine::poisoned(2));
-    let (params, text) = (params(&file, &config), file.packed());
+    let (params, text) = (params(&file, config.layout()), file.packed());
     let bert = Bert::new(config.clone(), &params);
     let tape = Tape::checked(&engine);
     let cx = Scope::new(&tape, &params);
@@ -80,6 +105,28 @@ fn roberta_equals_pytorch() {
     check_forward("roberta.safetensors", Family::Roberta);
 }
 
+#[test]
+fn mpnet_equals_pytorch() {
+    check_forward("mpnet.safetensors", Family::Mpnet);
+}
+
+#[test]
+fn modernbert_equals_pytorch() {
+    let (file, config, engine) = (Golden::open("modernbert.safetensors"), modernbert(), Engine::poisoned(2));
+    let (params, text) = (params(&file, config.layout()), file.packed());
+    let model = ModernBert::new(config.clone(), &params);
+    let tape = Tape::checked(&engine);
+    let cx = Scope::new(&tape, &params);
+    let hidden = model.hidden(&cx, &text, 0);
+    // What transformers gives as the last state is behind the last norm.
+    for (name, at) in [("embeddings", 0), ("layer0", 1), ("layer1", 2), ("layer2", 3), ("layer3", 5)] {
+        let what = format!("hidden.{name}");
+        near(&what, &hidden[at].value(), &file.tensor(&what), 5e-6);
+    }
+    near("embedding", &model.encode(&cx, &text, 0).value(), &file.tensor("embedding"), 5e-6);
+    assert_eq!(tape.anomaly(), None);
+}
+
 /// The loss of texts of which the first half are queries and the others their labels, and its gradients.
 fn loss(
     engine: &Engine,
@@ -101,19 +148,40 @@ fn loss(
 
 /// A softmax does not see a shift of its row: the gradient of a key's bias is rounding and nothing else.
 fn is_rounding(name: &str) -> bool {
-    name.ends_with("attention.self.key.bias")
+    name.ends_with("attention.self.key.bias") || name.ends_with("attention.attn.k.bias")
 }
 
 #[test]
 fn losses_and_all_gradients_equal_pytorch() {
     let (file, config, engine) = (Golden::open("encoder.safetensors"), config(Family::Bert), Engine::new(2));
-    let (params, text) = (params(&file, &config), file.packed());
+    let (params, text) = (params(&file, config.layout()), file.packed());
     let bert = Bert::new(config, &params);
     let symmetric = InfoNce { symmetric: true, ..LOSS };
     let (both, _) = loss(&engine, &bert, &params, &text, symmetric, false);
     near("loss.symmetric", &Tensor::from_vec([1], vec![both]), &file.tensor("loss.symmetric"), 3e-6);
+    check_gradients(&file, &bert, &params);
+}
+
+#[test]
+fn all_gradients_of_mpnet_equal_pytorch() {
+    let (file, config) = (Golden::open("mpnet.safetensors"), config(Family::Mpnet));
+    let params = params(&file, config.layout());
+    check_gradients(&file, &Bert::new(config, &params), &params);
+}
+
+#[test]
+fn all_gradients_of_modernbert_equal_pytorch() {
+    let (file, config) = (Golden::open("modernbert.safetensors"), modernbert());
+    let params = params(&file, config.layout());
+    check_gradients(&file, &ModernBert::new(config, &params), &params);
+}
+
+/// The loss and the gradients of all parameters, kept and recomputed.
+#[track_caller]
+fn check_gradients(file: &Golden, encoder: &dyn Encoder, params: &Params) {
+    let (text, engine) = (file.packed(), Engine::new(2));
     for recompute in [false, true] {
-        let (value, grads) = loss(&engine, &bert, &params, &text, LOSS, recompute);
+        let (value, grads) = loss(&engine, encoder, params, &text, LOSS, recompute);
         near("loss", &Tensor::from_vec([1], vec![value]), &file.tensor("loss"), 3e-6);
         for id in params.ids() {
             let (name, shape) = (params.name(id), params.value(id).shape());
@@ -132,7 +200,7 @@ fn losses_and_all_gradients_equal_pytorch() {
 fn check_steps(case: &str, options: AdamWOptions, schedule: Option<Schedule>) {
     let (file, start) = (Golden::open("adamw.safetensors"), Golden::open("encoder.safetensors"));
     let (config, engine) = (config(Family::Bert), Engine::new(2));
-    let (mut params, text) = (params(&start, &config), start.packed());
+    let (mut params, text) = (params(&start, config.layout()), start.packed());
     let bert = Bert::new(config, &params);
     let mut optimizer = AdamW::new(options);
     let (mut losses, mut norms) = (vec![], vec![]);

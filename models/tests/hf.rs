@@ -6,6 +6,7 @@ use autograd::{Params, Pool};
 use engine::{Kind, Tensor};
 use models::bert::{Activation, Config, Family, Size};
 use models::hf::{self, Card, Export};
+use models::modernbert::{self, Sight};
 use models::{Architecture, Model, bag};
 use serde_json::{Value, json};
 use std::fs;
@@ -33,7 +34,7 @@ fn config(family: Family) -> Config {
         },
         _ => Config {
             family,
-            types: 1,
+            types: u8::from(family != Family::Mpnet).into(),
             pad: 1,
             eps: 1e-5,
             activation: Activation::GeluTanh,
@@ -41,6 +42,28 @@ fn config(family: Family) -> Config {
             normalise: false,
             ..config
         },
+    }
+}
+
+/// Every third layer sees everything, the others two tokens to each side.
+fn modernbert(layers: usize) -> modernbert::Config {
+    let sight = |layer: usize| match layer % 3 {
+        0 => Sight { window: None, theta: 1000.0 },
+        _ => Sight { window: Some(2), theta: 100.0 },
+    };
+    modernbert::Config {
+        size: Size { layers, width: 8, heads: 2, ffn: 12 },
+        vocab: 6,
+        positions: 16,
+        layers: (0..layers).map(sight).collect(),
+        pad: 3,
+        activation: Activation::GeluTanh,
+        eps: 1e-5,
+        embedding_dropout: 0.1,
+        attention_dropout: 0.2,
+        mlp_dropout: 0.3,
+        pooling: Pool::First,
+        normalise: true,
     }
 }
 
@@ -82,6 +105,9 @@ fn what_is_written_is_read_back_bit_for_bit() {
         Architecture::Bert(config(Family::DistilBert)),
         Architecture::Bert(config(Family::Roberta)),
         Architecture::Bert(config(Family::XlmRoberta)),
+        Architecture::Bert(config(Family::Mpnet)),
+        Architecture::ModernBert(modernbert(5)),
+        Architecture::ModernBert(modernbert(1)),
         Architecture::Bag(bag::Config { vocab: 6, width: 5, normalise: true }),
         Architecture::Bag(bag::Config { vocab: 6, width: 5, normalise: false }),
     ];

@@ -1,15 +1,28 @@
-"""encoder, distilbert and roberta .safetensors: small encoders of transformers with random weights.
+"""encoder, distilbert, roberta, mpnet and modernbert .safetensors: small encoders of transformers with random weights.
 
 They read one text at a time, so that no padding takes part.
 """
 
 import numpy as np
 import torch
-from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    ModernBertConfig,
+    ModernBertModel,
+    MPNetConfig,
+    MPNetModel,
+    RobertaConfig,
+    RobertaModel,
+)
 
 from store import SEED, draw, integers
 
 LENGTHS = [1, 2, 5, 9, 16, 3]
+# Far enough for the wide buckets of distances, and for keys beyond a window.
+LONG = [1, 2, 5, 9, 30, 3]
 VOCABULARY = 50
 TEMPERATURE = 0.05
 WIDTH = dict(
@@ -51,6 +64,42 @@ def roberta():
     )
 
 
+def mpnet():
+    return MPNetModel(
+        MPNetConfig(
+            **WIDTH,
+            max_position_embeddings=34,
+            layer_norm_eps=1e-12,
+            pad_token_id=1,
+            relative_attention_num_buckets=32,
+            attn_implementation="eager",
+        ),
+        add_pooling_layer=False,
+    )
+
+
+def modernbert():
+    """Four layers, of which the first and the last see everything, the others four tokens to each side."""
+    return ModernBertModel(
+        ModernBertConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            max_position_embeddings=32,
+            global_attn_every_n_layers=3,
+            local_attention=8,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=1,
+            cls_token_id=1,
+            sep_token_id=1,
+            attn_implementation="eager",
+        )
+    )
+
+
 def distilbert():
     return DistilBertModel(
         DistilBertConfig(
@@ -73,7 +122,7 @@ def randomise(model, rng, dtype):
     model = model.to(dtype).eval()
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
-            norm = "layernorm" in name.lower() or "layer_norm" in name
+            norm = "norm" in name.lower()
             if norm and name.endswith("weight"):
                 value = draw(rng, parameter.shape, 0.2, 1.0)
             elif name.endswith("bias"):
@@ -84,12 +133,12 @@ def randomise(model, rng, dtype):
     return model
 
 
-def texts(rng):
+def texts(rng, lengths=LENGTHS):
     """Token ids from 2 on.
 
     The padding row (0, or 1 in RoBERTa) takes no gradient in transformers; packed text never holds it.
     """
-    return [rng.integers(2, VOCABULARY, n) for n in LENGTHS]
+    return [rng.integers(2, VOCABULARY, n) for n in lengths]
 
 
 def pack(ids):
@@ -177,6 +226,34 @@ def build_forward(make, note):
     return build
 
 
+def build_gradients(make, note):
+    """Forward of longer texts, and the gradients of the loss of `build_encoder`."""
+
+    def build(dtype):
+        rng = np.random.default_rng(SEED)
+        model = randomise(make(), rng, dtype)
+        out = forward(model, texts(rng, LONG))
+        loss = infonce(out["embedding"][:3], out["embedding"][3:])
+        loss.backward()
+        out |= {f"grad.{name}": p.grad for name, p in model.named_parameters()}
+        out["loss"] = loss.reshape(1)
+        loss_note = "InfoNCE, temperature 0.05, texts 0-2 queries, 3-5 labels; embedding = normalised mean"
+        return out, {"model": note, "loss": loss_note}
+
+    return build
+
+
+build_mpnet = build_gradients(
+    mpnet,
+    "MPNetModel: hidden 32, layers 2, heads 4, intermediate 64, vocabulary 50, positions 34 "
+    "(text position p reads row p + 2), 32 buckets of distances, eps 1e-12, gelu (erf)",
+)
+build_modernbert = build_gradients(
+    modernbert,
+    "ModernBertModel: hidden 32, layers 4 (0 and 3 see everything, 1 and 2 four tokens to each side), heads 4, "
+    "intermediate 48, vocabulary 50, eps 1e-5, theta 160000 and 10000, gelu (erf); the last hidden state is behind "
+    "the final norm",
+)
 build_distilbert = build_forward(
     distilbert,
     "DistilBertModel: dim 32, n_layers 2, n_heads 4, hidden_dim 64, vocabulary 50, positions 16, "

@@ -52,6 +52,8 @@ def main():
         "encoder.safetensors": encoders.build_encoder,
         "distilbert.safetensors": encoders.build_distilbert,
         "roberta.safetensors": encoders.build_roberta,
+        "mpnet.safetensors": encoders.build_mpnet,
+        "modernbert.safetensors": encoders.build_modernbert,
         "adamw.safetensors": optimizers.build,
     }
     if arguments.model:

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 SEED = 20
 # A softmax does not see a shift of its row, so the gradient of a key's bias is zero by mathematics and
 # rounding is all that it holds.
-ROUNDING_ONLY = "attention.self.key.bias"
+ROUNDING_ONLY = ("attention.self.key.bias", "attention.attn.k.bias")
 
 
 def draw(rng, shape, std=1.0, mean=0.0):

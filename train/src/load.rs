@@ -96,7 +96,9 @@ fn bag_table(path: &Path) -> Result<engine::Tensor> {
     let model = network(path)?.model;
     match &model.architecture {
         Architecture::Bag(_) => Ok(model.params.value(model.architecture.token_table(&model.params)).clone()),
-        Architecture::Bert(_) => Err(Error::input("model.embeddings must name a trained bag").at(path)),
+        Architecture::Bert(_) | Architecture::ModernBert(_) => {
+            Err(Error::input("model.embeddings must name a trained bag").at(path))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use data::Tokenizer;
 use engine::container::{checksum, checksum_of};
 use engine::{DType, Engine, Error, Packed, Precision, Result, Stream};
 use models::hf::Import;
-use models::{Architecture, Encoder, Model, Scope};
+use models::{Encoder, Model, Scope};
 use std::path::PathBuf;
 
 /// A model and its encoder.
@@ -54,10 +54,8 @@ impl Network {
     }
     /// Sets the dropout of the encoder in training.
     pub fn set_dropout(&mut self, rate: f32) {
-        if let Architecture::Bert(config) = &mut self.model.architecture {
-            (config.hidden_dropout, config.attention_dropout) = (rate, rate);
-            self.encoder = self.model.encoder();
-        }
+        self.model.architecture.set_dropout(rate);
+        self.encoder = self.model.encoder();
     }
     /// The length of an embedding.
     pub fn width(&self) -> usize {

@@ -62,6 +62,17 @@ fn facts(architecture: &Architecture) -> Vec<(&'static str, String)> {
             ("pooling", format!("{:?}{}", c.pooling, if c.normalise { ", length 1" } else { "" })),
             ("dropout", format!("{} hidden, {} attention", c.hidden_dropout, c.attention_dropout)),
         ],
+        Architecture::ModernBert(c) => vec![
+            ("family", "ModernBert".to_owned()),
+            ("layers", format!("{}, {} with a window", c.size.layers, windows(c))),
+            ("width", c.size.width.to_string()),
+            ("heads", c.size.heads.to_string()),
+            ("feed-forward", format!("{} ({:?}, gated)", c.size.ffn, c.activation)),
+            ("vocabulary", count(c.vocab as u64)),
+            ("positions", format!("{} (rotary)", c.positions)),
+            ("pooling", format!("{:?}{}", c.pooling, if c.normalise { ", length 1" } else { "" })),
+            ("dropout", format!("{} attention, {} feed-forward", c.attention_dropout, c.mlp_dropout)),
+        ],
         Architecture::Bag(c) => vec![
             ("family", "bag of token embeddings".to_owned()),
             ("width", c.width.to_string()),
@@ -69,6 +80,11 @@ fn facts(architecture: &Architecture) -> Vec<(&'static str, String)> {
             ("pooling", format!("Mean{}", if c.normalise { ", length 1" } else { "" })),
         ],
     }
+}
+
+/// Layers that do not see the whole text.
+fn windows(config: &models::modernbert::Config) -> usize {
+    config.layers.iter().filter(|layer| layer.window.is_some()).count()
 }
 
 /// A tensor in a few numbers.

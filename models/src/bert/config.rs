@@ -1,6 +1,7 @@
 //! What a BERT-like encoder is: family, sizes, rates, pooling.
 
 use super::names::{Names, PARTS};
+use super::relative::BUCKETS;
 use crate::layout::{Entry, Role};
 use autograd::{Activation, Pool};
 
@@ -15,6 +16,9 @@ pub enum Family {
     Roberta,
     /// XLM-RoBERTa (Conneau et al. 2020): as RoBERTa.
     XlmRoberta,
+    /// MPNet (Song et al. 2020): positions as RoBERTa, no token types, and a learned bias by distance in the attention
+    /// of every layer.
+    Mpnet,
 }
 
 /// The four numbers that one chooses when training from scratch.
@@ -94,12 +98,12 @@ impl Config {
             normalise: true,
         }
     }
-    /// The row of the position table that the first token of a text reads: RoBERTa's is behind the padding
+    /// The row of the position table that the first token of a text reads: RoBERTa's and MPNet's is behind the padding
     /// index.
     pub fn first_position(&self) -> u32 {
         match self.family {
             Family::Bert | Family::DistilBert => 0,
-            Family::Roberta | Family::XlmRoberta => self.pad + 1,
+            Family::Roberta | Family::XlmRoberta | Family::Mpnet => self.pad + 1,
         }
     }
     /// The longest text that has positions.
@@ -122,6 +126,9 @@ impl Config {
             all.push(Entry::new(format!("{module}.bias"), [width], Role::Bias));
         };
         norm(&mut all, names.norm);
+        if let Some(relative) = names.relative {
+            all.push(Entry::new(relative, [BUCKETS, self.size.heads], Role::Table));
+        }
         for layer in 0..layers {
             for part in PARTS {
                 let module = names.module(layer, part);

@@ -5,7 +5,8 @@
 //! y = LN(a + dropout(W_2 φ(W_1 a + b_1) + b_2))
 //! ```
 //! LN(x + dropout(·)) is one operation, `residual_norm`, and so is W_2 φ(W_1 · + b_1) + b_2, `feed_forward`.
-//! A pure function of x and the sixteen parameters, so that it can run again in backward.
+//! A pure function of x, the sixteen parameters and the bias by distance where there is one, so that it can run again in
+//! backward.
 
 use super::config::{Config, Family};
 use crate::streams::{Site, dropout};
@@ -47,29 +48,44 @@ impl Layer {
         }
     }
     /// `inputs`: x `[T, d]`, then weight and bias of query, key, value, attention output, norm, up, down,
-    /// norm.
+    /// norm; then the bias by distance, if there is one.
     pub(super) fn run<'t>(&self, inputs: &[Var<'t>]) -> Var<'t> {
-        let &[x, wq, bq, wk, bk, wv, bv, wo, bo, gain_a, bias_a, w1, b1, w2, b2, gain_y, bias_y] = inputs
+        let &[
+            x,
+            wq,
+            bq,
+            wk,
+            bk,
+            wv,
+            bv,
+            wo,
+            bo,
+            gain_a,
+            bias_a,
+            w1,
+            b1,
+            w2,
+            b2,
+            gain_y,
+            bias_y,
+            ref by_distance @ ..,
+        ] = inputs
         else {
             unreachable!("a layer takes its input and sixteen parameters");
         };
         let tape = x.tape();
         let a = tape.scope(|| {
             let (q, k, v) = (x.linear(wq, Some(bq)), x.linear(wk, Some(bk)), x.linear(wv, Some(bv)));
-            let mixed = q.attention(k, v, self.starts.clone(), self.heads, self.probabilities.clone());
+            let (starts, dropout) = (self.starts.clone(), self.probabilities.clone());
+            let mixed = match by_distance {
+                [] => q.attention(k, v, starts, self.heads, dropout),
+                &[bias, ..] => q.biased_attention([k, v, bias], starts, self.heads, dropout),
+            };
             x.residual_norm(mixed.linear(wo, Some(bo)), &self.attention, gain_a, bias_a, self.eps)
         });
         tape.scope(|| {
             let branch = a.feed_forward(w1, b1, w2, b2, self.activation);
             a.residual_norm(branch, &self.feed_forward, gain_y, bias_y, self.eps)
         })
-    }
-}
-
-/// x with some entries dropped.
-pub(super) fn dropped<'t>(x: Var<'t>, dropout: &Option<Dropout>) -> Var<'t> {
-    match dropout {
-        Some(dropout) => x.dropout(dropout),
-        None => x,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! h₀ = dropout(LN(E_token[w] + E_position[p] + E_type[0]))        [T, d]      pairs: E_type[0] or E_type[1]
-//! hᵢ = layerᵢ(hᵢ₋₁)                                               [T, d]
+//! hᵢ = layerᵢ(hᵢ₋₁)                                               [T, d]      MPNet: with a bias by distance
 //! e  = normalise(pool(h_L))                                       [B, d]
 //! ```
 //! Texts are packed one after another: nothing is padded, attention stays inside a text by `starts`.
@@ -11,15 +11,16 @@ pub mod config;
 mod layer;
 mod memory;
 pub(crate) mod names;
+pub(crate) mod relative;
 
 pub use autograd::Activation;
 pub use config::{Config, Family, Size};
 
 use crate::encoder::{Encoder, Scope};
-use crate::streams::{Site, dropout};
+use crate::streams::{Site, dropout, dropped};
 use autograd::{ParamId, Params, Segment, Var};
 use engine::{Packed, Places};
-use layer::{Layer, dropped};
+use layer::Layer;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -65,19 +66,21 @@ impl Bert {
         types: Option<&[u32]>,
         first_slot: u32,
     ) -> Vec<Var<'t>> {
-        self.check(text);
+        crate::encoder::check_lengths(text, self.config.tokens_max());
         let starts: Arc<[u32]> = text.starts.as_slice().into();
         let places = Arc::new(Places::new(&text.starts, first_slot));
         let head = self.ids.len() - PER_LAYER * self.config.size.layers;
+        let (embeddings, relative) = self.ids[..head].split_at(head - self.relative());
+        let bias = relative.first().map(|&id| cx.param(id).gather(relative::buckets(text.longest())));
         let embedded = cx.tape.scope(|| {
             let drop = dropout(cx.dropout, Site::Embeddings, self.config.hidden_dropout, &places);
-            dropped(self.embedded(cx, &self.ids[..head], (text, types), &places), &drop)
+            dropped(self.embedded(cx, embeddings, (text, types), &places), &drop)
         });
         let mut all = vec![embedded];
         for (number, ids) in self.ids[head..].chunks(PER_LAYER).enumerate() {
             let layer = Layer::new(&self.config, number, &starts, cx.dropout, &places);
             let mut inputs = vec![all[number]];
-            inputs.extend(ids.iter().map(|&id| cx.param(id)));
+            inputs.extend(ids.iter().map(|&id| cx.param(id)).chain(bias));
             all.push(if cx.recompute {
                 let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
                 cx.tape.recompute(segment, &inputs)
@@ -86,6 +89,10 @@ impl Bert {
             });
         }
         all
+    }
+    /// How many tables of relative positions there are: one or none.
+    fn relative(&self) -> usize {
+        names::Names::of(self.config.family).relative.iter().len()
     }
     fn embedded<'t>(
         &self,
@@ -104,13 +111,6 @@ impl Bert {
                 sum + of_types.map_or_else(|| table.slice(0, 0..1), |of_types| table.gather(of_types.into()));
         }
         sum.layer_norm(cx.param(norm[0]), cx.param(norm[1]), self.config.eps)
-    }
-    #[track_caller]
-    fn check(&self, text: &Packed) {
-        let (longest, most) = (text.longest(), self.config.tokens_max());
-        assert!(longest <= most, "a text of {longest} tokens is longer than the encoder's {most} positions");
-        let shortest = text.starts.windows(2).map(|w| w[1] - w[0]).min();
-        assert!(shortest != Some(0), "a text without tokens: the empty text is [CLS] [SEP]");
     }
 }
 

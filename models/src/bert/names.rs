@@ -45,6 +45,8 @@ pub(crate) struct Names {
     pub(crate) position: &'static str,
     pub(crate) token_type: Option<&'static str>,
     pub(crate) norm: &'static str,
+    /// The bias by distance, which all layers share.
+    pub(crate) relative: Option<&'static str>,
     layer: &'static str,
     parts: [&'static str; 8],
     /// What files of a model with a head put before every name.
@@ -56,6 +58,7 @@ const BERT: Names = Names {
     position: "embeddings.position_embeddings.weight",
     token_type: Some("embeddings.token_type_embeddings.weight"),
     norm: "embeddings.LayerNorm",
+    relative: None,
     layer: "encoder.layer",
     parts: [
         "attention.self.query",
@@ -89,12 +92,30 @@ const DISTILBERT: Names = Names {
     ..BERT
 };
 
+const MPNET: Names = Names {
+    token_type: None,
+    relative: Some("encoder.relative_attention_bias.weight"),
+    parts: [
+        "attention.attn.q",
+        "attention.attn.k",
+        "attention.attn.v",
+        "attention.attn.o",
+        "attention.LayerNorm",
+        "intermediate.dense",
+        "output.dense",
+        "output.LayerNorm",
+    ],
+    prefix: "mpnet.",
+    ..BERT
+};
+
 impl Names {
     pub(crate) fn of(family: Family) -> &'static Names {
         match family {
             Family::Bert => &BERT,
             Family::DistilBert => &DISTILBERT,
             Family::Roberta | Family::XlmRoberta => &ROBERTA,
+            Family::Mpnet => &MPNET,
         }
     }
     /// The module of a part, to which `.weight` and `.bias` are added.

@@ -1,6 +1,8 @@
 //! `config.json`: the facts of a transformer, in the keys of its family.
 
-use super::json;
+use super::{json, modernbert};
+use crate::architecture::Architecture;
+use crate::bert::relative::BUCKETS;
 use crate::bert::{Activation, Config, Family, Size};
 use autograd::Pool;
 use engine::{Error, Result};
@@ -26,6 +28,7 @@ struct File {
     attention_probs_dropout_prob: Option<f64>,
     position_embedding_type: Option<String>,
     is_decoder: Option<bool>,
+    relative_attention_num_buckets: Option<u64>,
 
     dim: Option<u64>,
     n_layers: Option<u64>,
@@ -57,7 +60,24 @@ impl File {
     }
 }
 
-/// Reads and checks `config.json`. Pooling and normalisation stand in other files.
+#[derive(Deserialize)]
+struct ModelType {
+    model_type: Option<String>,
+}
+
+/// Reads and checks `config.json` of whichever transformer it is.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn transformer(path: &Path, pooling: Pool, normalise: bool) -> Result<Architecture> {
+    let kind: ModelType = json::read(path)?;
+    match kind.model_type.as_deref() {
+        Some("modernbert") => modernbert::read(path, pooling, normalise).map(Architecture::ModernBert),
+        _ => read(path, pooling, normalise).map(Architecture::Bert),
+    }
+}
+
+/// Reads and checks `config.json` of a relative of BERT. Pooling and normalisation stand in other files.
 ///
 /// # Errors
 /// `Input` for a family that we do not have, a missing key, or a size beyond its limit: with path and key.
@@ -71,25 +91,29 @@ pub(super) fn read(path: &Path, pooling: Pool, normalise: bool) -> Result<Config
     if file.is_decoder == Some(true) {
         return Err(Error::input("`is_decoder` is true: not an encoder").at(path));
     }
-    let size = |key: &str, value: Option<u64>, most: u64| sized(path, key, value, 1, most);
-    let (layers, width) = (
-        size("num_hidden_layers", file.num_hidden_layers, 128)?,
-        size("hidden_size", file.hidden_size, 16_384)?,
-    );
-    let heads = size("num_attention_heads", file.num_attention_heads, 16_384)?;
-    if width % heads != 0 {
-        let message = format!("`num_attention_heads` {heads} does not divide `hidden_size` {width}");
-        return Err(Error::input(message).at(path));
-    }
-    let ffn = size("intermediate_size", file.intermediate_size, 65_536)?;
-    let vocab = size("vocab_size", file.vocab_size, 2_000_000)?;
-    let positions = size("max_position_embeddings", file.max_position_embeddings, 1 << 20)?;
+    let size = sizes(
+        path,
+        [file.num_hidden_layers, file.hidden_size, file.num_attention_heads, file.intermediate_size],
+    )?;
+    let vocab = sized(path, "vocab_size", file.vocab_size, 1, 2_000_000)?;
+    let positions = positions(path, file.max_position_embeddings)?;
     let types = match family {
-        Family::DistilBert => 0,
+        Family::DistilBert | Family::Mpnet => 0,
         _ => sized(path, "type_vocab_size", file.type_vocab_size.or(Some(2)), 0, 1024)?,
     };
-    let shifted = matches!(family, Family::Roberta | Family::XlmRoberta);
+    let shifted = matches!(family, Family::Roberta | Family::XlmRoberta | Family::Mpnet);
     let pad = sized(path, "pad_token_id", file.pad_token_id.or(Some(shifted.into())), 0, 2_000_000)?;
+    if family == Family::Mpnet {
+        // Fixed in the code of transformers, whatever the file says.
+        for (key, value, fixed) in [
+            ("relative_attention_num_buckets", file.relative_attention_num_buckets, BUCKETS as u64),
+            ("pad_token_id", file.pad_token_id, 1),
+        ] {
+            if value.is_some_and(|value| value != fixed) {
+                return Err(Error::input(format!("`{key}` is not {fixed}: not supported in MPNet")).at(path));
+            }
+        }
+    }
     if shifted && pad + 1 >= positions {
         let message =
             format!("`pad_token_id` {pad} leaves no position of `max_position_embeddings` {positions}");
@@ -97,12 +121,12 @@ pub(super) fn read(path: &Path, pooling: Pool, normalise: bool) -> Result<Config
     }
     Ok(Config {
         family,
-        size: Size { layers, width, heads, ffn },
+        size,
         vocab,
         positions,
         types,
         pad: pad as u32,
-        activation: activation(path, file.hidden_act.as_deref())?,
+        activation: activation(path, "hidden_act", file.hidden_act.as_deref())?,
         eps: ratio(path, "layer_norm_eps", file.layer_norm_eps.unwrap_or(1e-12))?,
         hidden_dropout: ratio(path, "hidden_dropout_prob", file.hidden_dropout_prob.unwrap_or(0.1))? as f32,
         attention_dropout: ratio(
@@ -121,26 +145,44 @@ fn family(path: &Path, name: Option<&str>) -> Result<Family> {
         Some("distilbert") => Ok(Family::DistilBert),
         Some("roberta") => Ok(Family::Roberta),
         Some("xlm-roberta") => Ok(Family::XlmRoberta),
+        Some("mpnet") => Ok(Family::Mpnet),
         Some(other) => Err(Error::input(format!("`model_type` is `{other}`"))
             .at(path)
-            .help("supported are bert, distilbert, roberta and xlm-roberta")),
+            .help("supported are bert, distilbert, roberta, xlm-roberta, mpnet and modernbert")),
         None => Err(Error::input("`model_type` is missing").at(path)),
     }
 }
 
-fn activation(path: &Path, name: Option<&str>) -> Result<Activation> {
+/// Layers, width, heads and feed-forward width, within their limits.
+pub(super) fn sizes(path: &Path, [layers, width, heads, ffn]: [Option<u64>; 4]) -> Result<Size> {
+    let size = |key: &str, value, most| sized(path, key, value, 1, most);
+    let (layers, width) = (size("num_hidden_layers", layers, 128)?, size("hidden_size", width, 16_384)?);
+    let heads = size("num_attention_heads", heads, 16_384)?;
+    if width % heads != 0 {
+        let message = format!("`num_attention_heads` {heads} does not divide `hidden_size` {width}");
+        return Err(Error::input(message).at(path));
+    }
+    Ok(Size { layers, width, heads, ffn: size("intermediate_size", ffn, 65_536)? })
+}
+
+/// The longest text, within its limits.
+pub(super) fn positions(path: &Path, value: Option<u64>) -> Result<usize> {
+    sized(path, "max_position_embeddings", value, 1, 1 << 20)
+}
+
+pub(super) fn activation(path: &Path, key: &str, name: Option<&str>) -> Result<Activation> {
     match name {
         None | Some("gelu" | "gelu_python") => Ok(Activation::Gelu),
         Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast") => Ok(Activation::GeluTanh),
         Some("relu") => Ok(Activation::Relu),
-        Some(other) => Err(Error::input(format!("`hidden_act` is `{other}`"))
+        Some(other) => Err(Error::input(format!("`{key}` is `{other}`"))
             .at(path)
             .help("supported are gelu, gelu_new, gelu_pytorch_tanh and relu")),
     }
 }
 
 /// A size within its limits, so that a hostile file cannot make us allocate.
-fn sized(path: &Path, key: &str, value: Option<u64>, least: u64, most: u64) -> Result<usize> {
+pub(super) fn sized(path: &Path, key: &str, value: Option<u64>, least: u64, most: u64) -> Result<usize> {
     match value {
         Some(value) if (least..=most).contains(&value) => Ok(value as usize),
         Some(value) => {
@@ -150,7 +192,7 @@ fn sized(path: &Path, key: &str, value: Option<u64>, least: u64, most: u64) -> R
     }
 }
 
-fn ratio(path: &Path, key: &str, value: f64) -> Result<f64> {
+pub(super) fn ratio(path: &Path, key: &str, value: f64) -> Result<f64> {
     // It is used in single precision, where what is nearly 1 is 1.
     if (0.0..1.0).contains(&(value as f32)) {
         return Ok(value);
@@ -158,14 +200,19 @@ fn ratio(path: &Path, key: &str, value: f64) -> Result<f64> {
     Err(Error::input(format!("`{key}` is {value}; it must be at least 0 and below 1")).at(path))
 }
 
-/// `config.json` as transformers writes it.
-pub(super) fn write(config: &Config) -> Value {
-    let Size { layers, width, heads, ffn } = config.size;
-    let act = match config.activation {
+/// The name of a non-linearity in `config.json`.
+pub(super) fn activation_name(activation: Activation) -> &'static str {
+    match activation {
         Activation::Gelu => "gelu",
         Activation::GeluTanh => "gelu_new",
         Activation::Relu => "relu",
-    };
+    }
+}
+
+/// `config.json` as transformers writes it.
+pub(super) fn write(config: &Config) -> Value {
+    let Size { layers, width, heads, ffn } = config.size;
+    let act = activation_name(config.activation);
     let (hidden_dropout, attention_dropout) = (shown(config.hidden_dropout), shown(config.attention_dropout));
     if config.family == Family::DistilBert {
         return json!({
@@ -191,9 +238,10 @@ pub(super) fn write(config: &Config) -> Value {
     let (architecture, model_type) = match config.family {
         Family::Roberta => ("RobertaModel", "roberta"),
         Family::XlmRoberta => ("XLMRobertaModel", "xlm-roberta"),
+        Family::Mpnet => ("MPNetModel", "mpnet"),
         _ => ("BertModel", "bert"),
     };
-    json!({
+    let mut file = json!({
         "architectures": [architecture],
         "model_type": model_type,
         "vocab_size": config.vocab,
@@ -203,19 +251,28 @@ pub(super) fn write(config: &Config) -> Value {
         "intermediate_size": ffn,
         "hidden_act": act,
         "max_position_embeddings": config.positions,
-        "type_vocab_size": config.types,
         "layer_norm_eps": config.eps,
         "hidden_dropout_prob": hidden_dropout,
         "attention_probs_dropout_prob": attention_dropout,
         "initializer_range": 0.02,
         "pad_token_id": config.pad,
-        "position_embedding_type": "absolute",
-        "use_cache": true,
         "torch_dtype": "float32",
-    })
+    });
+    let of_family = match config.family {
+        Family::Mpnet => json!({ "relative_attention_num_buckets": BUCKETS }),
+        _ => json!({
+            "type_vocab_size": config.types,
+            "position_embedding_type": "absolute",
+            "use_cache": true,
+        }),
+    };
+    if let (Value::Object(file), Value::Object(of_family)) = (&mut file, of_family) {
+        file.extend(of_family);
+    }
+    file
 }
 
 /// A rate as a person wrote it: 0.1, not 0.10000000149011612.
-fn shown(rate: f32) -> Value {
+pub(super) fn shown(rate: f32) -> Value {
     serde_json::from_str(&rate.to_string()).unwrap_or_else(|_| json!(rate))
 }

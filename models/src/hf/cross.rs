@@ -53,7 +53,8 @@ pub fn read_cross(dir: &Path) -> Result<CrossImport> {
     let file = dir.join("config.json");
     let facts = config::read(&file, Pool::First, false)?;
     if !has_head(facts.family) {
-        let e = Error::input("a cross-encoder of the family distilbert is not supported").at(&file);
+        let family = format!("{:?}", facts.family).to_lowercase();
+        let e = Error::input(format!("a cross-encoder of the family {family} is not supported")).at(&file);
         return Err(e.help("supported are bert, roberta and xlm-roberta"));
     }
     let sigmoid = sigmoid(dir, &file)?;

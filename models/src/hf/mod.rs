@@ -12,6 +12,7 @@ mod card;
 mod config;
 mod cross;
 mod json;
+mod modernbert;
 mod modules;
 mod read;
 mod tokenizer;

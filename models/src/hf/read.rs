@@ -29,7 +29,7 @@ pub struct Import {
 /// The length of texts where a static embedding does not say.
 const STATIC_TOKENS: usize = 512;
 
-/// Reads a model directory: the BERT family with pooling and normalisation, or a static embedding.
+/// Reads a model directory: the BERT family or ModernBERT with pooling and normalisation, or a static embedding.
 ///
 /// # Errors
 /// `Input` with file and tensor for whatever is missing, misshapen, of an unknown kind, or not finite.
@@ -40,19 +40,17 @@ pub fn read(dir: &Path) -> Result<Import> {
     let architecture = match modules.kind {
         Kind::Transformer => {
             let file = modules.folder.join("config.json");
-            Architecture::Bert(config::read(&file, modules.pooling, modules.normalise)?)
+            config::transformer(&file, modules.pooling, modules.normalise)?
         }
         Kind::Static => Architecture::Bag(static_config(&weights, &modules)?),
     };
     let prefix = match &architecture {
         Architecture::Bert(config) => Some(Names::of(config.family).prefix),
+        Architecture::ModernBert(_) => Some("model."),
         Architecture::Bag(_) => None,
     };
     let (params, unused) = load(&weights, &architecture.layout(), prefix)?;
-    let most = match &architecture {
-        Architecture::Bert(config) => config.tokens_max(),
-        Architecture::Bag(_) => usize::MAX,
-    };
+    let most = architecture.positions().unwrap_or(usize::MAX);
     let tokens_max = tokens_max(dir, &modules, most)?;
     let model = Model { architecture, params, tokens_max };
     Ok(Import { model, tokenizer_folder: modules.folder, unused })

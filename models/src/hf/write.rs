@@ -2,9 +2,9 @@
 
 use super::card::Card;
 use super::tokenizer::Tokenizer;
-use super::{config, modules, weights};
+use super::{config, modernbert, modules, weights};
 use crate::architecture::Architecture;
-use autograd::Params;
+use autograd::{Params, Pool};
 use engine::{Error, Kind, Result};
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -70,7 +70,12 @@ pub fn write(export: &Export<'_>, dir: &Path) -> Result<()> {
     remove(&previous)?;
     create(&partial.0)?;
     match export.architecture {
-        Architecture::Bert(config) => transformer(export, config, &tokenizer, &partial.0)?,
+        Architecture::Bert(c) => {
+            transformer(export, (config::write(c), c.pooling, c.normalise), &tokenizer, &partial.0)?;
+        }
+        Architecture::ModernBert(c) => {
+            transformer(export, (modernbert::write(c), c.pooling, c.normalise), &tokenizer, &partial.0)?;
+        }
         Architecture::Bag(config) => bag(export, config, &tokenizer, &partial.0)?,
     }
     sync(&partial.0)?;
@@ -132,16 +137,16 @@ fn refuse_what_is_not_ours(dir: &Path) -> Result<()> {
 
 fn transformer(
     export: &Export<'_>,
-    config: &crate::bert::Config,
+    (config, how, normalise): (Value, Pool, bool),
     tokenizer: &Tokenizer,
     dir: &Path,
 ) -> Result<()> {
     let mut parts = vec![("Transformer", ""), ("Pooling", "1_Pooling")];
-    if config.normalise {
+    if normalise {
         parts.push(("Normalize", "2_Normalize"));
     }
     shared(export, &parts, dir)?;
-    put_json(dir, "config.json", &config::write(config))?;
+    put_json(dir, "config.json", &config)?;
     put_json(dir, "tokenizer.json", &tokenizer.json(None))?;
     put_json(dir, "tokenizer_config.json", &tokenizer.config(export.architecture, export.tokens_max)?)?;
     put_json(dir, "special_tokens_map.json", &Value::Object(tokenizer.special_tokens()?))?;
@@ -150,7 +155,7 @@ fn transformer(
     }
     let pooling = dir.join("1_Pooling");
     create(&pooling)?;
-    put_json(&pooling, "config.json", &modules::write_pooling(config.pooling, config.size.width))?;
+    put_json(&pooling, "config.json", &modules::write_pooling(how, export.architecture.width()))?;
     sync(&pooling)?;
     put_weights(export, dir)
 }

@@ -1,0 +1,56 @@
+//! What a training step holds of this encoder, in bytes: the sum of what the operations of a layer keep.
+//!
+//! ```text
+//! per token and layer   x, LN(x), q, k, v, attention, a, LN(a): 8 d  (the first layer has no LN(x))
+//!                       u, φ(u), the gate, their product: 4 f;  moments of two norms
+//! ```
+//! As in `bert/memory.rs` each is as large as the pool's buffer for it.
+
+use super::{Config, Size};
+use engine::{Packed, lent_bytes, pooled_bytes};
+
+const NUMBER: usize = size_of::<f32>();
+
+/// Bytes that the tape holds between forward and backward; with recompute, also one layer that lives again.
+pub(super) fn activation_bytes(config: &Config, text: &Packed, recompute: bool) -> usize {
+    let Size { layers, width, .. } = config.size;
+    let tokens = text.tokens.len();
+    let row = buffer(tokens, width);
+    let moments = lent_bytes(2 * tokens * NUMBER);
+    // The token rows before the first norm; what the last layer gives, before the last norm.
+    let ends = 2 * row + 2 * moments + buffer(text.len(), width) + NUMBER * text.len();
+    let kept = match recompute {
+        true => layers * row + layer(config, tokens),
+        false => layers * layer(config, tokens),
+    };
+    ends + kept
+}
+
+/// Bytes that backward needs at once besides, parameters' gradients not counted: those of u and the gate, each as wide as
+/// both, and the gradient of the residual.
+pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
+    let tokens = text.tokens.len();
+    2 * buffer(tokens, 2 * config.size.ffn)
+        + buffer(tokens, config.size.ffn)
+        + buffer(tokens, config.size.width)
+}
+
+/// Bytes that encoding without a tape holds: x, LN(x) and the larger of what attention and what the gate need.
+pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {
+    let (row, wide) = (buffer(tokens, config.size.width), buffer(tokens, config.size.ffn));
+    let qkv = buffer(tokens, 3 * config.size.width);
+    let both = buffer(tokens, 2 * config.size.ffn);
+    2 * row + (qkv + 7 * row).max(both + 4 * wide + row)
+}
+
+/// Bytes that one layer keeps.
+fn layer(config: &Config, tokens: usize) -> usize {
+    8 * buffer(tokens, config.size.width)
+        + 4 * buffer(tokens, config.size.ffn)
+        + 2 * lent_bytes(2 * tokens * NUMBER)
+}
+
+/// The pool's buffer for a matrix with a row for each token.
+fn buffer(rows: usize, width: usize) -> usize {
+    pooled_bytes(rows * width * NUMBER)
+}

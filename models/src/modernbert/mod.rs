@@ -1,0 +1,116 @@
+//! ModernBERT (Warner et al. 2024, "Smarter, Better, Faster, Longer") over packed text:
+//!
+//! ```text
+//! h₀ = dropout(LN(E_token[w]))               [T, d]
+//! hᵢ = layerᵢ(hᵢ₋₁)                          [T, d]      every third layer sees the whole text, the others a window
+//! e  = normalise(pool(LN(h_L)))              [B, d]
+//! ```
+//! No table of positions: queries and keys are turned by theirs.
+
+pub mod config;
+mod layer;
+mod memory;
+
+pub use crate::bert::Size;
+pub use config::{Config, Sight};
+
+use crate::encoder::{Encoder, Scope};
+use crate::streams::{Site, dropout, dropped};
+use autograd::{ParamId, Params, Segment, Var};
+use engine::{Packed, Places};
+use layer::{Layer, norm};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Parameters of one layer; the first has one less.
+const PER_LAYER: usize = 6;
+
+/// A ModernBERT. It holds ids; the numbers are in [`Params`].
+#[derive(Clone, Debug)]
+pub struct ModernBert {
+    config: Config,
+    /// In the order of [`Config::layout`].
+    ids: Vec<ParamId>,
+}
+
+impl ModernBert {
+    /// The encoder over parameters that exist.
+    ///
+    /// # Panics
+    /// If a parameter of the layout is not there.
+    #[track_caller]
+    pub fn new(config: Config, params: &Params) -> ModernBert {
+        let ids = crate::encoder::ids(&config.layout(), params);
+        ModernBert { config, ids }
+    }
+    /// The hidden states `[T, d]`: after the embeddings, after every layer, and after the last norm.
+    ///
+    /// # Panics
+    /// If a text is empty or longer than the positions.
+    #[track_caller]
+    pub fn hidden<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Vec<Var<'t>> {
+        crate::encoder::check_lengths(text, self.config.positions);
+        let (config, starts) = (&self.config, Arc::<[u32]>::from(text.starts.as_slice()));
+        let places = Arc::new(Places::new(&text.starts, first_slot));
+        let &[table, embedding_norm, ref layers @ .., last_norm] = self.ids.as_slice() else {
+            unreachable!("the layout has the embeddings and the last norm");
+        };
+        let embedded = cx.tape.scope(|| {
+            let drop = dropout(cx.dropout, Site::Embeddings, config.embedding_dropout, &places);
+            let tokens = cx.param(table).gather(text.tokens.as_slice().into());
+            dropped(norm(tokens, cx.param(embedding_norm), config.eps), &drop)
+        });
+        let (mut all, mut rest) = (vec![embedded], layers);
+        for number in 0..config.size.layers {
+            let (ids, behind) = rest.split_at(if number == 0 { PER_LAYER - 1 } else { PER_LAYER });
+            rest = behind;
+            let layer = Layer::new(config, number, &starts, cx.dropout, &places);
+            let mut inputs = vec![all[number]];
+            inputs.extend(ids.iter().map(|&id| cx.param(id)));
+            all.push(if cx.recompute {
+                let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
+                cx.tape.recompute(segment, &inputs)
+            } else {
+                cx.tape.scope(|| layer.run(&inputs))
+            });
+        }
+        all.push(norm(all[config.size.layers], cx.param(last_norm), config.eps));
+        all
+    }
+}
+
+impl Encoder for ModernBert {
+    fn width(&self) -> usize {
+        self.config.size.width
+    }
+    fn tokens_max(&self) -> usize {
+        self.config.positions
+    }
+    fn params(&self) -> &[ParamId] {
+        &self.ids
+    }
+    #[track_caller]
+    fn encode<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Var<'t> {
+        cx.tape.scope(|| {
+            let hidden = self.hidden(cx, text, first_slot);
+            let last = hidden[self.config.size.layers + 1];
+            let pooled = last.pool(self.config.pooling, text.starts.as_slice().into());
+            if self.config.normalise { pooled.normalise() } else { pooled }
+        })
+    }
+    fn flops_per_token(&self, length: f64) -> f64 {
+        let Size { width, ffn, .. } = self.config.size;
+        let matrices = (4 * width * width + 3 * width * ffn) as f64;
+        // The scores beyond a window are computed and left out.
+        self.config.size.layers as f64 * (2.0 * matrices + 4.0 * length * width as f64)
+    }
+    fn activation_bytes(&self, text: &Packed, recompute: bool) -> usize {
+        memory::activation_bytes(&self.config, text, recompute)
+    }
+    fn working_bytes(&self, text: &Packed) -> usize {
+        memory::working_bytes(&self.config, text)
+    }
+    fn inference_bytes(&self, tokens: usize) -> usize {
+        memory::inference_bytes(&self.config, tokens)
+    }
+}
