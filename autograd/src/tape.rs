@@ -332,6 +332,11 @@ impl<'t> Var<'t> {
     pub fn shape(self) -> Shape {
         self.tape.nodes.borrow()[self.id as usize].shape
     }
+    /// Releases the value, but for what backward keeps: nobody will read it again. [`Tape::scope`] does so for all that
+    /// a layer made; this is for what one layer gave to the next.
+    pub fn forget(self) {
+        self.tape.nodes.borrow_mut()[self.id as usize].value = None;
+    }
     pub(crate) fn id(self) -> usize {
         self.id as usize
     }

@@ -87,8 +87,7 @@ impl CrossEncoder {
     pub fn score<'t>(&self, cx: &Scope<'t>, pairs: &PairTexts, first_slot: u32) -> Var<'t> {
         let count = pairs.texts.len();
         cx.tape.scope(|| {
-            let hidden = self.bert.hidden_of_types(cx, &pairs.texts, Some(&pairs.types), first_slot);
-            let last = *hidden.last().expect("there is a layer");
+            let last = self.bert.last(cx, (&pairs.texts, Some(&pairs.types)), first_slot);
             let [w, b, out, c] = self.head.map(|id| cx.param(id));
             let first = last.pool(Pool::First, pairs.texts.starts.as_slice().into());
             first.linear(w, Some(b)).tanh().linear(out, Some(c)).reshape([count])

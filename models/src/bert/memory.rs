@@ -36,10 +36,10 @@ pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
 }
 
 /// Bytes that encoding without a tape holds: the larger half of a layer. In the first x q k v, attention, its
-/// projection, the sum and a; in the second x, a, φ, the projection, the sum and y.
+/// projection, the sum and a; in the second x, a, φ, the projection and y.
 pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {
     let (row, wide) = (buffer(tokens, config.size.width), buffer(tokens, config.size.ffn));
-    (8 * row).max(5 * row + wide)
+    (8 * row).max(4 * row + wide)
 }
 
 /// Bytes that one layer keeps.

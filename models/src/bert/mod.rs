@@ -55,17 +55,30 @@ impl Bert {
     /// If a text is empty or longer than the positions.
     #[track_caller]
     pub fn hidden<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Vec<Var<'t>> {
-        self.hidden_of_types(cx, text, None, first_slot)
+        let mut all = vec![];
+        let last = self.run(cx, (text, None), first_slot, |hidden| all.push(hidden));
+        all.push(last);
+        all
     }
-    /// The same of tokens of different types; none where all are of type 0.
+    /// The last hidden state `[T, d]`, of tokens of different types or, without types, all of type 0.
     #[track_caller]
-    pub(crate) fn hidden_of_types<'t>(
+    pub(crate) fn last<'t>(
         &self,
         cx: &Scope<'t>,
-        text: &Packed,
-        types: Option<&[u32]>,
+        text: (&Packed, Option<&[u32]>),
         first_slot: u32,
-    ) -> Vec<Var<'t>> {
+    ) -> Var<'t> {
+        self.run(cx, text, first_slot, Var::forget)
+    }
+    /// The last hidden state; each one before it is `done` with when the layer behind it has run.
+    #[track_caller]
+    fn run<'t>(
+        &self,
+        cx: &Scope<'t>,
+        (text, types): (&Packed, Option<&[u32]>),
+        first_slot: u32,
+        mut done: impl FnMut(Var<'t>),
+    ) -> Var<'t> {
         crate::encoder::check_lengths(text, self.config.tokens_max());
         let starts: Arc<[u32]> = text.starts.as_slice().into();
         let places = Arc::new(Places::new(&text.starts, first_slot));
@@ -76,19 +89,20 @@ impl Bert {
             let drop = dropout(cx.dropout, Site::Embeddings, self.config.hidden_dropout, &places);
             dropped(self.embedded(cx, embeddings, (text, types), &places), &drop)
         });
-        let mut all = vec![embedded];
+        let mut hidden = embedded;
         for (number, ids) in self.ids[head..].chunks(PER_LAYER).enumerate() {
             let layer = Layer::new(&self.config, number, &starts, cx.dropout, &places);
-            let mut inputs = vec![all[number]];
+            let mut inputs = vec![hidden];
             inputs.extend(ids.iter().map(|&id| cx.param(id)).chain(bias));
-            all.push(if cx.recompute {
+            let next = if cx.recompute {
                 let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
                 cx.tape.recompute(segment, &inputs)
             } else {
                 cx.tape.scope(|| layer.run(&inputs))
-            });
+            };
+            done(std::mem::replace(&mut hidden, next));
         }
-        all
+        hidden
     }
     /// How many tables of relative positions there are: one or none.
     fn relative(&self) -> usize {
@@ -127,8 +141,7 @@ impl Encoder for Bert {
     #[track_caller]
     fn encode<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Var<'t> {
         cx.tape.scope(|| {
-            let hidden = self.hidden(cx, text, first_slot);
-            let last = hidden[self.config.size.layers];
+            let last = self.last(cx, (text, None), first_slot);
             let pooled = last.pool(self.config.pooling, text.starts.as_slice().into());
             if self.config.normalise { pooled.normalise() } else { pooled }
         })

@@ -35,12 +35,13 @@ pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
         + buffer(tokens, config.size.width)
 }
 
-/// Bytes that encoding without a tape holds: x, LN(x) and the larger of what attention and what the gate need.
+/// Bytes that encoding without a tape holds: the larger half of a layer. In the first x, LN(x), q k v together and apart,
+/// q and k turned, attention, its projection and a; in the second x, a, LN(a), u and the gate together and apart, φ(u),
+/// the product, its projection and y.
 pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {
-    let (row, wide) = (buffer(tokens, config.size.width), buffer(tokens, config.size.ffn));
-    let qkv = buffer(tokens, 3 * config.size.width);
-    let both = buffer(tokens, 2 * config.size.ffn);
-    2 * row + (qkv + 7 * row).max(both + 4 * wide + row)
+    let row = |width| buffer(tokens, width);
+    let (d, f) = (config.size.width, config.size.ffn);
+    (row(3 * d) + 10 * row(d)).max(5 * row(d) + row(2 * f) + 4 * row(f))
 }
 
 /// Bytes that one layer keeps.

@@ -49,6 +49,20 @@ impl ModernBert {
     /// If a text is empty or longer than the positions.
     #[track_caller]
     pub fn hidden<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Vec<Var<'t>> {
+        let mut all = vec![];
+        let last = self.run(cx, text, first_slot, |hidden| all.push(hidden));
+        all.push(last);
+        all
+    }
+    /// The state behind the last norm; each one before it is `done` with when what is behind it has run.
+    #[track_caller]
+    fn run<'t>(
+        &self,
+        cx: &Scope<'t>,
+        text: &Packed,
+        first_slot: u32,
+        mut done: impl FnMut(Var<'t>),
+    ) -> Var<'t> {
         crate::encoder::check_lengths(text, self.config.positions);
         let (config, starts) = (&self.config, Arc::<[u32]>::from(text.starts.as_slice()));
         let places = Arc::new(Places::new(&text.starts, first_slot));
@@ -60,22 +74,24 @@ impl ModernBert {
             let tokens = cx.param(table).gather(text.tokens.as_slice().into());
             dropped(norm(tokens, cx.param(embedding_norm), config.eps), &drop)
         });
-        let (mut all, mut rest) = (vec![embedded], layers);
+        let (mut hidden, mut rest) = (embedded, layers);
         for number in 0..config.size.layers {
             let (ids, behind) = rest.split_at(if number == 0 { PER_LAYER - 1 } else { PER_LAYER });
             rest = behind;
             let layer = Layer::new(config, number, &starts, cx.dropout, &places);
-            let mut inputs = vec![all[number]];
+            let mut inputs = vec![hidden];
             inputs.extend(ids.iter().map(|&id| cx.param(id)));
-            all.push(if cx.recompute {
+            let next = if cx.recompute {
                 let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
                 cx.tape.recompute(segment, &inputs)
             } else {
                 cx.tape.scope(|| layer.run(&inputs))
-            });
+            };
+            done(std::mem::replace(&mut hidden, next));
         }
-        all.push(norm(all[config.size.layers], cx.param(last_norm), config.eps));
-        all
+        let last = norm(hidden, cx.param(last_norm), config.eps);
+        done(hidden);
+        last
     }
 }
 
@@ -92,8 +108,7 @@ impl Encoder for ModernBert {
     #[track_caller]
     fn encode<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Var<'t> {
         cx.tape.scope(|| {
-            let hidden = self.hidden(cx, text, first_slot);
-            let last = hidden[self.config.size.layers + 1];
+            let last = self.run(cx, text, first_slot, Var::forget);
             let pooled = last.pool(self.config.pooling, text.starts.as_slice().into());
             if self.config.normalise { pooled.normalise() } else { pooled }
         })
