@@ -9,7 +9,7 @@ use crate::rankings::Files;
 use crate::render::{metrics, percent, rounded, table};
 use crate::score::By;
 use clap::ValueEnum;
-use data::metrics::{Interval, Metric, paired_bootstrap};
+use data::metrics::{Interval, Metric, Ties, paired_bootstrap};
 use data::{DataSet, Split, Verify};
 use engine::{Error, Kind, Result, Stream};
 use samplers::fusion::Weights;
@@ -64,6 +64,9 @@ pub(crate) struct Args {
     /// The numbers by which labels are searched
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
     index_precision: IndexPrecision,
+    /// Which of several labels with equal scores comes first
+    #[arg(long, value_enum, default_value = "number", value_name = "RULE")]
+    ties: Tie,
     /// Exit with 7 unless this is reached, for example P@1=0.60
     #[arg(long, value_name = "METRIC=VALUE", value_parser = threshold)]
     require: Vec<(String, f64)>,
@@ -88,6 +91,7 @@ impl Args {
             against: None,
             precision: Precision::F32,
             index_precision: IndexPrecision::F32,
+            ties: Tie::Number,
             require: vec![],
             files: Files::default(),
         }
@@ -120,6 +124,15 @@ enum Labels {
     Unseen,
 }
 
+/// Who comes first of several with equal scores, as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Tie {
+    /// The label with the smaller number
+    Number,
+    /// The label with the larger id, as trec_eval has it
+    Trec,
+}
+
 fn pair(text: &str) -> Result<(f64, f64), String> {
     let both = text.split_once(',').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
     both.ok_or_else(|| "two numbers, for example 0.55,1.5".to_owned())
@@ -149,7 +162,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     };
     let (knn, propensity, search) = (args.knn, args.propensity, args.index_precision.search());
     let depth = misses::SHOWN.max(args.files.depth());
-    let options = Options { metrics: wanted, knn, labels, propensity, depth, search, ..Options::default() };
+    let ties = if args.ties == Tie::Trec { Ties::Trec } else { Ties::Number };
+    let options =
+        Options { metrics: wanted, knn, labels, propensity, depth, search, ties, ..Options::default() };
     let measure = |path: &Path| measure(path, args, &data, split, &options, context);
     let found = measure(&args.model)?;
     files.write(&found.rankings, &data, split)?;

@@ -33,7 +33,7 @@ pub use bootstrap::{Interval, paired_bootstrap};
 pub use evaluator::{Evaluator, Term};
 pub use frequency::{Bin, FrequencyBins};
 pub use propensity::Propensities;
-pub use rank::{rank, top_k};
+pub use rank::{Ties, rank, top_k};
 
 /// What is measured, without the depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -182,3 +182,43 @@ fn an_id_with_a_space_has_no_place_in_a_run() {
     assert!(!world.path("a").exists());
     world.lode(&["evaluate", "run", "shop.data", "--spmat", "a", "-q"]).ok();
 }
+
+/// Four texts, each the text of ten labels: of the one that is nearest, all ten have the same score.
+#[test]
+fn equal_scores_are_in_the_order_of_trec_eval_where_it_is_asked_for() {
+    let world = World::new();
+    let (copies, lines) = (10, |n, line: &dyn Fn(usize) -> String| (0..n).map(line).collect::<String>());
+    let label = |l| format!("{{\"id\": \"L{l}\", \"text\": \"{}\"}}\n", KINDS[l / copies]);
+    let query = |i: usize| {
+        format!(
+            "{{\"id\": \"q{i}\", \"text\": \"my {}\", \"labels\": [\"L{}\"]}}\n",
+            KINDS[i % 4],
+            i % 4 * copies
+        )
+    };
+    world.write("src/lbl.jsonl", lines(4 * copies, &label));
+    world.write("src/trn.jsonl", lines(80, &query));
+    world.write("src/tst.jsonl", lines(8, &query));
+    world.lode(&["prepare", "src", "--format", "jsonl", "--out", "d", "--train-vocab", "100", "-q"]).ok();
+    world.lode(&["train", "d", "--model", "bag", "--steps", "20", "--batch", "8", "--out", "run", "-q"]).ok();
+    let ranked = |ties: &str, k: &str| {
+        let words = ["evaluate", "run", "d", "--metrics", "P@1", "--ties", ties, "--trec", "a.trec", "-k", k];
+        let told = world.lode(&[&words[..], &["--json", "-q"]].concat()).ok().json();
+        (told["P@1"].as_f64().unwrap(), run(&String::from_utf8(world.read("a.trec")).unwrap()))
+    };
+    // L10, L20 and L30 have the smallest number of their ten and, byte by byte, the smallest id.
+    assert_eq!((ranked("number", "3").0, ranked("trec", "3").0), (1.0, 0.0));
+    // Also where the cut of three goes through ten labels with the same score.
+    for k in ["3", "10", "40"] {
+        for (query, row) in ranked("trec", k).1 {
+            let ids: Vec<&str> = row.iter().map(|r| &*r.0).collect();
+            assert!(
+                row.windows(2).all(|w| w[0].2 > w[1].2 || w[0].2 == w[1].2 && w[0].0 > w[1].0),
+                "{ids:?}"
+            );
+            let kind = query[1..].parse::<usize>().unwrap() % 4;
+            assert_eq!(ids[0], ["L9", "L19", "L29", "L39"][kind], "{query} {k}");
+            assert_eq!(ids.len(), k.parse::<usize>().unwrap());
+        }
+    }
+}

@@ -7,7 +7,7 @@ use crate::observer::Observer;
 use crate::scoring::{Score, Scoring};
 use crate::text_ids::filtered;
 use crate::vocabulary;
-use data::metrics::{Bin, Evaluator, FrequencyBins, Metric, Propensities};
+use data::metrics::{Bin, Evaluator, FrequencyBins, Metric, Propensities, Ties};
 use data::{DataSet, Split};
 use engine::{Engine, Error, Result};
 use samplers::fusion::{Candidate, Weights};
@@ -50,6 +50,8 @@ pub struct Options {
     pub depth: usize,
     /// In how many bits labels and titles are searched.
     pub search: Search,
+    /// Which of several labels with equal scores comes first.
+    pub ties: Ties,
 }
 
 impl Default for Options {
@@ -64,6 +66,7 @@ impl Default for Options {
             propensity: (0.55, 1.5),
             depth: 5,
             search: Search::F32,
+            ties: Ties::Number,
         }
     }
 }
@@ -180,7 +183,7 @@ pub fn evaluate_with(
             if relevant.is_empty() && options.labels != LabelSet::All {
                 continue;
             }
-            sums.add(&found, &relevant);
+            sums.add(&truth, &found, &relevant);
             let labels = found.labels;
             let confusion = confusion(engine, index, x, &labels, &relevant);
             rankings.push(Ranked { query, labels, confusion });
@@ -196,11 +199,12 @@ pub(crate) fn relevant(data: &DataSet, split: Split, query: u32) -> Vec<u32> {
     positives.filter(|l| filtered.binary_search(l).is_err()).collect()
 }
 
-/// What is right and what may be ranked.
+/// What is right, what may be ranked, and how.
 struct Truth<'a> {
     data: &'a DataSet,
     split: Split,
     only: Option<Vec<u32>>,
+    ties: Ties,
 }
 
 impl<'a> Truth<'a> {
@@ -219,7 +223,7 @@ impl<'a> Truth<'a> {
         if only.as_ref().is_some_and(Vec::is_empty) {
             return Err(Error::input(format!("there is no label{which}")).at(data.path()));
         }
-        Ok(Truth { data, split, only })
+        Ok(Truth { data, split, only, ties: options.ties })
     }
     fn relevant(&self, query: u32) -> Vec<u32> {
         let mut all = relevant(self.data, self.split, query);
@@ -237,20 +241,44 @@ impl<'a> Truth<'a> {
         let filtered = filtered(self.data, self.split, rows);
         // A training query must not vote for itself.
         let own: Vec<u64> = (0..=rows.len() as u64).collect();
-        let ranking = Ranking {
-            k: options.ranks(),
+        let k = options.ranks();
+        let mut ranking = Ranking {
+            k,
             exclude: filtered.as_ref().map(samplers::Lists::csr),
             exclude_titles: (self.split == Split::Train).then_some(Csr { starts: &own, items: rows }),
             only: self.only.as_deref(),
         };
-        let Scoring::Members(members) = scoring else {
+        if let Scoring::Members(members) = scoring {
+            let found = index.candidates(engine, self.data, queries, members, &ranking).into_iter();
+            return found
+                .map(|candidates| Found { labels: self.best(members.weights, &candidates, k), candidates })
+                .collect();
+        }
+        loop {
             let found = index.rank(engine, self.data, queries, scoring, &ranking);
-            return found.into_iter().map(|labels| Found { labels, candidates: vec![] }).collect();
-        };
-        let found = index.candidates(engine, self.data, queries, members, &ranking).into_iter();
-        found
-            .map(|candidates| Found { labels: members.weights.rank(&candidates, ranking.k), candidates })
-            .collect()
+            // Labels that are cut off may belong among the first, by another order than that of the search.
+            if found.iter().any(|labels| labels.len() == ranking.k && self.ties.are_cut(labels, k)) {
+                ranking.k *= 2;
+                continue;
+            }
+            let found =
+                found.into_iter().map(|labels| Found { labels: self.first(labels, k), candidates: vec![] });
+            return found.collect();
+        }
+    }
+    /// The first `k` of a ranking.
+    fn first(&self, mut labels: Vec<(u32, f32)>, k: usize) -> Vec<(u32, f32)> {
+        let names = self.data.labels();
+        self.ties.settle(&mut labels, |label| names.uid(label as usize));
+        labels.truncate(k);
+        labels
+    }
+    /// The `k` best candidates by these weights.
+    fn best(&self, weights: Weights, candidates: &[Candidate], k: usize) -> Vec<(u32, f32)> {
+        match self.ties {
+            Ties::Number => weights.rank(candidates, k),
+            Ties::Trec => self.first(weights.rank(candidates, candidates.len()), k),
+        }
     }
 }
 
@@ -293,11 +321,11 @@ impl Sums {
             hits: vec![],
         }
     }
-    fn add(&mut self, found: &Found, relevant: &[u32]) {
+    fn add(&mut self, truth: &Truth<'_>, found: &Found, relevant: &[u32]) {
         let ids = |ranking: &[(u32, f32)]| ranking.iter().map(|&(l, _)| l).collect::<Vec<u32>>();
         let ranked = ids(&found.labels);
         for (_, weights, evaluator) in &mut self.members {
-            evaluator.add(&ids(&weights.rank(&found.candidates, self.ranks)), relevant);
+            evaluator.add(&ids(&truth.best(*weights, &found.candidates, self.ranks)), relevant);
         }
         self.all.add(&ranked, relevant);
         for (bin, evaluator) in &mut self.by_bin {

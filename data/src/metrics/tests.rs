@@ -80,6 +80,40 @@ fn metrics_equal_the_independent_computation() {
     assert_eq!((full.queries(), skipped.queries(), skipped.rows(asked[0])), (50, 45, None));
 }
 
+/// Many equal scores, measured by pytrec_eval under its own order.
+#[test]
+fn metrics_with_ties_equal_those_of_trec_eval() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/ties.json");
+    let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let list = |v: &serde_json::Value| -> Vec<u32> { serde_json::from_value(v.clone()).unwrap() };
+    let ids: Vec<String> = serde_json::from_value(golden["ids"].clone()).unwrap();
+    let (asked, p) = (metrics("P@5,nDCG@5,R@5,MRR@60"), Propensities::new(&vec![1; ids.len()], 9));
+    let mut differ = 0;
+    for (i, scores) in golden["scores"].as_array().unwrap().iter().enumerate() {
+        let mut ranking: Vec<(u32, f32)> = (0..).zip(list(scores).iter().map(|&s| s as f32)).collect();
+        rank(&mut ranking);
+        let ours: Vec<u32> = ranking.iter().map(|r| r.0).collect();
+        Ties::Trec.settle(&mut ranking, |label| &ids[label as usize]);
+        let theirs: Vec<u32> = ranking.iter().map(|r| r.0).collect();
+        differ += u32::from(ours[..5] != theirs[..5]);
+        for &metric in &asked {
+            let want = golden["metrics"][metric.to_string()][i].as_f64().unwrap();
+            let term = Evaluator::new(&[], p.clone()).row(metric, &theirs, &list(&golden["truths"][i]));
+            close(term.gain / term.ideal, want, 1e-7, &format!("query {i}, {metric}"));
+        }
+    }
+    assert!(differ > 20, "the two orders must differ for this to be a test");
+}
+
+#[test]
+fn a_cut_inside_equal_scores_is_seen() {
+    let ranking = [(4, 2.0), (1, 1.0), (2, 1.0), (3, 1.0)];
+    assert!(Ties::Trec.are_cut(&ranking, 2) && Ties::Trec.are_cut(&ranking, 4));
+    assert!(!Ties::Trec.are_cut(&ranking, 1), "the first stands before all that may follow");
+    assert!(!Ties::Trec.are_cut(&ranking[..1], 2), "nothing was cut");
+    assert!(!Ties::Number.are_cut(&ranking, 2), "the search has this order itself");
+}
+
 #[test]
 fn the_row_of_a_query_is_what_it_adds() {
     let p = Propensities::new(&[5, 1, 2], 10);
