@@ -6,7 +6,8 @@
 //!             label:score label:score …           labels by number, from 0, ascending; an empty line for no label
 //! ```
 //! Where scores are equal, ours rank the smaller label number first. trec_eval reads no rank: it sorts by score, and
-//! equal scores by label id backwards (`evaluate --ties trec` does the same). A score is written with the fewest digits that give the same f32 back.
+//! equal scores by label id backwards (`evaluate --ties trec` does the same). A score is written with the fewest digits
+//! that give the same f32 back.
 
 use crate::whole::Whole;
 use data::{DataSet, Split, Texts};

@@ -161,7 +161,7 @@ fn memory_with_recompute_is_as_planned() {
 }
 
 fn deep_modernbert() -> Architecture {
-    let sight = |layer: usize| Sight { window: (layer % 3 > 0).then_some(4), theta: 1e4 };
+    let sight = |layer: usize| Sight { window: (!layer.is_multiple_of(3)).then_some(4), theta: 1e4 };
     Architecture::ModernBert(modernbert::Config {
         size: Size { layers: 6, width: 64, heads: 4, ffn: 128 },
         vocab: 1000,

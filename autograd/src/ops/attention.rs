@@ -15,8 +15,8 @@
 //!            Q̄ = S̄ K/√d,   K̄ = S̄ᵀ Q/√d
 //!            b̄[m + δ, head] = Σ S̄_ij over all texts and all i, j with i − j = δ   b  [2m + 1, heads]
 //! ```
-//! b is a bias by distance: relative positions (Raffel et al. 2020, "T5"; Song et al. 2020, "MPNet"). Where it is −∞ a key
-//! is as if it were not there, so that a window (Beltagy et al. 2020, "Longformer") is a bias, too.
+//! b is a bias by distance: relative positions (Raffel et al. 2020, "T5"; Song et al. 2020, "MPNet"). Where it is −∞ a
+//! key is as if it were not there, so that a window (Beltagy et al. 2020, "Longformer") is a bias, too.
 //!
 //! P is n × n for every head: with n = 512 and d = 32 it would be 16 times as large as q. It is not stored. Backward
 //! keeps q, k, v and computes S and P again, one block of queries at a time in cache: a third more arithmetic in
@@ -50,8 +50,8 @@ impl<'t> Var<'t> {
         let dropout = dropout.filter(|d| d.rate != 0.0);
         self.tape().apply(Attention { starts, heads, dropout }, &[self, k, v])
     }
-    /// As [`Var::attention`], with `bias` `[2·m + 1, heads]` added to the scores: row `m + i − j` for query i and key j.
-    /// No text is longer than m + 1 tokens.
+    /// As [`Var::attention`], with `bias` `[2·m + 1, heads]` added to the scores: row `m + i − j` for query i and key
+    /// j. No text is longer than m + 1 tokens.
     #[track_caller]
     pub fn biased_attention(
         self,
@@ -132,7 +132,7 @@ const QUERIES: In = VALUES.blocked(|i| i / 6 == 3);
 /// A text longer than one block of queries, and one of one token.
 const LONG: In = In::normal(&[38, 2]);
 /// Distances of up to five tokens, of which four are met.
-const NEAR: In = In::normal(&[11, 2]).blocked(|i| i < 2 || i >= 20);
+const NEAR: In = In::normal(&[11, 2]).blocked(|i| !(2..20).contains(&i));
 
 pub(super) const ENTRY: Entry = Entry {
     name: "attention",

@@ -13,8 +13,8 @@ pub enum Ties {
 }
 
 impl Ties {
-    /// Brings labels with equal scores into this order; `ranking` is by score and, where they are equal, by number. `id`
-    /// gives the id of a label.
+    /// Brings labels with equal scores into this order; `ranking` is by score and, where they are equal, by number.
+    /// `id` gives the id of a label.
     pub fn settle<'a>(self, ranking: &mut [(u32, f32)], id: impl Fn(u32) -> &'a str) {
         if self == Ties::Trec {
             ranking

@@ -82,7 +82,8 @@ pub(crate) fn gradients(
     macro_rules! launch {
         ($name:literal, $w:expr, $($first:expr),*) => {
             cuda.launch($name, $w.grid, 128, args![
-                $($first,)* q, k, v, g, w.bias, w.zero, $w.tiles, w.width, w.d, w.scale, w.drops, k0, k1, w.below, w.kept
+                $($first,)* q, k, v, g, w.bias, w.zero, $w.tiles, w.width, w.d, w.scale, w.drops, k0, k1,
+                w.below, w.kept
             ])
         };
     }

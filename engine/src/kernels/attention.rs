@@ -239,8 +239,8 @@ impl Layout<'_> {
         let whole = (x.shape().last() / self.heads).is_multiple_of(avx512::LANES);
         engine.kernel_class() == KernelClass::Avx512 && x.dtype() == DType::F32 && whole
     }
-    /// Runs `f(head, rows of the text in each output, numbers by distance, scratch)` for every head of every text, texts
-    /// in parallel. What is added to the numbers by distance becomes the gradient of the bias.
+    /// Runs `f(head, rows of the text in each output, numbers by distance, scratch)` for every head of every text,
+    /// texts in parallel. What is added to the numbers by distance becomes the gradient of the bias.
     fn each_head<T: Real, const N: usize>(
         &self,
         (engine, width, of_bias): (&Engine, usize, bool),

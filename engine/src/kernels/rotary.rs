@@ -1,4 +1,5 @@
-//! Rotary positions (equations: `autograd/src/ops/rotary.rs`). Bound by bytes; the sines are made once for each position.
+//! Rotary positions (equations: `autograd/src/ops/rotary.rs`). Bound by bytes; the sines are made once for each
+//! position.
 
 use crate::cuda;
 use crate::engine::Engine;

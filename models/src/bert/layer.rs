@@ -5,8 +5,8 @@
 //! y = LN(a + dropout(W_2 φ(W_1 a + b_1) + b_2))
 //! ```
 //! LN(x + dropout(·)) is one operation, `residual_norm`, and so is W_2 φ(W_1 · + b_1) + b_2, `feed_forward`.
-//! A pure function of x, the sixteen parameters and the bias by distance where there is one, so that it can run again in
-//! backward.
+//! A pure function of x, the sixteen parameters and the bias by distance where there is one, so that it can run again
+//! in backward.
 
 use super::config::{Config, Family};
 use crate::streams::{Site, dropout};

@@ -1,5 +1,5 @@
-//! `config.json` of a ModernBERT. Releases of transformers differ in how they say what a layer sees: until 4 by a period
-//! and two numbers θ, since 5 by a list of layers and a map of θ. Both are read, and both are written.
+//! `config.json` of a ModernBERT. Releases of transformers differ in how they say what a layer sees: until 4 by a
+//! period and two numbers θ, since 5 by a list of layers and a map of θ. Both are read, and both are written.
 
 use super::config::{activation, activation_name, positions, ratio, shown, sized, sizes};
 use super::json;
@@ -56,8 +56,8 @@ struct Theta {
 /// Reads and checks `config.json`. Pooling and normalisation stand in other files.
 ///
 /// # Errors
-/// `Input` for a missing key, a size beyond its limit, or what we do not have (biases, stretched positions): with path and
-/// key.
+/// `Input` for a missing key, a size beyond its limit, or what we do not have (biases, stretched positions): with path
+/// and key.
 pub(super) fn read(path: &Path, pooling: Pool, normalise: bool) -> Result<Config> {
     let file: File = json::read(path)?;
     let biases =
@@ -136,8 +136,8 @@ fn theta(path: &Path, new: Option<&Theta>, old: Option<f64>, otherwise: f64) -> 
     Err(Error::input(format!("a rotary θ of {theta}; it must be above 1")).at(path))
 }
 
-/// `config.json` as transformers writes it, with the keys of releases 4 and 5. A file of release 4 has room for a period
-/// of the layers only: what has none says the rest in the keys of release 5.
+/// `config.json` as transformers writes it, with the keys of releases 4 and 5. A file of release 4 has room for a
+/// period of the layers only: what has none says the rest in the keys of release 5.
 pub(super) fn write(config: &Config) -> Value {
     let Size { layers, width, heads, ffn } = config.size;
     let theta = |sliding: bool| {

@@ -5,8 +5,8 @@
 //! a = x + dropout(W_o attention(R q, R k, v))                               R: rotary positions
 //! y = a + W_2 dropout(φ(u) ∘ g),   (u, g) = W_1 LN(a)                       u, g  [T, f]   (Shazeer 2020, "GeGLU")
 //! ```
-//! The first layer takes x as it is in place of LN(x). A pure function of x and the parameters, so that it can run again
-//! in backward.
+//! The first layer takes x as it is in place of LN(x). A pure function of x and the parameters, so that it can run
+//! again in backward.
 
 use super::config::Config;
 use crate::streams::{Site, dropout, dropped};
@@ -54,8 +54,8 @@ impl Layer {
             gated: drop(Site::FeedForward(number), config.mlp_dropout),
         }
     }
-    /// `inputs`: x `[T, d]`, then the gain of the first norm unless the layer has none, W_qkv, W_o, the gain of the second
-    /// norm, W_1, W_2.
+    /// `inputs`: x `[T, d]`, then the gain of the first norm unless the layer has none, W_qkv, W_o, the gain of the
+    /// second norm, W_1, W_2.
     pub(super) fn run<'t>(&self, inputs: &[Var<'t>]) -> Var<'t> {
         let &[x, ref gain @ .., qkv, wo, gain_a, w1, w2] = inputs else {
             unreachable!("a layer takes its input and five or six parameters");

@@ -26,8 +26,8 @@ pub(super) fn activation_bytes(config: &Config, text: &Packed, recompute: bool) 
     ends + kept
 }
 
-/// Bytes that backward needs at once besides, parameters' gradients not counted: those of u and the gate, each as wide as
-/// both, and the gradient of the residual.
+/// Bytes that backward needs at once besides, parameters' gradients not counted: those of u and the gate, each as wide
+/// as both, and the gradient of the residual.
 pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
     let tokens = text.tokens.len();
     2 * buffer(tokens, 2 * config.size.ffn)
@@ -35,9 +35,9 @@ pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
         + buffer(tokens, config.size.width)
 }
 
-/// Bytes that encoding without a tape holds: the larger half of a layer. In the first x, LN(x), q k v together and apart,
-/// q and k turned, attention, its projection and a; in the second x, a, LN(a), u and the gate together and apart, φ(u),
-/// the product, its projection and y.
+/// Bytes that encoding without a tape holds: the larger half of a layer. In the first x, LN(x), q k v together and
+/// apart, q and k turned, attention, its projection and a; in the second x, a, LN(a), u and the gate together and
+/// apart, φ(u), the product, its projection and y.
 pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {
     let row = |width| buffer(tokens, width);
     let (d, f) = (config.size.width, config.size.ffn);
