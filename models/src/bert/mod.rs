@@ -69,7 +69,7 @@ impl Bert {
         let starts: Arc<[u32]> = text.starts.as_slice().into();
         let places = Arc::new(Places::new(&text.starts, first_slot));
         let head = self.ids.len() - PER_LAYER * self.config.size.layers;
-        let embedded = cx.tape.scope(|| {
+        let embedded = cx.tape.part("embeddings", || {
             let drop = dropout(cx.dropout, Site::Embeddings, self.config.hidden_dropout, &places);
             dropped(self.embedded(cx, &self.ids[..head], (text, types), &places), &drop)
         });
@@ -78,12 +78,13 @@ impl Bert {
             let layer = Layer::new(&self.config, number, &starts, cx.dropout, &places);
             let mut inputs = vec![all[number]];
             inputs.extend(ids.iter().map(|&id| cx.param(id)));
-            all.push(if cx.recompute {
-                let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
-                cx.tape.recompute(segment, &inputs)
-            } else {
-                cx.tape.scope(|| layer.run(&inputs))
-            });
+            all.push(cx.tape.part("layer", || match cx.recompute {
+                true => {
+                    let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
+                    cx.tape.recompute(segment, &inputs)
+                }
+                false => layer.run(&inputs),
+            }));
         }
         all
     }
