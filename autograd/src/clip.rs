@@ -7,6 +7,7 @@
 //! Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", ICML 2013, algorithm 1; the
 //! 1e-6 is PyTorch's.
 
+use crate::grad::Grad;
 use crate::param::ParamGrads;
 use engine::Engine;
 use engine::kernels::squares::{block_squares, scale_by, tree_sum};
@@ -14,6 +15,15 @@ use engine::profile::Way;
 
 /// What PyTorch adds to the norm before it divides.
 const NORM_FLOOR: f64 = 1e-6;
+
+impl Grad {
+    /// The Euclidean norm. Rows that are not there count as zeros.
+    pub fn norm(&self, engine: &Engine) -> f64 {
+        let mut blocks = Vec::new();
+        block_squares(engine, self.values(), &mut blocks);
+        tree_sum(&blocks).sqrt()
+    }
+}
 
 impl ParamGrads {
     /// The Euclidean norm of all gradients together. Rows that are not there count as zeros.
@@ -48,7 +58,7 @@ pub fn clip(engine: &Engine, grads: &mut ParamGrads, norm_max: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Grad, ParamId, Params};
+    use crate::{ParamId, Params};
     use engine::Tensor;
 
     fn grads(engine: &Engine, a: Vec<f32>, rows: Vec<f32>) -> (ParamGrads, [ParamId; 2]) {

@@ -185,6 +185,14 @@ impl Case {
         let of = |leaf: &Var<'_>| grads.get(*leaf).map(|grad| grad.to_f64());
         [Some(output.to_f64())].into_iter().chain(leaves.iter().map(of)).collect()
     }
+    /// Goes there and back on a tape that is watched.
+    #[cfg(test)]
+    pub(crate) fn seen(&self, engine: &Engine, watch: &std::rc::Rc<crate::Watch>) -> Vec<crate::Seen> {
+        let tape = Tape::new(engine).watched(watch);
+        let y = (self.run)(&self.leaves(&tape, &self.draw(0)));
+        tape.backward(vec![(y, Tensor::from_vec(y.shape(), vec![1.0; y.shape().len()]))]);
+        watch.seen()
+    }
     fn draw(&self, seed: u64) -> Vec<Vec<f64>> {
         let stream = |i| Stream { seed, step: i as u64, tag: 1 };
         self.inputs.iter().enumerate().map(|(i, input)| input.values(stream(i))).collect()
@@ -241,7 +249,7 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{Backward, Forward, Keep, Op};
+    use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
     use crate::ops::OPS;
     use engine::ShapeError;
     use engine::kernels::map::{Map1, Map2, map1, map2};
@@ -293,6 +301,9 @@ mod tests {
         }
         fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
             Ok(inputs[0])
+        }
+        fn flops(&self, n: &Sizes<'_>) -> Flops {
+            Flops::each(n.out(), 1, 2)
         }
         fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
             struct Square;

@@ -29,11 +29,12 @@ pub mod param;
 pub mod recompute;
 pub mod schedule;
 pub mod tape;
+pub mod watch;
 
 pub use clip::clip;
 pub use engine::kernels::relevance::Relevance;
 pub use grad::{Grad, Grads, RowGrad};
-pub use op::{Backward, Forward, Keep, Op};
+pub use op::{Backward, Flops, Forward, Keep, Op, Sizes};
 pub use ops::{
     Activation, DecoupledSoftmax, Dropout, MultiTriplet, Pairwise, Pool, SoftTopK, SoftmaxLoss, Target,
     Triplet, Weighting,
@@ -45,3 +46,4 @@ pub use param::{ParamGrads, ParamId, Params};
 pub use recompute::Segment;
 pub use schedule::{Schedule, ScheduleKind};
 pub use tape::{Anomaly, Tape, Var};
+pub use watch::{Seen, Watch};

@@ -40,7 +40,75 @@ impl Keep {
     }
 }
 
-/// An operation: its shape rule, its forward and its backward, in one `impl`, in one file of `ops/`.
+/// The floating-point operations of an operation, forward and backward. An addition, a multiplication, a division, a
+/// comparison and one value of a function (√, e, erf) count one each, so that a product of `[m, k]` and `[k, n]` counts
+/// 2·m·k·n. Moving numbers and drawing masks count nothing, nor does what happens once a row beside what happens once
+/// a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flops {
+    /// Of forward.
+    pub forward: u64,
+    /// Of backward.
+    pub backward: u64,
+}
+
+impl Flops {
+    /// Of an operation that only moves numbers.
+    pub const NOTHING: Flops = Flops { forward: 0, backward: 0 };
+    /// So many for each of some numbers.
+    pub const fn each(numbers: u64, forward: u64, backward: u64) -> Flops {
+        Flops { forward: numbers * forward, backward: numbers * backward }
+    }
+    /// Both ways.
+    pub const fn total(self) -> u64 {
+        self.forward + self.backward
+    }
+}
+
+impl std::iter::Sum for Flops {
+    fn sum<I: Iterator<Item = Flops>>(all: I) -> Flops {
+        all.fold(Flops::NOTHING, |a, b| Flops {
+            forward: a.forward + b.forward,
+            backward: a.backward + b.backward,
+        })
+    }
+}
+
+/// What [`Op::flops`] counts with: the sizes of inputs and output, and who wants a gradient.
+pub struct Sizes<'a> {
+    pub(crate) inputs: &'a [Shape],
+    pub(crate) output: Shape,
+    pub(crate) wanted: &'a [bool],
+}
+
+impl Sizes<'_> {
+    /// Numbers in the output.
+    pub fn out(&self) -> u64 {
+        self.output.len() as u64
+    }
+    /// Numbers in input `i`.
+    pub fn of(&self, i: usize) -> u64 {
+        self.inputs[i].len() as u64
+    }
+    /// Numbers in a row of input `i`.
+    pub fn width(&self, i: usize) -> u64 {
+        self.inputs[i].last() as u64
+    }
+    /// How many inputs there are.
+    pub fn count(&self) -> usize {
+        self.inputs.len()
+    }
+    /// 1 if anybody wants the gradient of input `i`, else 0.
+    pub fn wants(&self, i: usize) -> u64 {
+        u64::from(self.wanted[i])
+    }
+    /// Additions that sum a gradient in the shape of the output over the dimensions in which input `i` was repeated.
+    pub fn repeats(&self, i: usize) -> u64 {
+        self.out().saturating_sub(self.of(i))
+    }
+}
+
+/// An operation: its shape rule, its cost, its forward and its backward, in one `impl`, in one file of `ops/`.
 pub trait Op: fmt::Debug {
     /// The name, as the user reads it in an error.
     fn name(&self) -> &'static str;
@@ -56,6 +124,8 @@ pub trait Op: fmt::Debug {
     fn passes_gradient(&self) -> bool {
         true
     }
+    /// What both ways cost, by the equations; of backward as far as a gradient is wanted.
+    fn flops(&self, n: &Sizes<'_>) -> Flops;
     /// Computes the output.
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor;
     /// Gives each wanted input its gradient: the transposed derivative times [`Backward::grad`].

@@ -3,8 +3,9 @@
 //! Only the inputs and the result stay alive. A dropout mask repeats itself because it is a function of its place
 //! ([`engine::Stream`]), not of a generator's state.
 
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::{Tape, Var};
+use crate::watch::Watch;
 use engine::{Shape, ShapeError, Tensor};
 use std::fmt;
 use std::rc::Rc;
@@ -16,6 +17,8 @@ struct Recompute {
     segment: Segment,
     shape: Shape,
     result: Tensor,
+    /// Of what is inside, where somebody asks.
+    inside: Flops,
 }
 
 impl fmt::Debug for Recompute {
@@ -33,6 +36,9 @@ impl Op for Recompute {
     }
     fn shape(&self, _: &[Shape]) -> Result<Shape, ShapeError> {
         Ok(self.shape)
+    }
+    fn flops(&self, _: &Sizes<'_>) -> Flops {
+        Flops { forward: self.inside.forward, backward: self.inside.total() }
     }
     fn forward(&self, _: &mut Forward<'_>) -> Tensor {
         self.result.clone()
@@ -56,12 +62,21 @@ impl Tape {
     /// Runs `segment` on `inputs` (parameters included) and keeps only those and the result. Backward runs it again.
     #[track_caller]
     pub fn recompute<'t>(&'t self, segment: Segment, inputs: &[Var<'t>]) -> Var<'t> {
+        let inside = self.watch().map(|watch| Watch::new(watch.clock()));
         let result = {
-            let inner = Tape::inference(self.engine());
-            let leaves: Vec<Var<'_>> = inputs.iter().map(|v| inner.constant(v.value())).collect();
+            // What backward costs is known of a tape that records.
+            let inner = inside.as_ref().map_or_else(
+                || Tape::inference(self.engine()),
+                |inside| Tape::new(self.engine()).watched(inside),
+            );
+            let leaf =
+                |v: &Var<'t>| if v.wants_grad() { inner.leaf(v.value()) } else { inner.constant(v.value()) };
+            let leaves: Vec<Var<'_>> = inputs.iter().map(leaf).collect();
             segment(&leaves).value()
         };
-        self.apply(Recompute { segment, shape: result.shape(), result }, inputs)
+        let inside =
+            inside.map_or(Flops::NOTHING, |inside| inside.seen().iter().map(|seen| seen.flops).sum());
+        self.apply(Recompute { segment, shape: result.shape(), result, inside }, inputs)
     }
 }
 

@@ -9,13 +9,15 @@
 //! still read it through a [`Var`].
 
 use crate::grad::{Grad, Grads};
-use crate::op::{Backward, Forward, Op};
+use crate::op::{Backward, Forward, Op, Sizes};
 use crate::param::{ParamId, Params};
+use crate::watch::Watch;
 use engine::profile::Way;
 use engine::{Engine, Shape, Tensor};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
+use std::rc::Rc;
 
 struct Node {
     op: Option<Box<dyn Op>>,
@@ -58,6 +60,7 @@ pub struct Tape {
     records: bool,
     checked: bool,
     anomaly: RefCell<Option<Anomaly>>,
+    watch: Option<Rc<Watch>>,
     spent: Cell<bool>,
 }
 
@@ -79,6 +82,7 @@ impl Tape {
             records: true,
             checked: false,
             anomaly: RefCell::default(),
+            watch: None,
             spent: Cell::new(false),
         }
     }
@@ -90,6 +94,14 @@ impl Tape {
     /// [`Engine::poisoned`] it also finds operations that leave part of their output unwritten.
     pub fn checked(engine: &Engine) -> Tape {
         Tape { checked: true, ..Tape::new(engine) }
+    }
+    /// A tape of which `watch` writes down what each operation costs. Numbers and bits are those of any other.
+    #[must_use]
+    pub fn watched(self, watch: &Rc<Watch>) -> Tape {
+        Tape { watch: Some(watch.clone()), ..self }
+    }
+    pub(crate) fn watch(&self) -> Option<&Watch> {
+        self.watch.as_deref()
     }
     /// The engine that computes.
     pub fn engine(&self) -> &Engine {
@@ -117,6 +129,9 @@ impl Tape {
             return Var { tape: self, id: node };
         }
         let var = self.push_leaf(params.value(id).clone(), self.records && params.is_trainable(id));
+        if let Some(watch) = self.watch() {
+            watch.names(var.id(), params.name(id));
+        }
         let mut leaves = self.params.borrow_mut();
         if leaves.len() <= id.index() {
             leaves.resize(id.index() + 1, None);
@@ -127,6 +142,9 @@ impl Tape {
     #[track_caller]
     fn push_leaf(&self, value: Tensor, wants_grad: bool) -> Var<'_> {
         let made_at = Location::caller();
+        if let Some(watch) = self.watch() {
+            watch.leaf(&value);
+        }
         let (shape, value) = (value.shape(), Some(value));
         let (inputs, kept, saved) = (vec![], vec![], vec![]);
         self.push(Node {
@@ -165,17 +183,19 @@ impl Tape {
         };
         let wants_grad = reaches_leaf && op.passes_gradient();
         let mut cx = Forward { engine: &self.engine, inputs: &values, wants_grad, saved: vec![] };
-        let value = self.engine.span(op.name(), Way::Forward, || {
-            let value = op.forward(&mut cx);
-            self.engine.work(0, moved(values.iter().chain([&value])));
-            value
+        let (value, seconds) = Watch::time(self.watch(), || {
+            self.engine.span(op.name(), Way::Forward, || {
+                let value = op.forward(&mut cx);
+                self.engine.work(0, moved(values.iter().chain([&value])));
+                value
+            })
         });
         assert_eq!(value.shape(), shape, "{}: forward broke its own shape rule", op.name());
         let saved = cx.saved;
         if self.checked {
             self.look(&value, op.name(), false, made_at);
         }
-        let ids = inputs.iter().map(|v| v.id).collect();
+        let ids: Vec<u32> = inputs.iter().map(|v| v.id).collect();
         let mut node = Node {
             op: None,
             inputs: ids,
@@ -192,6 +212,13 @@ impl Tape {
             node.kept = values.into_iter().enumerate().map(|(i, v)| keep.has_input(i).then_some(v)).collect();
             node.kept_output = node.value.clone().filter(|_| keep.output);
             node.saved = saved;
+        }
+        if let Some(watch) = self.watch() {
+            let nodes = self.nodes.borrow();
+            let wanted: Vec<bool> = node.inputs.iter().map(|&i| nodes[i as usize].wants_grad).collect();
+            let flops = op.flops(&Sizes { inputs: &shapes, output: shape, wanted: &wanted });
+            let kept = node.kept.iter().flatten().chain(&node.kept_output).chain(&node.saved);
+            watch.applied(op.name(), &node.inputs, (shape, flops, wants_grad), kept, seconds);
         }
         if reaches_leaf {
             node.op = Some(Box::new(op));
@@ -215,6 +242,15 @@ impl Tape {
             if id != result.id as usize && !leaf {
                 node.value = None;
             }
+        }
+        result
+    }
+    /// A [`Tape::scope`] that bears a name for who watches the tape: a layer.
+    pub fn part<'t>(&'t self, name: &'static str, f: impl FnOnce() -> Var<'t>) -> Var<'t> {
+        let around = self.watch().map(|watch| watch.enter(name));
+        let result = self.scope(f);
+        if let (Some(watch), Some(around)) = (self.watch(), around) {
+            watch.leave(around);
         }
         result
     }
@@ -257,6 +293,9 @@ impl Tape {
             let shapes: Vec<Shape> = inputs.iter().map(|&i| nodes[i as usize].shape).collect();
             let wanted: Vec<bool> = inputs.iter().map(|&i| nodes[i as usize].wants_grad).collect();
             let grad = grad.into_dense(&self.engine);
+            if let Some(watch) = self.watch() {
+                watch.gradient(id, Grad::Dense(grad.clone()).norm(&self.engine));
+            }
             let mut cx = Backward {
                 engine: &self.engine,
                 grad: &grad,
@@ -268,17 +307,27 @@ impl Tape {
                 saved: &saved,
                 given: wanted.iter().map(|_| None).collect(),
             };
-            self.engine.span(op.name(), Way::Backward, || {
-                op.backward(&mut cx);
-                let read = kept.iter().flatten().chain(&output).chain(&saved).chain([&grad]);
-                self.engine.work(0, moved(read.chain(cx.given.iter().flatten().map(Grad::values))));
+            let ((), seconds) = Watch::time(self.watch(), || {
+                self.engine.span(op.name(), Way::Backward, || {
+                    op.backward(&mut cx);
+                    let read = kept.iter().flatten().chain(&output).chain(&saved).chain([&grad]);
+                    self.engine.work(0, moved(read.chain(cx.given.iter().flatten().map(Grad::values))));
+                });
             });
+            if let Some(watch) = self.watch() {
+                watch.went_back(id, seconds);
+            }
             for (&i, given) in inputs.iter().zip(cx.given) {
                 let Some(given) = given else { continue };
                 if self.checked {
                     self.look(given.values(), op.name(), true, nodes[id].made_at);
                 }
                 Grad::add_to_slot(&self.engine, &mut grads[i as usize], given);
+            }
+        }
+        if let Some(watch) = self.watch() {
+            for (id, grad) in grads.iter().enumerate() {
+                grad.iter().for_each(|grad| watch.gradient(id, grad.norm(&self.engine)));
             }
         }
         Grads::new(grads, &self.params.borrow())
@@ -339,6 +388,9 @@ impl<'t> Var<'t> {
     }
     pub(crate) fn id(self) -> usize {
         self.id as usize
+    }
+    pub(crate) fn wants_grad(self) -> bool {
+        self.tape.nodes.borrow()[self.id as usize].wants_grad
     }
 }
 

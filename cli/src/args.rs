@@ -15,7 +15,7 @@ More:
   encode       Embed texts, one a line, into an .npy file
   explain      Say why a text got its labels: tokens, near titles, those that pushed
   index        Add labels to a run by their text, remove labels, list them
-  inspect      Look into what a run did: its negatives, as a list or a page to click through
+  inspect      Look into what a run did: its negatives and its tape, as lists or pages
   mine         Find hard negatives for every query, as JSON lines
   race         Race strategies against each other: table and page
   report       Make a page of what one or more runs did

@@ -39,7 +39,7 @@ pub(crate) fn escaped(text: &str) -> String {
 }
 
 /// A name that fits where there is room for so many letters: its middle is left out, and said when pointed at.
-fn fitted(name: &str, most: usize) -> String {
+pub(crate) fn fitted(name: &str, most: usize) -> String {
     let letters: Vec<char> = name.chars().collect();
     if letters.len() <= most {
         return escaped(name);

@@ -4,7 +4,8 @@
 
 mod files;
 
-use autograd::{Pool, Tape};
+use autograd::{Pool, Tape, Watch};
+use engine::profile::Moment;
 use engine::{Engine, Packed, Stream, Tensor};
 use files::{npy, worst};
 use models::bert::{Activation, Bert, Config, Family, Size};
@@ -119,6 +120,16 @@ fn nothing_is_padded() {
     assert!((0.95..1.1).contains(&(ragged / even)), "60 tokens: {ragged} bytes ragged, {even} bytes even");
 }
 
+/// What a watched tape says that it keeps, in bytes, and computes both ways.
+fn watched(model: &Model, text: &Packed, recompute: bool) -> [u64; 2] {
+    let watch = Watch::new(Moment::default);
+    let tape = Tape::new(&Engine::new(2)).watched(&watch);
+    let cx = Scope { tape: &tape, params: &model.params, dropout: DROPOUT, recompute };
+    model.encoder().encode(&cx, text, 0);
+    let seen = watch.seen();
+    [seen.iter().map(|seen| seen.kept).sum(), seen.iter().map(|seen| seen.flops.total()).sum()]
+}
+
 /// The pool rounds buffers up, by a quarter at most; sizes here are powers of two, so that it does not.
 #[track_caller]
 fn check_memory(architecture: Architecture, recompute: bool) {
@@ -130,6 +141,13 @@ fn check_memory(architecture: Architecture, recompute: bool) {
     let e = encoder.encode(&cx, &text, 0);
     let held = engine.pool_stats().bytes_in_use - before;
     let planned = encoder.activation_bytes(&text, recompute);
+    let [kept, _] = watched(&model, &text, recompute);
+    // The result of the last layer, which a tape that recomputes holds besides, is read by nobody's backward, unless a
+    // norm stands behind it.
+    let last = recompute && matches!(model.architecture, Architecture::Bert(_));
+    let result = if last { 4 * 128 * 16 * 64 } else { 0 };
+    let share = (kept + result) as f64 / held as f64;
+    assert!((0.97..=1.0).contains(&share), "recompute {recompute}: {kept} bytes kept, {held} held");
     println!("recompute {recompute}: held {held}, planned {planned}");
     assert!(held <= planned);
     assert!(recompute || held as f64 > 0.97 * planned as f64, "held {held}, planned {planned}");
@@ -148,6 +166,22 @@ fn check_memory(architecture: Architecture, recompute: bool) {
 fn deep() -> Architecture {
     let size = Size { layers: 6, width: 64, heads: 4, ffn: 256 };
     Architecture::Bert(Config::from_size(size, 1000, 32))
+}
+
+/// 2 · weights · tokens and 4 · length · width · tokens of attention forward, and the gradients of both factors of
+/// every product backward; what is no product comes to a few per cent at this width.
+#[test]
+fn a_watched_step_costs_three_forwards_and_four_where_it_recomputes() {
+    for (architecture, most) in [(deep(), 1.06), (deep_modernbert(), 1.09)] {
+        let (model, text) = (Model::fresh(architecture, 32, 1), texts(&[16; 128]));
+        let forward = 2048.0 * model.encoder().flops_per_token(16.0);
+        for (recompute, forwards) in [(false, 3.0), (true, 4.0)] {
+            let [_, flops] = watched(&model, &text, recompute);
+            let ratio = flops as f64 / (forwards * forward);
+            println!("{flops} are {ratio} of what is expected");
+            assert!((1.0..most).contains(&ratio), "{flops} are {ratio} of what is expected");
+        }
+    }
 }
 
 #[test]

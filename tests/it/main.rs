@@ -10,6 +10,7 @@ mod catalogue;
 mod classifier;
 mod disk;
 mod export;
+mod graph;
 mod index;
 mod inspect;
 mod listed;

@@ -204,7 +204,7 @@ fn a_marked_pair_is_excluded_and_what_others_wrote_stays() {
 }
 
 /// A browser that does what a person would, by the WebDriver protocol.
-struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     port: u16,
     session: String,
@@ -212,7 +212,7 @@ struct Browser {
 
 impl Browser {
     /// None where there is no driver.
-    fn start() -> Option<Browser> {
+    pub(crate) fn start() -> Option<Browser> {
         let mut driver = Command::new("chromedriver");
         let mut driver = driver.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
@@ -234,11 +234,11 @@ impl Browser {
         assert_eq!(status, 200, "{path}: {text}");
         serde_json::from_str::<Value>(&text).unwrap()["value"].take()
     }
-    fn post(&self, path: &str, body: &Value) -> Value {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
         self.ask("POST", &format!("/session/{}/{path}", self.session), Some(body))
     }
     /// What a script on the page gives, once it gives something.
-    fn wait_for(&self, script: &str) -> Value {
+    pub(crate) fn wait_for(&self, script: &str) -> Value {
         let since = Instant::now();
         loop {
             let got = self.post("execute/sync", &json!({"script": script, "args": []}));

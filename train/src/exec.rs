@@ -9,12 +9,60 @@
 //! too: a mask depends on the slot of a text in the whole batch, not on where the batch is cut.
 
 use crate::network::Network;
-use autograd::{Anomaly, Grad, ParamGrads, Tape, Var};
+use autograd::{Anomaly, Grad, ParamGrads, Tape, Var, Watch};
+use engine::profile::Clock;
 use engine::{Engine, Packed, Stream, Tensor};
+use std::cell::RefCell;
 use std::ops::Range;
+use std::rc::Rc;
 
-/// Makes the tapes of a step: [`Tape::new`], or [`Tape::checked`] to find out which operation failed.
-pub(crate) type Record = fn(&Engine) -> Tape;
+/// How the tapes of a step are made.
+#[derive(Clone, Copy)]
+pub(crate) enum Record<'a> {
+    /// To learn.
+    Plain,
+    /// To find out which operation failed.
+    Checked,
+    /// To see what each operation costs.
+    Watched(&'a Watches),
+}
+
+/// The names of the tapes of a step, and who watches them.
+pub(crate) struct Watches {
+    clock: Clock,
+    tapes: RefCell<Vec<(&'static str, Rc<Watch>)>>,
+}
+
+impl Watches {
+    pub(crate) fn new(clock: Clock) -> Watches {
+        Watches { clock, tapes: RefCell::default() }
+    }
+    /// In the order in which the tapes were begun.
+    pub(crate) fn tapes(self) -> Vec<(&'static str, Rc<Watch>)> {
+        self.tapes.into_inner()
+    }
+}
+
+impl Record<'_> {
+    /// A tape for the part of a step with this name.
+    pub(crate) fn tape(self, engine: &Engine, name: &'static str) -> Tape {
+        match self {
+            Record::Plain => Tape::new(engine),
+            Record::Checked => Tape::checked(engine),
+            Record::Watched(_) => self.watched(Tape::new(engine), name),
+        }
+    }
+    /// A tape from which nobody will go back.
+    fn forward_only(self, engine: &Engine, name: &'static str) -> Tape {
+        self.watched(Tape::inference(engine), name)
+    }
+    fn watched(self, tape: Tape, name: &'static str) -> Tape {
+        let Record::Watched(watches) = self else { return tape };
+        let watch = Watch::new(watches.clock);
+        watches.tapes.borrow_mut().push((name, watch.clone()));
+        tape.watched(&watch)
+    }
+}
 
 /// How a batch is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +78,7 @@ pub(crate) struct Encoded<'a> {
     network: &'a Network,
     texts: &'a Packed,
     stream: Stream,
+    record: Record<'a>,
     kind: Kind<'a>,
 }
 
@@ -39,20 +88,20 @@ enum Kind<'a> {
 }
 
 impl<'a> Encoded<'a> {
-    /// Encodes `texts` with dropout keyed by `stream`: `[texts, width]`.
+    /// Encodes `texts` with dropout keyed by `stream`: `[texts, width]`; on `tape`, or on tapes of `record` in chunks.
     pub(crate) fn new(
         tape: &'a Tape,
         network: &'a Network,
         texts: &'a Packed,
-        stream: Stream,
-        exec: Exec,
+        (stream, exec): (Stream, Exec),
+        record: Record<'a>,
     ) -> Encoded<'a> {
         let kind = match exec {
             Exec::Chunked(chunk) if chunk < texts.len() => {
                 let engine = tape.engine();
                 let mut all = engine.buffer::<f32>(texts.len() * network.width());
                 for range in chunks(texts.len(), chunk) {
-                    let tape = Tape::inference(engine);
+                    let tape = record.forward_only(engine, "encoder, without a tape");
                     let part = encode(&tape, network, texts, range.clone(), stream).value();
                     all[range.start * network.width()..][..part.len()].copy_from_slice(part.to_cpu().data());
                 }
@@ -60,7 +109,7 @@ impl<'a> Encoded<'a> {
             }
             _ => Kind::Whole(encode(tape, network, texts, 0..texts.len(), stream)),
         };
-        Encoded { network, texts, stream, kind }
+        Encoded { network, texts, stream, record, kind }
     }
     /// How often each text is encoded in a step: in chunks for the scores, and again for the gradient.
     pub(crate) fn passes(&self) -> u64 {
@@ -76,14 +125,9 @@ impl<'a> Encoded<'a> {
             Kind::Chunked { embeddings, .. } => embeddings.clone(),
         }
     }
-    /// The gradient of the parameters from the gradient of the embeddings; and the first NaN or infinity, if `record`
-    /// makes tapes that look for it.
-    pub(crate) fn backward(
-        self,
-        record: Record,
-        engine: &Engine,
-        grad: Grad,
-    ) -> (ParamGrads, Option<Anomaly>) {
+    /// The gradient of the parameters from the gradient of the embeddings; and the first NaN or infinity, if the tapes
+    /// look for it.
+    pub(crate) fn backward(self, engine: &Engine, grad: Grad) -> (ParamGrads, Option<Anomaly>) {
         let grad = grad.into_dense(engine);
         match self.kind {
             Kind::Whole(var) => {
@@ -93,7 +137,7 @@ impl<'a> Encoded<'a> {
             Kind::Chunked { chunk, .. } => {
                 let (mut total, mut anomaly) = (ParamGrads::default(), None);
                 for range in chunks(self.texts.len(), chunk) {
-                    let tape = record(engine);
+                    let tape = self.record.tape(engine, "encoder");
                     let part = encode(&tape, self.network, self.texts, range.clone(), self.stream);
                     total.add(engine, tape.backward(vec![(part, grad.rows(range))]).into_params());
                     anomaly = anomaly.or(tape.anomaly());

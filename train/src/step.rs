@@ -8,12 +8,12 @@
 //! pulled back through the encoder, at once or chunk by chunk ([`crate::exec`]), with the same result.
 
 use crate::batch::Batch;
-use crate::exec::{Encoded, Record};
+use crate::exec::{Encoded, Record, Watches};
 use crate::memory::Note;
 use crate::observer::Observer;
 use crate::trainer::Trainer;
 use crate::truth::Found;
-use autograd::{Anomaly, Grad, ParamGrads, Tape, Var, clip};
+use autograd::{Anomaly, Grad, ParamGrads, Var, clip};
 use engine::profile::Way;
 use engine::{Result, Stream};
 use models::Terms;
@@ -50,15 +50,16 @@ pub struct StepReport {
 
 impl Trainer {
     /// The loss of what a batch was composed of and its gradient with respect to every parameter.
-    fn gradient(&self, rows: &[u32], stream: Stream, record: Record) -> (Measured, ParamGrads) {
+    fn gradient(&self, rows: &[u32], stream: Stream, record: Record<'_>) -> (Measured, ParamGrads) {
         let batch = self.engine.span("batch", Way::Beside, || Batch::compose(self.source(), rows, stream));
         self.walk(&batch, stream, record)
     }
 
     /// From the ids and tokens of a batch to the gradient: encode, score, shape, lose, go back.
-    fn walk(&self, batch: &Batch, stream: Stream, record: Record) -> (Measured, ParamGrads) {
-        let (encoder_tape, loss_tape) = (record(&self.engine), record(&self.engine));
-        let encoded = Encoded::new(&encoder_tape, &self.network, &batch.texts, stream, self.exec);
+    fn walk(&self, batch: &Batch, stream: Stream, record: Record<'_>) -> (Measured, ParamGrads) {
+        let [encoder_tape, loss_tape] = ["encoder", "loss"].map(|name| record.tape(&self.engine, name));
+        let how = (stream, self.exec);
+        let encoded = Encoded::new(&encoder_tape, &self.network, &batch.texts, how, record);
 
         let embeddings = loss_tape.leaf(encoded.embeddings());
         let keys = self.memory.embed_keys(&self.engine, batch);
@@ -76,7 +77,7 @@ impl Trainer {
         let pulled =
             loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");
         let texts = self.texts_encoded(batch, encoded.passes());
-        let (grads, anomaly) = encoded.backward(record, &self.engine, pulled);
+        let (grads, anomaly) = encoded.backward(&self.engine, pulled);
         let anomaly = first(anomaly, loss_tape.anomaly());
         let (of_labels, objective) = (keys.unwrap_or_else(|| seen(embeddings)), &*self.parts.objective);
         let notes = vec![self.memory.note(&self.engine, batch, &of_labels, (objective, &scored, &terms))];
@@ -88,21 +89,40 @@ impl Trainer {
         )
     }
 
-    /// One update of the parameters, from one or more batches of training queries.
-    ///
-    /// # Errors
-    /// If the loss or the gradient is not finite ([`engine::Kind::Numeric`]) and the run may not pass over it: nothing
-    /// has changed then.
-    pub fn step(&mut self, batches: &[Vec<u32>]) -> Result<StepReport> {
+    /// The gradient of one or more batches, clipped, and what a step with it would report.
+    fn clipped_gradient(
+        &self,
+        batches: &[Vec<u32>],
+        record: Record<'_>,
+    ) -> (Measured, ParamGrads, StepReport) {
         let (mut total, mut grads) = (Measured::default(), ParamGrads::default());
         for (micro, rows) in batches.iter().enumerate() {
-            let (measured, more) = self.gradient(rows, self.stream(micro), Tape::new);
+            let (measured, more) = self.gradient(rows, self.stream(micro), record);
             total.add(measured);
             grads.add(&self.engine, more);
         }
         grads.scale(&self.engine, 1.0 / batches.len() as f64);
         let grad_norm = clip(&self.engine, &mut grads, self.config.train.norm_max());
         let report = total.report(self, batches.len(), grad_norm);
+        (total, grads, report)
+    }
+
+    /// What a step on these batches tells, on tapes that are watched. An encoder alone is not updated; a head learns
+    /// while it goes.
+    pub(crate) fn watched_step(&mut self, batches: &[Vec<u32>], watches: &Watches) -> Result<StepReport> {
+        match self.head {
+            Some(_) => self.head_step(&batches[0], Record::Watched(watches)),
+            None => Ok(self.clipped_gradient(batches, Record::Watched(watches)).2),
+        }
+    }
+
+    /// One update of the parameters, from one or more batches of training queries.
+    ///
+    /// # Errors
+    /// If the loss or the gradient is not finite ([`engine::Kind::Numeric`]) and the run may not pass over it: nothing
+    /// has changed then.
+    pub fn step(&mut self, batches: &[Vec<u32>]) -> Result<StepReport> {
+        let (total, grads, report) = self.clipped_gradient(batches, Record::Plain);
         if !report.is_finite() {
             return self.ran_away(report, batches);
         }
@@ -122,7 +142,7 @@ impl Trainer {
     /// If the observer wants to stop while texts are embedded.
     pub fn gradient_of_next_batch(&mut self, observer: &mut dyn Observer) -> Result<(f64, Vec<f64>)> {
         let batches = self.next_batches(observer)?;
-        let (measured, grads) = self.gradient(&batches[0], self.stream(0), Tape::new);
+        let (measured, grads) = self.gradient(&batches[0], self.stream(0), Record::Plain);
         let params = &self.network.model.params;
         let one = |id| grads.get(id).map_or_else(|| vec![0.0; params.value(id).len()], Grad::to_f64);
         Ok((measured.loss, params.ids().flat_map(one).collect()))
@@ -134,7 +154,7 @@ impl Trainer {
         // Small buffers meet in other sizes in every batch, and a small one may be lent a larger one that the next
         // request misses: one spare of each size from 64 bytes to 64 KiB evens that out.
         let spares: Vec<_> = (4..15).map(|log| self.engine.buffer::<f32>(1 << log)).collect();
-        self.walk(&batch, self.stream(0), Tape::new);
+        self.walk(&batch, self.stream(0), Record::Plain);
         drop(spares);
         self.engine.settle();
     }
@@ -149,7 +169,7 @@ impl Trainer {
     /// the operation that made the first number that is not finite.
     fn ran_away(&mut self, report: StepReport, batches: &[Vec<u32>]) -> Result<StepReport> {
         let again = |(micro, rows): (usize, &Vec<u32>)| {
-            let anomaly = self.gradient(rows, self.stream(micro), Tape::checked).0.anomaly;
+            let anomaly = self.gradient(rows, self.stream(micro), Record::Checked).0.anomaly;
             anomaly.map(|anomaly| (anomaly, micro))
         };
         let (anomaly, micro) = batches.iter().enumerate().find_map(again).unzip();

@@ -6,7 +6,7 @@ use crate::classifier::Classifier;
 use crate::config::{Config, TrainConfig};
 use crate::device;
 use crate::embed::embed;
-use crate::exec::Exec;
+use crate::exec::{Exec, Record};
 use crate::guide::Guide;
 use crate::head::Head;
 use crate::judge::Judge;
@@ -260,7 +260,7 @@ impl Trainer {
         let batches = self.next_batches(observer)?;
         let engine = self.engine.clone();
         let report = engine.span("step", Way::Beside, || match self.head {
-            Some(_) => self.head_step(&batches[0]),
+            Some(_) => self.head_step(&batches[0], Record::Plain),
             None => self.step(&batches),
         })?;
         report.skipped.iter().for_each(|why| observer.event(&Event::Warning(why)));

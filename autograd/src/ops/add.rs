@@ -6,7 +6,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::cuda::Function2;
 use engine::kernels::broadcast::{broadcast, joined, sum_to};
@@ -34,6 +34,9 @@ impl Op for Add {
     }
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         joined(inputs[0], inputs[1])
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        Flops { forward: n.out(), backward: n.wants(0) * n.repeats(0) + n.wants(1) * n.repeats(1) }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         broadcast(cx.engine, &cx.inputs[0], &cx.inputs[1], Plus)

@@ -29,7 +29,7 @@
 use super::dropout::{Dropout, broken};
 use super::{Entry, pool::cuts};
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::attention::{Layout, attention, gradients};
 use engine::{Places, Shape, ShapeError, Tensor};
@@ -106,6 +106,18 @@ impl Op for Attention {
         match self.dropout.as_ref().and_then(|dropout| broken(dropout, q.dim(0))) {
             Some(rule) => Err(ShapeError::new(rule, inputs)),
             None => Ok(q),
+        }
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        // Σ n² over the texts: in one head, a pair is a query and a key.
+        let pairs: u64 = self.starts.windows(2).map(|w| u64::from(w[1] - w[0]).pow(2)).sum();
+        let (products, softmax) = (pairs * n.width(0), pairs * self.heads as u64);
+        let (dropped, biased) = (u64::from(self.dropout.is_some()), u64::from(n.count() > 3));
+        let of_bias = if biased == 1 { n.wants(3) } else { 0 };
+        // S and O; then S again, P̄, V̄, Q̄, K̄. A row of P as in `softmax.rs`.
+        Flops {
+            forward: 4 * products + (5 + dropped + biased) * softmax,
+            backward: 10 * products + (9 + dropped + biased + of_bias) * softmax,
         }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {

@@ -8,7 +8,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::slice::{concat, slice, with_dim};
 use engine::{Shape, ShapeError, Tensor};
@@ -48,6 +48,9 @@ impl Op for Concat {
             return Err(ShapeError::new(format!("only dimension {} may differ", self.axis), inputs));
         }
         Ok(with_dim(first, self.axis, inputs.iter().map(|s| s.dim(self.axis)).sum()))
+    }
+    fn flops(&self, _: &Sizes<'_>) -> Flops {
+        Flops::NOTHING
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         concat(cx.engine, cx.inputs, self.axis)

@@ -14,7 +14,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In, constant};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 pub use engine::kernels::decoupled_softmax::DecoupledSoftmax;
 use engine::kernels::decoupled_softmax::{decoupled_softmax, gradient};
@@ -48,6 +48,10 @@ impl Op for DecoupledSoftmax {
             return Ok(Shape::from([s.dim(0)]));
         };
         Err(ShapeError::new(rule, inputs))
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        // A negative: ·, max, −, e, ·, Σ; backward ·, −, e, ·, ·. A positive takes about as many.
+        Flops::each(n.of(0), 6, 5)
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let (losses, log_n) = decoupled_softmax(cx.engine, &cx.inputs[0], self);

@@ -6,7 +6,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::{Shape, ShapeError, Tensor};
 
@@ -33,6 +33,9 @@ impl Op for Detach {
     }
     fn passes_gradient(&self) -> bool {
         false
+    }
+    fn flops(&self, _: &Sizes<'_>) -> Flops {
+        Flops::NOTHING
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         cx.inputs[0].clone()

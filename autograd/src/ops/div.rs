@@ -7,7 +7,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, Draw, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::cuda::Function2;
 use engine::kernels::broadcast::{broadcast, joined, sum_to};
@@ -38,6 +38,10 @@ impl Op for Div {
     }
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         joined(inputs[0], inputs[1])
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        let (dividend, divisor) = (n.wants(0) * n.repeats(0), n.wants(1) * (2 * n.out() + n.repeats(1)));
+        Flops { forward: n.out(), backward: n.out() + dividend + divisor }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         broadcast(cx.engine, &cx.inputs[0], &cx.inputs[1], Quotient)

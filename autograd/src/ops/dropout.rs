@@ -12,7 +12,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 pub use engine::kernels::dropout::Dropout;
 use engine::kernels::dropout::dropout;
@@ -56,6 +56,9 @@ impl Op for Drop {
             Some(rule) => Err(ShapeError::new(rule, inputs)),
             None => Ok(inputs[0]),
         }
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        Flops::each(n.out(), 1, 1)
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         dropout(cx.engine, &cx.inputs[0], &self.0)

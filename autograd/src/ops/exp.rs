@@ -7,7 +7,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::cuda::{Function1, Function2};
 use engine::kernels::map::{Map1, Map2, map1, map2};
@@ -33,6 +33,9 @@ impl Op for Exp {
     }
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         Ok(inputs[0])
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        Flops::each(n.out(), 1, 1)
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         map1(cx.engine, &cx.inputs[0], Exp)

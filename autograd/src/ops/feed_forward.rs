@@ -9,11 +9,11 @@
 //! is made again beside φ′(u), which needs the same exponentials. Bound by flops: 2 · rows · f · (d + e) forward, twice
 //! that backward.
 
-use super::Entry;
 use super::gelu::{Approximate, Exact};
 use super::relu::Relu;
+use super::{Entry, gelu};
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::broadcast::sum_to;
 use engine::kernels::feed_forward::{back_through, bent, bent_and_straight};
@@ -30,6 +30,18 @@ pub enum Activation {
     GeluTanh,
     /// max(x, 0).
     Relu,
+}
+
+impl Activation {
+    /// Operations for each number: of φ forward, of φ and φ′ together with the product by it backward.
+    fn flops(self) -> [u64; 2] {
+        let [forward, backward] = match self {
+            Activation::Gelu => gelu::EXACT,
+            Activation::GeluTanh => gelu::APPROXIMATE,
+            Activation::Relu => [1, 1],
+        };
+        [forward, backward + 1]
+    }
 }
 
 /// `call!(activation, f(a, b))` is `f(a, b, φ)` with the function that the activation names.
@@ -84,6 +96,15 @@ impl Op for FeedForward {
             true => Ok(x.with_last(w2.dim(0))),
             false => Err(ShapeError::new("x [.., d], w1 [f, d], b1 [f], w2 [e, f], b2 [e]", inputs)),
         }
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        let (rows, f) = (n.of(0) / n.width(0), n.width(3));
+        let (first, second) = (2 * rows * f * n.width(0), 2 * n.out() * f);
+        let [there, back] = self.0.flops();
+        // ū wants ȳ W₂ whatever else is wanted, and φ′(u) has φ(u) beside it.
+        let backward = second * (1 + n.wants(3)) + first * (n.wants(0) + n.wants(1));
+        let sums = n.wants(4) * n.out() + n.wants(2) * rows * f;
+        Flops { forward: first + second + rows * f * there, backward: backward + sums + rows * f * back }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let (engine, [x, w1, b1, w2, b2]) = (cx.engine, [0, 1, 2, 3, 4].map(|i| &cx.inputs[i]));

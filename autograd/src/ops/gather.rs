@@ -9,7 +9,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::rows::gathered;
 use engine::{Shape, ShapeError, Tensor};
@@ -48,6 +48,10 @@ impl Op for Gather {
             }
             _ => Ok(Shape::from([self.ids.len(), inputs[0].dim(1)])),
         }
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        // At most: rows that were looked up once are not added to anything.
+        Flops { forward: 0, backward: n.out() }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         gathered(cx.engine, &cx.inputs[0], &self.ids)

@@ -13,9 +13,9 @@
 //! a tangent lacks to 1. The sigmoid reaches its limits exactly.
 
 use super::Entry;
-use super::sigmoid::sigmoid;
+use super::sigmoid::{SIGMOID, sigmoid};
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::cuda::{Function1, Function2};
 use engine::kernels::map::{Map1, Map2, map1, map2};
@@ -58,6 +58,13 @@ impl Op for Gelu {
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         Ok(inputs[0])
     }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        let [forward, backward] = match self {
+            Gelu::Exact => EXACT,
+            Gelu::Approximate => APPROXIMATE,
+        };
+        Flops::each(n.out(), forward, backward)
+    }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         match self {
             Gelu::Exact => map1(cx.engine, &cx.inputs[0], Exact),
@@ -72,6 +79,11 @@ impl Op for Gelu {
         cx.give(0, grad);
     }
 }
+
+/// Operations for each number, forward and backward: Φ is ·, erf, +, ·; the density ·, ·, e, ·.
+pub(super) const EXACT: [u64; 2] = [5, 11];
+/// The same of the other form: σ(2u) is ·, ·, ·, +, · and a sigmoid; backward adds the slope.
+pub(super) const APPROXIMATE: [u64; 2] = [6 + SIGMOID, 15 + SIGMOID];
 
 /// The exact form.
 pub(super) struct Exact;

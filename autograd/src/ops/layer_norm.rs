@@ -15,7 +15,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::layer_norm::{gradients, layer_norm};
 use engine::{Shape, ShapeError, Tensor};
@@ -28,6 +28,10 @@ impl<'t> Var<'t> {
         self.tape().apply(LayerNorm { eps }, &[self, w, b])
     }
 }
+
+/// Operations for each number, forward and backward.
+pub(super) const FORWARD: u64 = 8;
+pub(super) const BACKWARD: u64 = 13;
 
 #[derive(Debug)]
 struct LayerNorm {
@@ -48,6 +52,10 @@ impl Op for LayerNorm {
             return Err(ShapeError::new("x is [.., d], w and b are [d], d > 0", inputs));
         }
         Ok(x)
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        // μ: Σ; σ²: −, ·, Σ; y: −, ·, ·, +. Backward h: ·; its sums: Σ, −, ·, Σ; x̄: ·, −, ·, −; w̄: ·, ·, Σ; b̄: Σ.
+        Flops::each(n.out(), FORWARD, BACKWARD)
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let [x, w, b] = [0, 1, 2].map(|i| &cx.inputs[i]);

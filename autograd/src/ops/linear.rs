@@ -11,7 +11,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::broadcast::sum_to;
 use engine::kernels::linear::linear;
@@ -49,6 +49,11 @@ impl Op for Linear {
             return Err(ShapeError::new("x [.., in], w [out, in], b [out]", inputs));
         }
         Ok(x.with_last(w.dim(0)))
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        let product = 2 * n.out() * n.width(0);
+        let bias = if n.count() == 3 { n.wants(2) * n.out() } else { 0 };
+        Flops { forward: product, backward: (n.wants(0) + n.wants(1)) * product + bias }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         linear(cx.engine, &cx.inputs[0], &cx.inputs[1], cx.inputs.get(2))

@@ -10,7 +10,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::logsumexp::{logsumexp, logsumexp_back};
 use engine::{Shape, ShapeError, Tensor};
@@ -50,6 +50,10 @@ impl Op for LogSumExp {
             }
             _ => Ok(Shape::new(rows)),
         }
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        // max, −, e, Σ; backward −, e, ·
+        Flops::each(n.of(0), 4, 3)
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         logsumexp(cx.engine, &cx.inputs[0], self.keep.as_deref())

@@ -11,7 +11,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::matmul::{Factor, product};
 use engine::{Shape, ShapeError, Tensor};
@@ -64,6 +64,10 @@ impl Op for MatMul {
                 Err(ShapeError::new(format!("{rule}, rank 2 or 3"), inputs))
             }
         }
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        let product = 2 * n.out() * n.width(0);
+        Flops { forward: product, backward: (n.wants(0) + n.wants(1)) * product }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let [a, b] = [0, 1].map(|i| Factor::new(&cx.inputs[i]));

@@ -6,7 +6,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::cuda::Function1;
 use engine::kernels::broadcast::sum_to;
@@ -60,6 +60,9 @@ impl Op for Mean {
             return Err(ShapeError::new("a mean needs at least one element", inputs));
         }
         Ok(if self.rows { inputs[0].with_last(1) } else { Shape::from([]) })
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        Flops { forward: n.of(0) + n.out(), backward: n.of(0) }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let x = &cx.inputs[0];

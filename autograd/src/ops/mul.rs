@@ -6,7 +6,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::cuda::Function2;
 use engine::kernels::broadcast::{broadcast, joined, sum_to};
@@ -34,6 +34,10 @@ impl Op for Mul {
     }
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         joined(inputs[0], inputs[1])
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        let backward = |i| n.wants(i) * (n.out() + n.repeats(i));
+        Flops { forward: n.out(), backward: backward(0) + backward(1) }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         broadcast(cx.engine, &cx.inputs[0], &cx.inputs[1], Times)

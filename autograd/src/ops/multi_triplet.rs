@@ -19,7 +19,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, Draw, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 pub use engine::kernels::multi_triplet::MultiTriplet;
 use engine::kernels::multi_triplet::{gradient, multi_triplet};
@@ -53,6 +53,11 @@ impl Op for MultiTriplet {
             return Ok(Shape::from([s.dim(0)]));
         };
         Err(ShapeError::new(rule, inputs))
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        let pairs = n.out() * (self.positives * self.negatives) as u64;
+        // Choosing compares each score; a pair: −, +, max, a softmax, ·, Σ; backward a softmax, ·, −, +, ·, ·.
+        Flops { forward: n.of(0) + 10 * pairs, backward: 10 * pairs }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let (losses, columns) = multi_triplet(cx.engine, &cx.inputs[0], self);

@@ -9,7 +9,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, Draw, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::normalise::{gradient, normalise};
 use engine::{Shape, ShapeError, Tensor};
@@ -37,6 +37,10 @@ impl Op for Normalise {
             return Err(ShapeError::new("rows have at least one number", inputs));
         }
         Ok(inputs[0])
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        // ·, Σ, /; backward ·, Σ, ·, −, /
+        Flops::each(n.out(), 3, 5)
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let (e, lengths) = normalise(cx.engine, &cx.inputs[0]);

@@ -11,7 +11,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In, constant};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::cuda::{Function1, Function2};
 use engine::kernels::map::{Map1, Map2, map1, map2};
@@ -51,6 +51,14 @@ impl Op for Pairwise {
             return Err(ShapeError::new(rule, &[inputs[0], inputs[1], teacher]));
         }
         Ok(inputs[0])
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        match self {
+            // −, and as `softplus.rs`; backward −, σ, ·, −
+            Pairwise::RankNet => Flops::each(n.out(), 7, 7),
+            // −, −, ·; backward −, −, +, ·, −
+            Pairwise::MarginMse { .. } => Flops::each(n.out(), 3, 5),
+        }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let above = map2(cx.engine, &cx.inputs[0], &cx.inputs[1], Minus);

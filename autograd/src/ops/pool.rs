@@ -13,7 +13,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, Draw, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 pub use engine::kernels::pool::Pool;
 use engine::kernels::pool::{gradient, pool};
@@ -54,6 +54,13 @@ impl Op for Pooled {
             return Err(ShapeError::new("x is [T, d], d > 0, and starts run from 0 to T", inputs));
         }
         Ok(Shape::from([self.starts.len() - 1, x.dim(1)]))
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        match self.how {
+            Pool::Mean => Flops { forward: n.of(0) + n.out(), backward: n.out() },
+            Pool::First => Flops::NOTHING,
+            Pool::Max => Flops { forward: n.of(0), backward: 0 },
+        }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let (y, winners) = pool(cx.engine, &cx.inputs[0], &self.starts, self.how);

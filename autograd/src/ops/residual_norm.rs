@@ -10,10 +10,10 @@
 //! Three operations would read or write twelve rows of d numbers for a row of y; this one reads and writes four
 //! forward and four backward. It keeps s and two moments a row: y does not give s back where a weight is near 0.
 
-use super::Entry;
 use super::dropout::{Dropout, a_third, broken, is_dropped};
+use super::{Entry, layer_norm};
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::residual_norm::{gradients, residual_norm};
 use engine::{Shape, ShapeError, Tensor};
@@ -58,6 +58,10 @@ impl Op for ResidualNorm {
             Some(rule) => Err(ShapeError::new(rule, inputs)),
             None => Ok(x),
         }
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        let dropped = u64::from(self.dropout.is_some());
+        Flops::each(n.out(), 1 + dropped + layer_norm::FORWARD, dropped + layer_norm::BACKWARD)
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let inputs = [0, 1, 2, 3].map(|i| &cx.inputs[i]);

@@ -11,7 +11,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::rotary::{Turn, rotary};
 use engine::{Shape, ShapeError, Tensor};
@@ -48,6 +48,9 @@ impl Op for Rotary {
             return Err(ShapeError::new(format!("x has {} rows", self.positions.len()), inputs));
         }
         Ok(x)
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        Flops::each(n.out(), 3, 3)
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         rotary(cx.engine, &cx.inputs[0], &self.positions, (self.heads, self.base), Turn::Forward)

@@ -6,7 +6,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::cuda::Function1;
 use engine::kernels::map::{Map1, map1};
@@ -49,6 +49,9 @@ impl Op for Scale {
     }
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         Ok(inputs[0])
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        Flops::each(n.out(), 2, u64::from(self.factor != 1.0))
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         map1(cx.engine, &cx.inputs[0], *self)

@@ -9,7 +9,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::cuda::{Function1, Function2};
 use engine::kernels::map::{Map1, Map2, map1, map2};
@@ -36,6 +36,9 @@ impl Op for Sigmoid {
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         Ok(inputs[0])
     }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        Flops::each(n.out(), SIGMOID, 3)
+    }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         map1(cx.engine, &cx.inputs[0], Sigmoid)
     }
@@ -43,6 +46,9 @@ impl Op for Sigmoid {
         cx.give(0, map2(cx.engine, cx.output(), cx.grad, Pull));
     }
 }
+
+/// Operations of one: −, e, +, /.
+pub(super) const SIGMOID: u64 = 4;
 
 /// σ(x).
 #[inline(always)]

@@ -9,7 +9,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::slice::{padded, slice, with_dim};
 use engine::{Shape, ShapeError, Tensor};
@@ -46,6 +46,9 @@ impl Op for Slice {
             return Err(ShapeError::new(rule, inputs));
         }
         Ok(with_dim(x, self.axis, range.len()))
+    }
+    fn flops(&self, _: &Sizes<'_>) -> Flops {
+        Flops::NOTHING
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         slice(cx.engine, &cx.inputs[0], self.axis, self.range.clone())

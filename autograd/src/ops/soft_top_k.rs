@@ -15,11 +15,11 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::relevance::Relevance;
 pub use engine::kernels::soft_top_k::SoftTopK;
-use engine::kernels::soft_top_k::{gradient, soft_top_k};
+use engine::kernels::soft_top_k::{HALVINGS, POLISH, gradient, soft_top_k};
 use engine::{Shape, ShapeError, Tensor};
 
 impl<'t> Var<'t> {
@@ -49,6 +49,10 @@ impl Op for SoftTopK {
             return Ok(s);
         };
         Err(ShapeError::new(rule, inputs))
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        // A search step: +, ·, σ, Σ; one of Newton also ·, −, Σ. Backward e of y, −, ·, ·, ·, Σ, Σ, ·, /, −.
+        Flops::each(n.out(), 7 * (HALVINGS + POLISH) as u64 + 3 * POLISH as u64, 10)
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         soft_top_k(cx.engine, &cx.inputs[0], self)

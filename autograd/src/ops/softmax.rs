@@ -10,7 +10,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::softmax::{softmax, softmax_back};
 use engine::{Shape, ShapeError, Tensor};
@@ -42,6 +42,10 @@ impl Op for Softmax {
             0 => Err(ShapeError::new("a softmax needs at least one dimension", inputs)),
             _ => Ok(inputs[0]),
         }
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        // max, −, e, Σ, /; backward ·, Σ, −, ·
+        Flops::each(n.out(), 5, 4)
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         softmax(cx.engine, &cx.inputs[0])

@@ -22,7 +22,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In, constant};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 pub use engine::kernels::softmax_loss::{SoftmaxLoss, Target};
 use engine::kernels::softmax_loss::{gradient, softmax_loss};
@@ -70,6 +70,12 @@ impl Op for SoftmaxLoss {
             Some(rule) => Err(ShapeError::new(rule, inputs)),
             None => Ok(Shape::from([inputs[0].dim(0)])),
         }
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        let weighed = [&self.omega, &self.beta].into_iter().flatten().count() as u64;
+        let spread = u64::from(matches!(self.target, Target::Distribution(_)));
+        // ·, max, −, e, Σ, and ·, Σ with a distribution; backward ·, −, e, ·, −, ·
+        Flops::each(n.of(0), 5 + weighed + 2 * spread, 6 + weighed)
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let (losses, log_z) = softmax_loss(cx.engine, &cx.inputs[0], self);

@@ -7,9 +7,9 @@
 //! cancel there.
 
 use super::Entry;
-use super::sigmoid::sigmoid;
+use super::sigmoid::{SIGMOID, sigmoid};
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::cuda::{Function1, Function2};
 use engine::kernels::map::{Map1, Map2, map1, map2};
@@ -35,6 +35,10 @@ impl Op for Softplus {
     }
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         Ok(inputs[0])
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        // |x|, its negative, e, ln(1 + ·), max, sum; backward σ and a product.
+        Flops::each(n.out(), 6, SIGMOID + 1)
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         map1(cx.engine, &cx.inputs[0], Softplus)

@@ -6,7 +6,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::cuda::{Function1, Function2};
 use engine::kernels::broadcast::{broadcast, joined, sum_to};
@@ -37,6 +37,10 @@ impl Op for Sub {
     }
     fn shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         joined(inputs[0], inputs[1])
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        let backward = n.wants(0) * n.repeats(0) + n.wants(1) * (n.repeats(1) + n.of(1));
+        Flops { forward: n.out(), backward }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         broadcast(cx.engine, &cx.inputs[0], &cx.inputs[1], Minus)

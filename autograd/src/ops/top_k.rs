@@ -11,7 +11,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, Draw, In, constant};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::top_k::{top_k, top_k_back};
 use engine::{Shape, ShapeError, Tensor};
@@ -45,6 +45,10 @@ impl Op for TopK {
             return Err(ShapeError::new(format!("rows of at least k = {} > 0 numbers", self.k), inputs));
         }
         Ok(inputs[0].with_last(self.k))
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        // Each number is compared with the least of the k so far.
+        Flops { forward: n.of(0), backward: 0 }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let (values, places) = top_k(cx.engine, &cx.inputs[0], self.k);

@@ -20,7 +20,7 @@
 
 use super::Entry;
 use crate::gradcheck::{Case, Draw, In};
-use crate::op::{Backward, Forward, Keep, Op};
+use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 pub use engine::kernels::triplet::{Triplet, Weighting};
 use engine::kernels::triplet::{gradient, triplet};
@@ -55,6 +55,11 @@ impl Op for Triplet {
             return Ok(Shape::from([s.dim(0)]));
         };
         Err(ShapeError::new(rule, inputs))
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        let chosen = n.out() * self.k as u64;
+        // Choosing compares each score; a chosen one: −, +, max, a softmax, ·, Σ; backward a softmax, ·, −, +, ·, ·.
+        Flops { forward: n.of(0) + 10 * chosen, backward: 10 * chosen }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let (losses, columns) = triplet(cx.engine, &cx.inputs[0], self);

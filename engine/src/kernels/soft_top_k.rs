@@ -8,10 +8,11 @@ use crate::kernels::lanes;
 use crate::real::Real;
 use crate::tensor::Tensor;
 
-/// Halvings of the interval in which t is sought, and steps of Newton after them. The interval is some units long:
+/// Halvings of the interval in which t is sought. The interval is some units long:
 /// what is left after the halvings is where Newton converges, and each of its steps doubles the digits.
-const HALVINGS: usize = 24;
-const POLISH: usize = 2;
+pub const HALVINGS: usize = 24;
+/// Steps of Newton after them.
+pub const POLISH: usize = 2;
 /// Scores that one parallel task takes.
 const SCORES: usize = 1024;
 

@@ -85,7 +85,7 @@ impl Bert {
         let head = self.ids.len() - PER_LAYER * self.config.size.layers;
         let (embeddings, relative) = self.ids[..head].split_at(head - self.relative());
         let bias = relative.first().map(|&id| cx.param(id).gather(relative::buckets(text.longest())));
-        let embedded = cx.tape.scope(|| {
+        let embedded = cx.tape.part("embeddings", || {
             let drop = dropout(cx.dropout, Site::Embeddings, self.config.hidden_dropout, &places);
             dropped(self.embedded(cx, embeddings, (text, types), &places), &drop)
         });
@@ -94,12 +94,13 @@ impl Bert {
             let layer = Layer::new(&self.config, number, &starts, cx.dropout, &places);
             let mut inputs = vec![hidden];
             inputs.extend(ids.iter().map(|&id| cx.param(id)).chain(bias));
-            let next = if cx.recompute {
-                let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
-                cx.tape.recompute(segment, &inputs)
-            } else {
-                cx.tape.scope(|| layer.run(&inputs))
-            };
+            let next = cx.tape.part("layer", || match cx.recompute {
+                true => {
+                    let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
+                    cx.tape.recompute(segment, &inputs)
+                }
+                false => layer.run(&inputs),
+            });
             done(std::mem::replace(&mut hidden, next));
         }
         hidden

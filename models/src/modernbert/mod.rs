@@ -69,7 +69,7 @@ impl ModernBert {
         let &[table, embedding_norm, ref layers @ .., last_norm] = self.ids.as_slice() else {
             unreachable!("the layout has the embeddings and the last norm");
         };
-        let embedded = cx.tape.scope(|| {
+        let embedded = cx.tape.part("embeddings", || {
             let drop = dropout(cx.dropout, Site::Embeddings, config.embedding_dropout, &places);
             let tokens = cx.param(table).gather(text.tokens.as_slice().into());
             dropped(norm(tokens, cx.param(embedding_norm), config.eps), &drop)
@@ -81,12 +81,13 @@ impl ModernBert {
             let layer = Layer::new(config, number, &starts, cx.dropout, &places);
             let mut inputs = vec![hidden];
             inputs.extend(ids.iter().map(|&id| cx.param(id)));
-            let next = if cx.recompute {
-                let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
-                cx.tape.recompute(segment, &inputs)
-            } else {
-                cx.tape.scope(|| layer.run(&inputs))
-            };
+            let next = cx.tape.part("layer", || match cx.recompute {
+                true => {
+                    let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
+                    cx.tape.recompute(segment, &inputs)
+                }
+                false => layer.run(&inputs),
+            });
             done(std::mem::replace(&mut hidden, next));
         }
         let last = norm(hidden, cx.param(last_norm), config.eps);

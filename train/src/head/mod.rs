@@ -124,9 +124,9 @@ impl Head {
         engine: &Engine,
         batch: &Embedded<'_>,
         rate: f32,
-        record: Record,
+        record: Record<'_>,
     ) -> Learned {
-        let tape = record(engine);
+        let tape = record.tape(engine, "classifier");
         let x = tape.leaf(batch.x.clone());
         let n = batch.rows.len() as u32;
         let seen = x.dropout(&Dropout {

@@ -10,7 +10,7 @@ use crate::exec::{Encoded, Record};
 use crate::step::{StepReport, first};
 use crate::text_ids::place;
 use crate::trainer::Trainer;
-use autograd::{Anomaly, ParamGrads, Tape, clip};
+use autograd::{Anomaly, ParamGrads, clip};
 use engine::{Packed, Result, Tensor};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,13 +24,13 @@ impl Trainer {
     ///
     /// # Panics
     /// If the run has no head.
-    pub(crate) fn head_step(&mut self, rows: &[u32]) -> Result<StepReport> {
+    pub(crate) fn head_step(&mut self, rows: &[u32], record: Record<'_>) -> Result<StepReport> {
         match self.config.head.is_frozen(self.progress.epoch) {
-            true => self.frozen_step(rows),
-            false => self.joint_step(rows),
+            true => self.frozen_step(rows, record),
+            false => self.joint_step(rows, record),
         }
     }
-    fn frozen_step(&mut self, rows: &[u32]) -> Result<StepReport> {
+    fn frozen_step(&mut self, rows: &[u32], record: Record<'_>) -> Result<StepReport> {
         let bank = self.bank.as_ref().expect("a head has a bank").matrix();
         let mut x = self.engine.buffer::<f32>(rows.len() * bank.width);
         for (to, &row) in x.chunks_mut(bank.width).zip(rows) {
@@ -40,12 +40,12 @@ impl Trainer {
         let (rate, stream) = (self.rate() as f32, self.stream(0));
         let head = self.head.as_mut().expect("the run has a head");
         let batch = Embedded { x, rows, data: &self.data, ids: &self.text_ids, stream };
-        let learned = head.learn(&self.engine, &batch, rate, Tape::new);
+        let learned = head.learn(&self.engine, &batch, rate, record);
         let anomaly = match learned.is_finite() {
             true => None,
             // Some labels have moved already where all are scored; else this is the step again.
             false => {
-                learned.anomaly.or_else(|| head.learn(&self.engine, &batch, rate, Tape::checked).anomaly)
+                learned.anomaly.or_else(|| head.learn(&self.engine, &batch, rate, Record::Checked).anomaly)
             }
         };
         let report = self.report(learned.loss, norm(&learned.dx), learned.masked, (0, 0));
@@ -53,14 +53,14 @@ impl Trainer {
         self.advance(1);
         Ok(report)
     }
-    fn joint_step(&mut self, rows: &[u32]) -> Result<StepReport> {
+    fn joint_step(&mut self, rows: &[u32], record: Record<'_>) -> Result<StepReport> {
         let (texts, places) = self.packed(rows);
-        let (learned, mut grads) = self.walk_jointly(rows, &texts, places.clone(), Tape::new);
+        let (learned, mut grads) = self.walk_jointly(rows, &texts, places.clone(), record);
         let grad_norm = clip(&self.engine, &mut grads, self.config.train.norm_max());
         let encoded = (texts.len() as u64, texts.tokens.len() as u64);
         let report = self.report(learned.loss, grad_norm, learned.masked, encoded);
         if !report.is_finite() {
-            let again = || self.walk_jointly(rows, &texts, places, Tape::checked).0.anomaly;
+            let again = || self.walk_jointly(rows, &texts, places, Record::Checked).0.anomaly;
             let anomaly = learned.anomaly.or_else(again);
             self.demand_finite(&report, rows, anomaly)?;
         }
@@ -75,11 +75,11 @@ impl Trainer {
         rows: &[u32],
         texts: &Packed,
         places: Arc<[u32]>,
-        record: Record,
+        record: Record<'_>,
     ) -> (Learned, ParamGrads) {
         let (rate, stream) = (self.rate() as f32, self.stream(0));
-        let (encoder_tape, tape) = (record(&self.engine), record(&self.engine));
-        let encoded = Encoded::new(&encoder_tape, &self.network, texts, stream, self.exec);
+        let [encoder_tape, tape] = ["encoder", "queries"].map(|name| record.tape(&self.engine, name));
+        let encoded = Encoded::new(&encoder_tape, &self.network, texts, (stream, self.exec), record);
         let embeddings = tape.leaf(encoded.embeddings());
         let queries = embeddings.gather(places);
         let bank = self.bank.as_mut().expect("a head has a bank");
@@ -89,7 +89,7 @@ impl Trainer {
         let learned = head.learn(&self.engine, &batch, rate, record);
         let pulled = tape.backward(vec![(queries, learned.dx.clone())]).take(embeddings);
         let pulled = pulled.expect("the queries are rows of the embeddings");
-        let (grads, anomaly) = encoded.backward(record, &self.engine, pulled);
+        let (grads, anomaly) = encoded.backward(&self.engine, pulled);
         let anomaly = first(anomaly, learned.anomaly.clone().or(tape.anomaly()));
         (Learned { anomaly, ..learned }, grads)
     }

@@ -6,7 +6,7 @@
 
 use lode::Tensor;
 use lode::autograd::gradcheck::{Case, In};
-use lode::autograd::{Backward, Forward, Keep, Op};
+use lode::autograd::{Backward, Flops, Forward, Keep, Op, Sizes};
 use lode::engine::{Shape, ShapeError};
 
 #[derive(Debug)]
@@ -24,6 +24,9 @@ impl Op for Outer {
             (&[m], &[n]) => Ok(Shape::from([m, n])),
             _ => Err(ShapeError::new("[m] times [n]", inputs)),
         }
+    }
+    fn flops(&self, n: &Sizes<'_>) -> Flops {
+        Flops { forward: n.out(), backward: 2 * n.out() * (n.wants(0) + n.wants(1)) }
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
         let (a, b) = (cx.inputs[0].to_f64(), cx.inputs[1].to_f64());

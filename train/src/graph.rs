@@ -1,0 +1,81 @@
+//! What the next step of a run is made of: its tapes, operation by operation.
+//!
+//! The step is that of [`crate::step`], on tapes that are watched ([`autograd::watch`]). Its batch is the one that the
+//! run would take next, its bits are those that the run would compute, and nothing is written.
+
+use crate::exec::Watches;
+use crate::observer::Observer;
+use crate::run;
+use crate::step::StepReport;
+pub use autograd::{Flops, Seen};
+use engine::profile::Clock;
+use engine::{Engine, Result};
+use std::path::Path;
+
+/// One tape of a step.
+#[derive(Clone, Debug)]
+pub struct TapeSeen {
+    /// What it is for: `encoder`, `loss`, `classifier`.
+    pub name: &'static str,
+    /// Its values, in the order in which they were made.
+    pub values: Vec<Seen>,
+    /// The parts of the model to which values may belong.
+    pub parts: Vec<&'static str>,
+}
+
+/// The tapes of a step.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// What the step would have told, had it been taken.
+    pub report: StepReport,
+    /// In the order in which they were begun; the encoder's come again where a step encodes in chunks, or
+    /// accumulates.
+    pub tapes: Vec<TapeSeen>,
+    /// Seconds on the wall of the whole step but the update.
+    pub seconds: f64,
+}
+
+impl Graph {
+    /// Of the next step of a run, after its newest whole checkpoint.
+    ///
+    /// # Errors
+    /// If it is no run, its data set has gone or changed, or the observer wants to stop.
+    pub fn of(engine: &Engine, path: &Path, clock: Clock, observer: &mut dyn Observer) -> Result<Graph> {
+        let (mut trainer, dir) = run::open_to_look(engine, path)?;
+        run::take_up(&mut trainer, &dir, observer)?;
+        if trainer.head.is_none() {
+            // A first step waits for memory from the system, which no later one does.
+            trainer.warm_up();
+        }
+        let batches = trainer.next_batches(observer)?;
+        let watches = Watches::new(clock);
+        let since = clock().wall;
+        let report = trainer.watched_step(&batches, &watches)?;
+        let seconds = clock().wall - since;
+        let tapes = watches.tapes().into_iter().map(|(name, watch)| TapeSeen {
+            name,
+            values: watch.seen(),
+            parts: watch.parts(),
+        });
+        // In chunks, the tape of the whole batch stays empty.
+        let tapes = tapes.filter(|tape| !tape.values.is_empty()).collect();
+        Ok(Graph { report, tapes, seconds })
+    }
+    /// All values of all tapes.
+    pub fn values(&self) -> impl Iterator<Item = &Seen> {
+        self.tapes.iter().flat_map(|tape| &tape.values)
+    }
+    /// Floating-point operations of the step.
+    pub fn flops(&self) -> Flops {
+        self.values().map(|value| value.flops).sum()
+    }
+    /// Bytes that the tapes kept for backward; of tapes that came one after another not all at once.
+    pub fn kept(&self) -> u64 {
+        self.values().map(|value| value.kept).sum()
+    }
+    /// Seconds within operations, forward and backward. The rest of the step composes the batch, masks, adds gradients
+    /// up, and measures them for this.
+    pub fn op_seconds(&self) -> [f64; 2] {
+        [0, 1].map(|way| self.values().map(|value| value.seconds[way]).sum())
+    }
+}
