@@ -63,7 +63,7 @@ impl Tape {
     #[track_caller]
     pub fn recompute<'t>(&'t self, segment: Segment, inputs: &[Var<'t>]) -> Var<'t> {
         let inside = self.watch().map(|watch| Watch::new(watch.clock()));
-        let result = {
+        let (result, seconds) = Watch::time(self.watch(), || {
             // What backward costs is known of a tape that records.
             let inner = inside.as_ref().map_or_else(
                 || Tape::inference(self.engine()),
@@ -73,10 +73,14 @@ impl Tape {
                 |v: &Var<'t>| if v.wants_grad() { inner.leaf(v.value()) } else { inner.constant(v.value()) };
             let leaves: Vec<Var<'_>> = inputs.iter().map(leaf).collect();
             segment(&leaves).value()
-        };
+        });
         let inside =
             inside.map_or(Flops::NOTHING, |inside| inside.seen().iter().map(|seen| seen.flops).sum());
-        self.apply(Recompute { segment, shape: result.shape(), result, inside }, inputs)
+        let result = self.apply(Recompute { segment, shape: result.shape(), result, inside }, inputs);
+        if let Some(watch) = self.watch() {
+            watch.went_forward(result.id(), seconds);
+        }
+        result
     }
 }
 

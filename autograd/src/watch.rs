@@ -132,6 +132,10 @@ impl Watch {
     pub(crate) fn gradient(&self, id: usize, norm: f64) {
         self.seen.borrow_mut()[id].norm = Some(norm);
     }
+    /// Value `id` was computed before its operation was applied.
+    pub(crate) fn went_forward(&self, id: usize, seconds: f64) {
+        self.seen.borrow_mut()[id].seconds[0] += seconds;
+    }
     /// Backward has gone through value `id`.
     pub(crate) fn went_back(&self, id: usize, seconds: f64) {
         self.seen.borrow_mut()[id].seconds[1] = seconds;
@@ -266,9 +270,12 @@ mod tests {
             let segment: crate::Segment = Rc::new(|x| x[0].matmul(x[1]).exp().matmul(x[1]));
             let y = if recompute { tape.recompute(segment, &[x, w]) } else { segment(&[x, w]) };
             tape.backward(vec![(y, Tensor::from_vec([4, 4], vec![1.0f32; 16]))]);
-            watch.seen().iter().map(|s| s.flops).sum::<Flops>()
+            let seen = watch.seen();
+            (seen.iter().map(|s| s.flops).sum::<Flops>(), seen.iter().map(|s| s.seconds[0]).sum::<f64>())
         };
-        let (plain, again) = (cost(false), cost(true));
+        let ((plain, of_plain), (again, of_again)) = (cost(false), cost(true));
+        // A clock of a second a look: one for each of three operations, and these and the segment's own.
+        assert_eq!((of_plain, of_again), (3.0, 8.0));
         assert_eq!(plain, Flops { forward: 128 + 16 + 128, backward: 256 + 16 + 256 });
         assert_eq!(again, Flops { forward: plain.forward, backward: plain.total() });
     }
