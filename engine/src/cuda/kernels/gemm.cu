@@ -12,7 +12,7 @@
 #include "functions.cuh"
 
 enum Epilogue { PLAIN, BIAS, BENT, BOTH, BACK };
-const int TILE = 64, DEPTH = 16, EACH = 4;
+const int TILE = 64, DEPTH = 16, EACH = 4, THREADS = 256;
 
 // Loads a tile of 64 rows and 16 columns, as [16][64]; numbers outside are 0. Neighbouring threads read neighbouring
 // numbers, whichever of the two strides is 1.
@@ -28,7 +28,8 @@ __device__ __forceinline__ void load(float (*to)[TILE + 1], const float* from, s
 KERNEL gemm(float* c, float* other, const float* a, const float* b, const float* bias, const float* u, size m, size n,
             size k, size a_down, size a_right, size b_down, size b_right, size a_batch, size b_batch,
             uint32_t epilogue, uint32_t phi, uint32_t slope) {
-  __shared__ float as[DEPTH][TILE + 1], bs[DEPTH][TILE + 1];
+  __shared__ float room[EACH * EACH * THREADS];
+  float (*as)[TILE + 1] = (float (*)[TILE + 1])room, (*bs)[TILE + 1] = as + DEPTH;
   const size row = (size)blockIdx.x * TILE, column = (size)blockIdx.y * TILE;
   a += blockIdx.z * a_batch;
   b += blockIdx.z * b_batch;
@@ -48,18 +49,18 @@ KERNEL gemm(float* c, float* other, const float* a, const float* b, const float*
     }
     __syncthreads();
   }
-  for (int i = 0; i < EACH; i++) {
-    for (int j = 0; j < EACH; j++) {
-      const size r = row + down + 16 * i, s = column + right + 16 * j, at = r * n + s;
-      if (r >= m || s >= n) continue;
-      const float v = sum[i][j];
-      switch (epilogue) {
-        case PLAIN: c[at] = v; break;
-        case BIAS: c[at] = v + bias[s]; break;
-        case BENT: c[at] = function1(phi, v + bias[s], 0.f, 0.f); break;
-        case BOTH: c[at] = v + bias[s]; other[at] = function1(phi, v + bias[s], 0.f, 0.f); break;
-        case BACK: c[at] = function2(slope, u[at], v); other[at] = function1(phi, u[at], 0.f, 0.f); break;
-      }
-    }
+  // The tiles are done with, and their room takes the sums: what follows a product stands in the program once and not
+  // sixteen times. A thread reads what it wrote itself.
+  UNROLL
+  for (int e = 0; e < EACH * EACH; e++) room[e * THREADS + threadIdx.x] = sum[e / EACH][e % EACH];
+  ROLLED
+  for (int e = 0; e < EACH * EACH; e++) {
+    const size r = row + down + 16 * (e / EACH), s = column + right + 16 * (e % EACH), at = r * n + s;
+    if (r >= m || s >= n) continue;
+    const float v = room[e * THREADS + threadIdx.x];
+    const float x = epilogue == PLAIN ? v : epilogue == BACK ? u[at] : v + bias[s];
+    const float bent = epilogue >= BENT ? activation(phi, x) : x;
+    c[at] = epilogue == BENT ? bent : epilogue == BACK ? activation_back(slope, x, v) : x;
+    if (epilogue >= BOTH) other[at] = bent;
   }
 }
