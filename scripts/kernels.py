@@ -20,12 +20,14 @@ MATRIX = TEXTS * SCORES
 # states them for the SXM boards.
 DEVICES = {"A100": (19.5e12, 312e12, 2.039e12), "H100": (66.9e12, 989e12, 3.35e12)}
 # Kernels whose operations are those of tensor cores.
-TENSOR_CORES = set()
+TENSOR_CORES = {"gemm_bf16"}
 
 # Kernel: the launch in words, operations, bytes.
 WORK = {
     "gemm": ("x Wᵀ + b, φ of it; [2048, 384] to 1536", 2 * TOKENS * WIDTH * INNER,
              4 * (ALL + WIDTH * INNER + INNER + TOKENS * INNER)),
+    "gemm_bf16": ("the same in tensor cores", 2 * TOKENS * WIDTH * INNER,
+                  4 * (ALL + WIDTH * INNER + INNER + TOKENS * INNER)),
     "attention": ("all heads of a layer", PAIRS * (4 * CHANNELS + 6), 4 * 4 * ALL),
     "attention_back_queries": ("all heads of a layer", PAIRS * (10 * CHANNELS + 12), 4 * (5 * ALL + 3 * TOKENS * HEADS)),
     "attention_back_keys": ("all heads of a layer", PAIRS * (8 * CHANNELS + 6), 4 * (6 * ALL + 3 * TOKENS * HEADS)),
@@ -57,7 +59,7 @@ WORK = {
     "softmax_loss_back": ("[64, 64], a mask", 6 * MATRIX, 9 * MATRIX + 12 * TEXTS),
     "decoupled_softmax": ("[64, 64]", 6 * MATRIX, 6 * MATRIX + 8 * TEXTS),
     "decoupled_softmax_back": ("[64, 64]", 8 * MATRIX, 10 * MATRIX + 8 * TEXTS),
-    "soft_top_k": ("[64, 64], 8 are the top", 8 * 40 * MATRIX, 10 * MATRIX),
+    "soft_top_k": ("[64, 64], 8 are the top", (24 + 2) * 6 * MATRIX, 10 * MATRIX),
     "soft_top_k_back": ("[64, 64]", 12 * MATRIX, 12 * MATRIX),
     "top_k": ("[64, 64], 8 of a row", 2 * CHOSEN * MATRIX, 4 * MATRIX + 8 * TEXTS * CHOSEN),
     "top_k_back": ("[64, 64], 8 of a row", 0, 4 * MATRIX + 8 * TEXTS * CHOSEN),

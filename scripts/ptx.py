@@ -19,7 +19,9 @@ import site
 import subprocess
 import sys
 
-import kernels
+# A checkout is not littered with what Python compiled.
+sys.dont_write_bytecode = True
+import kernels  # noqa: E402
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 FOLDER = os.path.join(ROOT, "engine", "src", "cuda", "kernels")

@@ -1,5 +1,5 @@
 // What every file of kernels shares. A file is compiled for a device by NVRTC and for the CPU by g++, with the shim of
-// tests/standin; two rules keep that possible: no `extern __shared__`, and no inline PTX.
+// tests/standin; two rules keep that possible: no `extern __shared__`, and no inline PTX but in mma.cuh.
 #pragma once
 #ifdef CUSHIM
 #include "cushim.h"
