@@ -53,6 +53,7 @@ pub mod warm_start;
 pub use checkpoint::{Checkpoint, Progress, Trained};
 pub use classifier::Classifier;
 pub use config::{Config, Origin, Settings};
+pub use device::Inference;
 pub use evaluate::Evaluation;
 pub use mined::Mined;
 pub use network::Network;

@@ -94,7 +94,8 @@ impl DevicePool {
 fn exhausted(want: usize, used: usize, free: usize) -> Error {
     let mb = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     let what = format!(
-        "the device has no memory left: {:.1} MiB more were wanted, {:.1} MiB are in use by this run, {:.1} MiB are free",
+        "the device has no memory left: {:.1} MiB more were wanted, {:.1} MiB are in use by this run, \
+         {:.1} MiB are free",
         mb(want),
         mb(used),
         mb(free)
