@@ -23,6 +23,8 @@ parser.add_argument("--steps", type=int, default=4)
 parser.add_argument("--batch", type=int, default=256)
 parser.add_argument("--max-len", type=int, default=32)
 parser.add_argument("--threads", type=int, default=1)
+parser.add_argument("--device", default="cpu")
+parser.add_argument("--numbers", choices=["f32", "tf32", "bf16"], default="f32", help="what products multiply, on a device")
 parser.add_argument("--compile", action="store_true", help="torch.compile the encoder")
 args = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(args.threads)
@@ -33,9 +35,10 @@ from transformers import AutoModel, AutoTokenizer  # noqa: E402
 
 torch.set_num_threads(args.threads)
 torch.manual_seed(0)
+torch.backends.cuda.matmul.allow_tf32 = args.numbers == "tf32"
 rows = [json.loads(line) for line in open(args.texts, encoding="utf8")]
 tokenizer = AutoTokenizer.from_pretrained(args.model)
-network = AutoModel.from_pretrained(args.model)
+network = AutoModel.from_pretrained(args.model).to(args.device)
 network.train()
 optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, weight_decay=0.01, fused=True)
 forward = torch.compile(network, dynamic=True) if args.compile else network
@@ -48,7 +51,9 @@ def encode(ids):
     for i, text in enumerate(ids):
         tokens[i, : len(text)] = torch.tensor(text)
         mask[i, : len(text)] = 1
-    hidden = forward(input_ids=tokens, attention_mask=mask).last_hidden_state
+    tokens, mask = tokens.to(args.device), mask.to(args.device)
+    with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.numbers == "bf16"):
+        hidden = forward(input_ids=tokens, attention_mask=mask).last_hidden_state.float()
     mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
     return F.normalize(mean, dim=-1)
 
@@ -60,7 +65,13 @@ def encode_all(ids):
     parts = [encode([ids[i] for i in order[at : at + args.chunk]]) for at in range(0, len(order), args.chunk)]
     back = torch.empty(len(order), dtype=torch.long)
     back[torch.tensor(order)] = torch.arange(len(order))
-    return torch.cat(parts)[back]
+    return torch.cat(parts)[back.to(args.device)]
+
+
+def wait():
+    """A device works behind the back of the processor."""
+    if args.device != "cpu":
+        torch.cuda.synchronize()
 
 
 tokens, cpu, wall = 0, 0.0, 0.0
@@ -68,13 +79,15 @@ for step in range(args.steps + 1):
     batch = [rows[i % len(rows)] for i in range(step * args.batch, (step + 1) * args.batch)]
     texts = [row["query"] for row in batch] + [row["label"] for row in batch]
     ids = tokenizer(texts, truncation=True, max_length=args.max_len)["input_ids"]
+    wait()
     since = time.process_time(), time.perf_counter()
     embeddings = encode_all(ids)
     scores = embeddings[: args.batch] @ embeddings[args.batch :].T / 0.05
-    F.cross_entropy(scores, torch.arange(args.batch)).backward()
+    F.cross_entropy(scores, torch.arange(args.batch, device=args.device)).backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    wait()
     if step:
         tokens += sum(map(len, ids))
         cpu += time.process_time() - since[0]

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::early::Done;
 use crate::npy;
 use crate::observer::Terminal;
-use crate::precision::Precision;
+use crate::precision::Encoding;
 use crate::quantity::count;
 use data::Tokenizer;
 use engine::{Engine, Error, Packed, Result};
@@ -31,16 +31,15 @@ pub(crate) struct Args {
     /// Tokens of a text at most, special tokens included [default: the model's own limit]
     #[arg(long, value_name = "N")]
     max_len: Option<usize>,
-    /// The numbers that the linear layers multiply
-    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
-    precision: Precision,
+    #[command(flatten)]
+    encoding: Encoding,
 }
 
 /// Encodes.
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let mut lines = Lines::open(&args.texts)?;
     let engine = context.engine();
-    let network = load::network_at(&args.model, &engine, args.precision.reduced(context, &engine))?;
+    let network = load::network_at(&args.model, &engine, &args.encoding.open(context, &engine)?)?;
     let tokenizer = network.tokenizer()?;
     let max_len = max_len(args, &network)?;
     let mut writer = npy::Writer::create(&args.out, network.width())?;

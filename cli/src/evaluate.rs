@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::early::Done;
 use crate::misses;
 use crate::observer::Terminal;
-use crate::precision::{IndexPrecision, Precision};
+use crate::precision::{Encoding, IndexPrecision};
 use crate::rankings::Files;
 use crate::render::{metrics, percent, rounded, table};
 use crate::score::By;
@@ -58,9 +58,8 @@ pub(crate) struct Args {
     /// Also measure this model or run on the same queries, and say whether the difference is more than luck
     #[arg(long, value_name = "MODEL|RUN")]
     against: Option<PathBuf>,
-    /// The numbers that the encoder's linear layers multiply
-    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
-    precision: Precision,
+    #[command(flatten)]
+    encoding: Encoding,
     /// The numbers by which labels are searched
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
     index_precision: IndexPrecision,
@@ -89,7 +88,7 @@ impl Args {
             errors: 0,
             by_frequency: false,
             against: None,
-            precision: Precision::F32,
+            encoding: Encoding::default(),
             index_precision: IndexPrecision::F32,
             ties: Tie::Number,
             require: vec![],
@@ -207,7 +206,7 @@ pub(crate) fn measure(
 ) -> Result<Evaluation> {
     say_overlay(path, data, context);
     let engine = context.engine();
-    let network = load::network_at(path, &engine, args.precision.reduced(context, &engine))?;
+    let network = load::network_at(path, &engine, &args.encoding.open(context, &engine)?)?;
     vocabulary::demand_same(&network, path, data)?;
     let classifier = load::classifier(path, data)?;
     let score = load::score(args.score.map(By::score), options.knn, classifier.is_some(), path)?;

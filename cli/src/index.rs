@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use train::index::Index;
 use train::overlay::{Changes, Overlay};
 use train::plan::bytes;
-use train::{Network, RunDir, load};
+use train::{Inference, Network, RunDir, load};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -136,7 +136,10 @@ fn files(dir: &RunDir, network: &Network, data: &DataSet, context: &Context) -> 
         let Ok(found) = std::fs::metadata(&path) else { continue };
         let is_current = match precision {
             None => Index::is_current(&path, network, data),
-            some => Index::is_current(&path, &load::network_at(dir.root(), &context.engine(), some)?, data),
+            some => {
+                let at = Inference::on("cpu", some)?;
+                Index::is_current(&path, &load::network_at(dir.root(), &context.engine(), &at)?, data)
+            }
         };
         all.push(Kept {
             path,

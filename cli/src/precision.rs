@@ -2,7 +2,40 @@
 
 use crate::context::Context;
 use clap::ValueEnum;
+use engine::{Engine, Result};
+use train::Inference;
 use train::index::Search;
+
+/// Flags of the verbs that encode: where, and in how many bits.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Encoding {
+    /// The numbers that the encoder's linear layers multiply
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    precision: Precision,
+    /// Where texts are encoded: cpu, or a CUDA device, cuda:0
+    #[arg(long, default_value = "cpu", value_name = "NAME")]
+    device: String,
+}
+
+impl Default for Encoding {
+    fn default() -> Encoding {
+        Encoding { precision: Precision::F32, device: "cpu".to_owned() }
+    }
+}
+
+impl Encoding {
+    /// Opens the device; tells of a processor without instructions for so few bits.
+    pub(crate) fn open(&self, context: &Context, engine: &Engine) -> Result<Inference> {
+        let precision = self.precision.reduced();
+        if let Some(precision) = precision.filter(|&p| self.device == "cpu" && !engine.support().has(p)) {
+            let name = precision.name();
+            context.say(&format!(
+                "this processor has no instructions for {name}: the same numbers, by plain code"
+            ));
+        }
+        Inference::on(&self.device, precision)
+    }
+}
 
 /// The type of the numbers that an encoder's linear layers multiply, as it is typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,20 +50,13 @@ pub(crate) enum Precision {
 }
 
 impl Precision {
-    /// What weights are rounded to; tells of a processor that has to do it in plain code.
-    pub(crate) fn reduced(self, context: &Context, engine: &engine::Engine) -> Option<engine::Precision> {
-        let precision = match self {
-            Precision::F32 => return None,
-            Precision::Int8 => engine::Precision::Int8,
-            Precision::Bf16 => engine::Precision::Bf16,
-        };
-        if !engine.support().has(precision) {
-            let name = precision.name();
-            context.say(&format!(
-                "this processor has no instructions for {name}: the same numbers, by plain code"
-            ));
+    /// What weights are rounded to.
+    fn reduced(self) -> Option<engine::Precision> {
+        match self {
+            Precision::F32 => None,
+            Precision::Int8 => Some(engine::Precision::Int8),
+            Precision::Bf16 => Some(engine::Precision::Bf16),
         }
-        Some(precision)
     }
 }
 

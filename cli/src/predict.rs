@@ -4,14 +4,14 @@
 use crate::context::Context;
 use crate::early::{Done, Early};
 use crate::observer::Terminal;
-use crate::precision::{IndexPrecision, Precision};
+use crate::precision::{Encoding, IndexPrecision};
 use crate::quantity::span;
 use crate::rankings::{demand_word, spmat_header, spmat_row, trec_lines};
 use crate::render::{note, rounded};
 use crate::score::By;
 use clap::ValueEnum;
 use data::{DataSet, Verify};
-use engine::{Engine, Error, Result};
+use engine::{Engine, Error, Kind, Result};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal};
@@ -40,9 +40,8 @@ pub(crate) struct Args {
     /// Let the N nearest training titles vote
     #[arg(long, value_name = "N", default_value_t = 0)]
     knn: usize,
-    /// The numbers that the encoder's linear layers multiply
-    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
-    precision: Precision,
+    #[command(flatten)]
+    encoding: Encoding,
     /// The numbers by which labels are searched
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
     index_precision: IndexPrecision,
@@ -122,7 +121,7 @@ fn open(args: &Args, engine: &Engine, context: &Context) -> Result<Predictor> {
     let how = How {
         knn: args.knn,
         score: args.score.map(By::score),
-        precision: args.precision.reduced(context, engine),
+        inference: args.encoding.open(context, engine)?,
         search: args.index_precision.search(),
     };
     let predictor = Predictor::open(engine, &args.model, args.data.as_deref(), how, &mut observer)?;
@@ -189,6 +188,8 @@ impl Service<'_> {
         };
         let found = match self.predictor.predict(&[text], self.args.k) {
             Ok(found) => found.into_iter().next().unwrap_or_default(),
+            // What no later line could do better ends the service.
+            Err(e) if e.kind() == Kind::Refused => return Err(e.into()),
             Err(e) => return self.complain(text, &e.to_string()),
         };
         self.seconds.push(since.elapsed().as_secs_f64());

@@ -72,6 +72,9 @@ pub(crate) struct Args {
     /// Where steps are computed: cpu, or a CUDA device, cuda:0
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
+    /// The numbers that linear layers multiply: f32, or on a CUDA device bf16, added up and kept in f32
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<String>,
     /// Learning rate at its peak
     #[arg(long, value_name = "X")]
     lr: Option<f64>,
@@ -248,6 +251,7 @@ fn flags(args: &Args, settings: &mut Settings) -> Result<()> {
         ("strategy.name", args.strategy.clone(), "--strategy"),
         ("composer.name", args.composer.clone(), "--composer"),
         ("train.device", args.device.clone(), "--device"),
+        ("train.precision", args.precision.clone(), "--precision"),
         (loss, args.loss.clone(), "--loss"),
         ("head.scratch", args.scratch.as_deref().map(lasting), "--scratch"),
     ];

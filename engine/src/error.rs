@@ -19,7 +19,7 @@ pub enum Kind {
     Input,
     /// A file of ours is damaged or hostile: checksum, header, bounds (exit 4).
     Damaged,
-    /// Refused before the start: it would exceed a budget of memory or disk (exit 5).
+    /// Refused: it would exceed a budget of memory or disk, or a device has no more memory (exit 5).
     Refused,
     /// NaN or infinity in a loss or a gradient (exit 6).
     Numeric,

@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_models;
 mod catalogue;
 mod classifier;
+mod device;
 mod disk;
 mod export;
 mod graph;
@@ -21,6 +22,9 @@ mod negatives;
 mod numbers;
 mod pipeline;
 mod precision;
+#[path = "../standin/process.rs"]
+#[allow(dead_code)] // A test of the binary starts that, and never itself again.
+mod process;
 mod products;
 mod race;
 mod rankings;

@@ -118,6 +118,31 @@ static inline unsigned __ballot_sync(unsigned m, int p) {
   return r;
 }
 
+// mma.sync.m16n8k16 of bf16 with f32 (engine/src/cuda/kernels/mma.cuh): every lane gives its fragments, and makes its
+// four numbers from those of others. The order of the sum is that of k; a device's is not known.
+static inline void cushim_mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  struct Fragments {
+    uint32_t a[4], b[2];
+  } own, left, top;
+  memcpy(own.a, a, sizeof own.a);
+  memcpy(own.b, b, sizeof own.b);
+  cushim::warp_gather(0xffffffffu, &own, sizeof own);
+  const int g = cushim::lane() / 4, t = cushim::lane() % 4;
+  auto number = [](uint32_t pair, int half) {
+    const uint32_t bits = half ? pair & 0xffff0000u : pair << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+  };
+  for (int i = 0; i < 4; i++) {
+    const int row = g + i / 2 * 8, column = 2 * t + i % 2;
+    for (int k = 0; k < 16; k++) {
+      memcpy(&left, cushim::warp_slot(row % 8 * 4 + k % 8 / 2), sizeof left);
+      memcpy(&top, cushim::warp_slot(column * 4 + k % 8 / 2), sizeof top);
+      c[i] += number(left.a[row / 8 + k / 8 * 2], k % 2) * number(top.b[k / 8], k % 2);
+    }
+  }
+}
 static inline float rsqrtf(float x) {
   return 1.f / sqrtf(x);
 }

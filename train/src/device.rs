@@ -1,11 +1,12 @@
-//! Where a run is computed. The numbers of a network move to a device and everything that is computed with them
-//! follows: an operation runs where its tensors lie. What is looked at beside the tapes is sent back to the CPU.
+//! Where a network is computed. Its numbers move to a device and everything that is computed with them follows: an
+//! operation runs where its tensors lie. What is looked at beside the tapes is sent back to the CPU.
 
 use crate::config::Config;
 use crate::network::Network;
-use engine::{Cuda, Error, Result};
+use engine::cuda::within_memory;
+use engine::{Cuda, Engine, Error, Precision, Result};
 
-/// The device that the configuration names, to which the network moves; none for the CPU.
+/// The device on which a run trains, to which the network moves; none for the CPU.
 pub(crate) fn named(config: &Config, network: &mut Network) -> Result<Option<Cuda>> {
     if config.train.device == "cpu" {
         return Ok(None);
@@ -16,7 +17,75 @@ pub(crate) fn named(config: &Config, network: &mut Network) -> Result<Option<Cud
         )
         .help("leave --device away"));
     }
-    let cuda = Cuda::named(&config.train.device)?;
-    network.model.params.to_device(&cuda);
+    let mut cuda = Cuda::named(&config.train.device)?;
+    if config.train.precision == "bf16" {
+        network.demand_matrix(Precision::Bf16)?;
+        cuda = cuda.in_bf16();
+    }
+    move_to(network, &cuda)?;
     Ok(Some(cuda))
+}
+
+pub(crate) fn move_to(network: &mut Network, cuda: &Cuda) -> Result<()> {
+    within_memory(|| {
+        network.model.params.to_device(cuda);
+        Ok(())
+    })
+}
+
+/// Whose instructions compute the bits: those of a device, or a class of the processor.
+pub(crate) fn kernel_class(cuda: Option<&Cuda>, engine: &Engine) -> &'static str {
+    match cuda {
+        Some(cuda) if cuda.is_bf16() => "cuda-bf16",
+        Some(_) => "cuda",
+        None => engine.kernel_class().name(),
+    }
+}
+
+/// Where a network infers, and in how many bits: on the CPU in f32 unless something else is said.
+#[derive(Clone, Debug, Default)]
+pub struct Inference {
+    precision: Option<Precision>,
+    cuda: Option<Cuda>,
+}
+
+impl Inference {
+    /// On `cpu`, or a device like `cuda:0`; with matrices of so many bits, none for f32.
+    ///
+    /// # Errors
+    /// If there is no such device, or it does not multiply such numbers.
+    pub fn on(device: &str, precision: Option<Precision>) -> Result<Inference> {
+        let cuda = match (device, precision) {
+            ("cpu", _) => None,
+            (_, None) => Some(Cuda::named(device)?),
+            (_, Some(Precision::Bf16)) => Some(Cuda::named(device)?.in_bf16()),
+            (_, Some(Precision::Int8)) => {
+                return Err(Error::input("a CUDA device multiplies f32 or bf16, not int8")
+                    .help("--precision bf16, or leave --device away"));
+            }
+        };
+        Ok(Inference { precision, cuda })
+    }
+    /// Moves or rounds a network.
+    pub(crate) fn place(&self, mut network: Network, engine: &Engine) -> Result<Network> {
+        let Some(cuda) = &self.cuda else {
+            return match self.precision {
+                Some(precision) => network.rounded(engine, precision),
+                None => Ok(network),
+            };
+        };
+        if let Some(precision) = self.precision {
+            network.demand_matrix(precision)?;
+        }
+        move_to(&mut network, cuda)?;
+        Ok(network)
+    }
+    /// Whose index is kept beside a run: that of f32 wherever it was computed, or of what was rounded on the CPU. None
+    /// is kept of a device's bf16: it rounds what it multiplies, and its network is the one in f32.
+    pub(crate) fn kept_index(&self) -> Option<Option<Precision>> {
+        match (&self.cuda, self.precision) {
+            (Some(_), Some(_)) => None,
+            (_, precision) => Some(precision),
+        }
+    }
 }

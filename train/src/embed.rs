@@ -6,6 +6,7 @@
 use crate::network::Network;
 use crate::observer::{Event, Observer};
 use autograd::Tape;
+use engine::cuda::within_memory;
 use engine::{Engine, Error, Kind, Packed, Result};
 
 /// Tokens that are encoded at once. Large enough for the matrix products, small against the memory of a step.
@@ -14,7 +15,7 @@ pub const CHUNK_TOKENS: usize = 2048;
 /// The embeddings `[n, width]` of `n` texts; `push(i, packed)` appends the tokens of text `i`.
 ///
 /// # Errors
-/// [`Kind::Interrupted`] when the observer wants to stop.
+/// [`Kind::Interrupted`] when the observer wants to stop, [`Kind::Refused`] when a device has no memory left.
 pub fn embed(
     engine: &Engine,
     network: &Network,
@@ -35,7 +36,10 @@ pub fn embed(
             done += 1;
         }
         let tape = Tape::inference(engine);
-        all.extend_from_slice(network.encode(&tape, &packed, 0, None).value().to_cpu().data());
+        within_memory(|| {
+            all.extend_from_slice(network.encode(&tape, &packed, 0, None).value().to_cpu().data());
+            Ok::<(), Error>(())
+        })?;
         observer.event(&Event::Embedding { what, done, total: n });
     }
     Ok(all)

@@ -54,6 +54,7 @@ pub mod warm_start;
 pub use checkpoint::{Checkpoint, Progress, Trained};
 pub use classifier::Classifier;
 pub use config::{Config, Origin, Settings};
+pub use device::Inference;
 pub use evaluate::Evaluation;
 pub use graph::Graph;
 pub use mined::Mined;

@@ -3,6 +3,7 @@
 use crate::checkpoint::{self, Trained};
 use crate::classifier::Classifier;
 use crate::config::{Config, Settings};
+use crate::device::Inference;
 use crate::network::Network;
 use crate::pipeline::{Pipeline, STAGES};
 use crate::run_dir::RunDir;
@@ -12,7 +13,7 @@ use crate::vocabulary;
 use data::metrics::Metric;
 use data::{DataSet, Split, Verify};
 use engine::container::checksum;
-use engine::{Engine, Error, Precision, Result};
+use engine::{Engine, Error, Result};
 use models::hf::{self, Card, Export};
 use models::{Architecture, Model, bag, bert, init_from_bag};
 use std::collections::HashSet;
@@ -123,16 +124,12 @@ pub fn network(path: &Path) -> Result<Network> {
     Ok(Network::of_import(import))
 }
 
-/// [`network`] for inference in fewer bits; in f32 where none are named.
+/// [`network`] for inference, where and in how many bits it was asked for.
 ///
 /// # Errors
-/// As [`network`], or if the model has no matrix to round.
-pub fn network_at(path: &Path, engine: &Engine, precision: Option<Precision>) -> Result<Network> {
-    let network = network(path)?;
-    match precision {
-        Some(precision) => network.rounded(engine, precision).map_err(|e| e.at(path)),
-        None => Ok(network),
-    }
+/// As [`network`], if the model has no matrix to round, or the device no memory for it.
+pub fn network_at(path: &Path, engine: &Engine, inference: &Inference) -> Result<Network> {
+    inference.place(network(path)?, engine).map_err(|e| e.at(path))
 }
 
 /// The label weights in the checkpoint that [`network`] takes, for the labels of `data`; none if `path` is no run, or

@@ -1,5 +1,6 @@
 //! A model ready to run: its numbers and its encoder.
 
+use crate::device;
 use autograd::{Tape, Var};
 use data::Tokenizer;
 use engine::container::{checksum, checksum_of};
@@ -30,15 +31,25 @@ impl Network {
     pub fn of_import(import: Import) -> Network {
         Network { tokenizer_folder: Some(import.tokenizer_folder), ..Network::new(import.model) }
     }
+    /// Refuses a model whose linear layers shall be rounded and that has none.
+    pub(crate) fn demand_matrix(&self, precision: Precision) -> Result<()> {
+        if self.model.matrices().next().is_some() {
+            return Ok(());
+        }
+        let message = format!("this model has no matrix product to compute in {}", precision.name());
+        Err(Error::input(message).help("a bag is sums of rows: leave --precision away"))
+    }
+    /// Whose instructions compute its bits.
+    pub(crate) fn kernel_class(&self, engine: &Engine) -> &'static str {
+        let params = &self.model.params;
+        device::kernel_class(params.ids().next().and_then(|id| params.value(id).cuda()), engine)
+    }
     /// The same network for inference, with the matrices of its linear layers rounded.
     ///
     /// # Errors
     /// If it has none.
     pub fn rounded(self, engine: &Engine, precision: Precision) -> Result<Network> {
-        if self.model.matrices().next().is_none() {
-            let message = format!("this model has no matrix product to compute in {}", precision.name());
-            return Err(Error::input(message).help("a bag is sums of rows: leave --precision away"));
-        }
+        self.demand_matrix(precision)?;
         let model = self.model.rounded(engine, precision);
         Ok(Network { tokenizer_folder: self.tokenizer_folder, ..Network::new(model) })
     }

@@ -1,5 +1,6 @@
 //! Answers texts with labels: the resident part of `lode predict`.
 
+use crate::device::Inference;
 use crate::index::{Index, Ranking, Search};
 use crate::likeness::Likeness;
 use crate::load;
@@ -10,7 +11,8 @@ use crate::scoring::{Score, Scoring};
 use autograd::Tape;
 use data::metrics::rank;
 use data::{DataSet, Tokenizer, Verify};
-use engine::{Engine, Error, Kind, Packed, Precision, Result};
+use engine::cuda::within_memory;
+use engine::{Engine, Error, Kind, Packed, Result};
 use samplers::fusion::FORWARD;
 use samplers::search::{Limits, search};
 use samplers::{Csr, Matrix};
@@ -43,14 +45,14 @@ pub struct Predictor {
 }
 
 /// How to predict.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct How {
     /// Training titles that vote; 0 for none.
     pub knn: usize,
     /// What ranks; none for all that there is.
     pub score: Option<Score>,
-    /// The bits of the model's matrices; none for f32.
-    pub precision: Option<Precision>,
+    /// Where the model computes, and in how many bits.
+    pub inference: Inference,
     /// The bits of the index, which is kept in f32 for each precision of the model.
     pub search: Search,
 }
@@ -68,7 +70,8 @@ impl Predictor {
         how: How,
         observer: &mut dyn Observer,
     ) -> Result<Predictor> {
-        let How { knn, precision, .. } = how;
+        let How { knn, inference, .. } = &how;
+        let knn = *knn;
         let of_run = crate::RunDir::is_run(model);
         let data = match (data, of_run) {
             (Some(path), _) => path.to_owned(),
@@ -80,15 +83,15 @@ impl Predictor {
             }
         };
         let data = DataSet::open(&data, Verify::Header)?;
-        let network = load::network_at(model, engine, precision)?;
+        let network = load::network_at(model, engine, inference)?;
         crate::vocabulary::check_ids(&data, &network.model)?;
         let tokenizer = data.tokenizer()?;
-        let index = match of_run {
-            true => {
+        let index = match inference.kept_index().filter(|_| of_run) {
+            Some(precision) => {
                 let path = Index::path_beside(model, precision);
                 Index::load_or_build(&path, engine, &network, &data, knn > 0, observer)?
             }
-            false => Index::build(engine, &network, &data, knn > 0, observer)?,
+            None => Index::build(engine, &network, &data, knn > 0, observer)?,
         };
         let index = index.with_classifier(load::classifier(model, &data)?)?.rounded(engine, how.search);
         let score = load::score(how.score, knn, index.has_classifier(), model)?;
@@ -142,7 +145,7 @@ impl Predictor {
     /// The best `k` labels of each text, best first.
     ///
     /// # Errors
-    /// If a text cannot be tokenized.
+    /// If a text cannot be tokenized, and [`Kind::Refused`] when a device has no memory left.
     pub fn predict(&self, texts: &[&str], k: usize) -> Result<Vec<Vec<Prediction>>> {
         if texts.is_empty() {
             return Ok(vec![]);
@@ -181,7 +184,8 @@ impl Predictor {
             packed.push(self.tokenizer.encode(text, self.data.max_len())?);
         }
         let tape = Tape::inference(&self.engine);
-        Ok(self.network.encode(&tape, &packed, 0, None).value().data::<f32>().to_vec())
+        let encode = || self.network.encode(&tape, &packed, 0, None).value().to_cpu();
+        within_memory(|| Ok(encode().data::<f32>().to_vec()))
     }
 }
 

@@ -176,7 +176,7 @@ impl Trainer {
     }
     /// Whose instructions compute the bits: those of the device, or a class of the processor.
     pub(crate) fn kernel_class(&self) -> &'static str {
-        if self.cuda.is_some() { "cuda" } else { self.engine.kernel_class().name() }
+        device::kernel_class(self.cuda.as_ref(), &self.engine)
     }
     /// The engine.
     pub fn engine(&self) -> &Engine {
@@ -255,13 +255,16 @@ impl Trainer {
     /// Takes the next step of the run.
     ///
     /// # Errors
-    /// As [`Trainer::step`], and [`engine::Kind::Interrupted`] if the observer wants to stop while texts are embedded.
+    /// As [`Trainer::step`], [`engine::Kind::Interrupted`] if the observer wants to stop while texts are embedded, and
+    /// [`engine::Kind::Refused`] if a device has no memory left.
     pub fn next_step(&mut self, observer: &mut dyn Observer) -> Result<StepReport> {
-        let batches = self.next_batches(observer)?;
         let engine = self.engine.clone();
-        let report = engine.span("step", Way::Beside, || match self.head {
-            Some(_) => self.head_step(&batches[0], Record::Plain),
-            None => self.step(&batches),
+        let report = engine::cuda::within_memory(|| {
+            let batches = self.next_batches(observer)?;
+            engine.span("step", Way::Beside, || match self.head {
+                Some(_) => self.head_step(&batches[0], Record::Plain),
+                None => self.step(&batches),
+            })
         })?;
         report.skipped.iter().for_each(|why| observer.event(&Event::Warning(why)));
         Ok(report)
@@ -322,7 +325,6 @@ impl Trainer {
         bank.write(self.progress.step, &self.order, &rows);
         Ok(())
     }
-
     /// Writes a checkpoint into `folder`, and keeps as many as the configuration says.
     ///
     /// # Errors
@@ -377,7 +379,7 @@ impl Trainer {
         }
         restore_params(&mut self.network.model, from.params)?;
         if let Some(cuda) = &self.cuda {
-            self.network.model.params.to_device(cuda);
+            device::move_to(&mut self.network, cuda)?;
         }
         self.optimizer.restore(&self.network.model.params, from.optimizer)?;
         self.memory.restore(from.memory, self.network.width())?;

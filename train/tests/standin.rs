@@ -14,6 +14,8 @@ use world::topics;
 
 /// The relative difference that is forgiven after ten updates, in which rounding grows.
 const TOLERANCE: f64 = 1e-4;
+/// The same in bf16, whose numbers have eight bits.
+const TOLERANCE_BF16: f64 = 1e-2;
 const STEPS: u64 = 10;
 
 fn trainer(data: &Path, told: &str, device: &str) -> engine::Result<Trainer> {
@@ -53,6 +55,18 @@ fn a_checkpoint_of_the_stand_in_device_goes_on_where_it_was() {
 }
 
 #[test]
+fn ten_losses_in_bf16_are_those_of_the_cpu_but_for_rounding() {
+    let Some(folder) = standin() else { return };
+    again("bf16_on_the_device", &folder, &[]);
+}
+
+#[test]
+fn a_device_without_memory_left_is_an_error() {
+    let Some(folder) = standin() else { return };
+    again("too_little_memory", &folder, &[("CUSHIM_MEM_MB", "2")]);
+}
+
+#[test]
 fn a_device_that_is_not_there_is_bad_input_and_says_what_is_missing() {
     if engine::cuda::devices().is_ok() {
         return println!("skipped: this machine has a CUDA device");
@@ -89,6 +103,38 @@ fn run_on_the_device() {
             far(&start, &want)
         );
     }
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn bf16_on_the_device() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 100);
+    let told = "model.source=tiny model.dropout=0 loss.name=infonce";
+    let losses_of = |more: &str, device: &str, steps: u64| {
+        losses(&mut trainer(&data, &format!("{told} {more}"), device).expect("fits"), steps)
+    };
+    let (want, exact) = (losses_of("", "cpu", STEPS), losses_of("", "cuda:0", 2));
+    let got = losses_of("train.precision=bf16", "cuda:0", STEPS);
+    // Written so that a NaN fails.
+    let near = |(g, w): (&f64, &f64)| (g - w).abs() <= TOLERANCE_BF16 * w.abs();
+    assert!(got.iter().zip(&want).all(near), "in bf16 {got:?}, in f32 {want:?}");
+    assert!(got.iter().zip(&exact).all(|(g, e)| g != e), "it has been rounded");
+    let device = trainer(&data, &format!("{told} train.precision=bf16"), "cuda:0").expect("fits");
+    let params = &device.network.model.params;
+    assert!(params.ids().all(|id| params.value(id).dtype() == engine::DType::F32), "what is kept is f32");
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn too_little_memory() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 100);
+    let mut trainer =
+        trainer(&data, "model.source=tiny model.width=64", "cuda:0").expect("the parameters fit");
+    let error = (0..3).find_map(|_| trainer.next_step(&mut Silent).err()).expect("a step does not");
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(error.to_string().contains("the device has no memory left"), "{error}");
 }
 
 #[test]

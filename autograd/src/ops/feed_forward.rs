@@ -18,7 +18,7 @@ use crate::tape::Var;
 use engine::kernels::broadcast::sum_to;
 use engine::kernels::feed_forward::{back_through, bent, bent_and_straight};
 use engine::kernels::linear::linear;
-use engine::kernels::matmul::{Factor, product};
+use engine::kernels::matmul::{Factor, product_of_layer};
 use engine::{Shape, ShapeError, Tensor};
 
 /// The function φ between the two maps.
@@ -121,7 +121,7 @@ impl Op for FeedForward {
         let [inner_grad, inner] = call!(self.0, back_through(engine, &grad, cx.input(3), &u));
         let (second, first) = (Factor::new(&grad), Factor::new(&inner_grad));
         if cx.wants(3) {
-            cx.give(3, product(engine, second.t(), Factor::new(&inner)));
+            cx.give(3, product_of_layer(engine, second.t(), Factor::new(&inner)));
         }
         if cx.wants(4) {
             cx.give(4, sum_to(engine, &grad, cx.shape(4)));
@@ -129,13 +129,13 @@ impl Op for FeedForward {
         // Its buffer serves what follows.
         drop(inner);
         if cx.wants(1) {
-            cx.give(1, product(engine, first.t(), Factor::new(&x)));
+            cx.give(1, product_of_layer(engine, first.t(), Factor::new(&x)));
         }
         if cx.wants(2) {
             cx.give(2, sum_to(engine, &inner_grad, cx.shape(2)));
         }
         if cx.wants(0) {
-            let x = product(engine, first, Factor::new(cx.input(1)));
+            let x = product_of_layer(engine, first, Factor::new(cx.input(1)));
             cx.give(0, x.reshape(cx.shape(0)));
         }
     }

@@ -15,7 +15,7 @@ use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::broadcast::sum_to;
 use engine::kernels::linear::linear;
-use engine::kernels::matmul::{Factor, product};
+use engine::kernels::matmul::{Factor, product_of_layer};
 use engine::{Shape, ShapeError, Tensor};
 
 impl<'t> Var<'t> {
@@ -62,11 +62,11 @@ impl Op for Linear {
         let by_rows = |t: &Tensor| t.reshape([t.shape().rows(), t.shape().last()]);
         let grad = by_rows(cx.grad);
         if cx.wants(0) {
-            let x = product(cx.engine, Factor::new(&grad), Factor::new(cx.input(1)));
+            let x = product_of_layer(cx.engine, Factor::new(&grad), Factor::new(cx.input(1)));
             cx.give(0, x.reshape(cx.shape(0)));
         }
         if cx.wants(1) {
-            let w = product(cx.engine, Factor::new(&grad).t(), Factor::new(&by_rows(cx.input(0))));
+            let w = product_of_layer(cx.engine, Factor::new(&grad).t(), Factor::new(&by_rows(cx.input(0))));
             cx.give(1, w);
         }
         if cx.count() == 3 && cx.wants(2) {

@@ -65,6 +65,9 @@ pub(super) const CASES: &[Case] = &[
     }),
     Case::new("rotary", &[TEXTS], |x| x[0].rotary((0..150).collect(), 5, 1e4)),
     Case::new("softmax", &[SCORES], |x| x[0].softmax()),
+    // Its exponentials are infinite unless the maximum is taken away.
+    Case::new("softmax, far from 0", &[SCORES], |x| x[0].shift(200.0).softmax()),
+    Case::new("normalise, shorter than the floor", &[SCORES], |x| x[0].scale(1e-14).normalise()),
     Case::new("logsumexp", &[SCORES], |x| x[0].logsumexp(None)),
     Case::new("normalise", &[SCORES], |x| x[0].normalise()),
     Case::new("layer_norm", &[In::normal(&[200, 150]), In::normal(&[150]), In::normal(&[150])], |x| {
@@ -94,6 +97,10 @@ pub(super) const CASES: &[Case] = &[
         x[0].soft_top_k(SoftTopK { k: 10.0, sharpness: 1.3, relevance: relevance() })
     }),
     Case::new("top_k", &[APART], |x| x[0].top_k(140)),
+    // Every number twice, the second with an input of its own: of equal ones the first is chosen.
+    Case::new("top_k, equal numbers", &[APART, APART], |x| {
+        Var::concat(&[x[0], x[0] + (x[1] - x[1].detach())], 1).top_k(7)
+    }),
     Case::new("triplet", &[APART], |x| {
         let target = [0, 299, 150, 7, 128].into();
         let (k, margin, temperature, weighting) = (40, 0.5, 0.8, Weighting::Active);

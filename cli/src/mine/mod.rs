@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::early::{Done, Early};
 use crate::evaluate::Part;
 use crate::observer::Terminal;
+use crate::precision::Encoding;
 use crate::quantity::{Bytes, count};
 use crate::render::{note, percent, rounded, table};
 use crate::whole::Whole;
@@ -50,6 +51,8 @@ pub(crate) struct Args {
     /// those that the rules ask
     #[arg(long, value_name = "DIR")]
     rescore: Option<PathBuf>,
+    #[command(flatten)]
+    encoding: Encoding,
     #[command(flatten)]
     rules: RuleArgs,
     /// Put this before each query
@@ -134,7 +137,8 @@ impl RuleArgs {
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
     args.format.check(args.rules.include_positives)?;
     let data = DataSet::open(&args.data, Verify::Full)?;
-    let (engine, network) = (context.engine(), load::network(&args.model)?);
+    let engine = context.engine();
+    let network = load::network_at(&args.model, &engine, &args.encoding.open(context, &engine)?)?;
     vocabulary::demand_same(&network, &args.model, &data)?;
     let split = args.split.split();
     let mut lines = Lines::of(&data, split, args.format, args.scores, &args.rules.rules())?;

@@ -194,7 +194,10 @@ impl Driver {
     pub(super) fn alloc(&self, bytes: usize) -> Option<u64> {
         self.enter();
         // SAFETY: only the pool calls this, which gives every block back once.
-        unsafe { result::malloc_sync(bytes) }.ok()
+        match unsafe { result::malloc_sync(bytes) } {
+            Err(result::DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => None,
+            done => Some(must("memory cannot be taken", done)),
+        }
     }
     /// Gives memory back, after everything that was launched is done. A failure is not told of: it is that of a kernel
     /// before, which the next call that waits tells, and this one runs while tensors drop, perhaps because of it.

@@ -52,8 +52,18 @@ enum Then<'a> {
     Back(&'a Tensor, Function1, Function2),
 }
 
-/// C, and the second output where there is one.
-fn run(cuda: &Cuda, a: Matrix<'_>, b: Matrix<'_>, to: Shape, then: Then<'_>) -> (Tensor, Option<Tensor>) {
+/// C of a layer, in the numbers that the device was asked for, and the second output where there is one.
+fn layer(cuda: &Cuda, a: Matrix<'_>, b: Matrix<'_>, to: Shape, then: Then<'_>) -> (Tensor, Option<Tensor>) {
+    run(cuda, if cuda.is_bf16() { "gemm_bf16" } else { "gemm" }, [a, b], to, then)
+}
+
+fn run(
+    cuda: &Cuda,
+    kernel: &str,
+    [a, b]: [Matrix<'_>; 2],
+    to: Shape,
+    then: Then<'_>,
+) -> (Tensor, Option<Tensor>) {
     assert!(a.columns == b.rows && a.batch == b.batch, "a product of matrices that do not fit");
     let (m, n, k, c) = (a.rows, b.columns, a.columns, cuda.floats(to));
     let (code, phi, slope, bias, u) = match then {
@@ -69,7 +79,7 @@ fn run(cuda: &Cuda, a: Matrix<'_>, b: Matrix<'_>, to: Shape, then: Then<'_>) -> 
     let ([a_down, a_right], [b_down, b_right]) = (a.strides, b.strides);
     let grid = [m.div_ceil(TILE), n.div_ceil(TILE), a.batch];
     cuda.launch(
-        "gemm",
+        kernel,
         grid,
         256,
         args![
@@ -96,28 +106,33 @@ fn run(cuda: &Cuda, a: Matrix<'_>, b: Matrix<'_>, to: Shape, then: Then<'_>) -> 
     (c, other)
 }
 
-/// A·B.
+/// A·B in f32.
 pub(crate) fn product(cuda: &Cuda, a: Matrix<'_>, b: Matrix<'_>, to: Shape) -> Tensor {
-    run(cuda, a, b, to, Then::Nothing).0
+    run(cuda, "gemm", [a, b], to, Then::Nothing).0
+}
+
+/// A·B as a layer multiplies.
+pub(crate) fn product_of_layer(cuda: &Cuda, a: Matrix<'_>, b: Matrix<'_>, to: Shape) -> Tensor {
+    layer(cuda, a, b, to, Then::Nothing).0
 }
 
 /// x Wᵀ + b.
 pub(crate) fn linear(cuda: &Cuda, x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Tensor {
     let to = x.shape().with_last(w.shape().rows());
     let then = b.map_or(Then::Nothing, Then::Bias);
-    run(cuda, Matrix::by_rows(x), Matrix::by_rows(w).t(), to, then).0
+    layer(cuda, Matrix::by_rows(x), Matrix::by_rows(w).t(), to, then).0
 }
 
 /// φ(x Wᵀ + b).
 pub(crate) fn bent(cuda: &Cuda, x: &Tensor, w: &Tensor, b: &Tensor, phi: Function1) -> Tensor {
     let to = x.shape().with_last(w.shape().rows());
-    run(cuda, Matrix::by_rows(x), Matrix::by_rows(w).t(), to, Then::Bent(b, phi)).0
+    layer(cuda, Matrix::by_rows(x), Matrix::by_rows(w).t(), to, Then::Bent(b, phi)).0
 }
 
 /// u = x Wᵀ + b and φ(u).
 pub(crate) fn both(cuda: &Cuda, x: &Tensor, w: &Tensor, b: &Tensor, phi: Function1) -> [Tensor; 2] {
     let to = x.shape().with_last(w.shape().rows());
-    let (u, y) = run(cuda, Matrix::by_rows(x), Matrix::by_rows(w).t(), to, Then::Both(b, phi));
+    let (u, y) = layer(cuda, Matrix::by_rows(x), Matrix::by_rows(w).t(), to, Then::Both(b, phi));
     [u, y.expect("there are two outputs")]
 }
 
@@ -130,6 +145,6 @@ pub(crate) fn back(
     (phi, slope): (Function1, Function2),
 ) -> [Tensor; 2] {
     let then = Then::Back(u, phi, slope);
-    let (du, inner) = run(cuda, Matrix::by_rows(grad), Matrix::by_rows(w), u.shape(), then);
+    let (du, inner) = layer(cuda, Matrix::by_rows(grad), Matrix::by_rows(w), u.shape(), then);
     [du, inner.expect("there are two outputs")]
 }

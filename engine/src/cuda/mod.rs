@@ -22,6 +22,7 @@ pub(crate) mod rows;
 pub use driver::{Found, devices};
 pub(crate) use launch::args;
 pub use map::{Function1, Function2};
+pub use pool::within_memory;
 
 use crate::error::{Error, Result};
 use crate::pool::PoolStats;
@@ -43,6 +44,8 @@ struct Device {
     found: Found,
     /// Every kernel, and the sizes of its parameters.
     kernels: HashMap<&'static str, (Function, Vec<usize>)>,
+    /// Whether layers multiply numbers of bf16.
+    bf16: bool,
     poison: bool,
 }
 
@@ -80,7 +83,28 @@ impl Cuda {
                 kernels.insert(name, (function, sizes));
             }
         }
-        Ok(Cuda(Arc::new(Device { driver, pool: DevicePool::default(), found, kernels, poison })))
+        Ok(Cuda(Arc::new(Device {
+            driver,
+            pool: DevicePool::default(),
+            found,
+            kernels,
+            bf16: false,
+            poison,
+        })))
+    }
+    /// The same device, whose layers round what they multiply to bf16 and add up in f32, in tensor cores. What is kept
+    /// stays in f32: parameters, activations, gradients. Scores and attention are computed in f32.
+    ///
+    /// # Panics
+    /// If the device has clones or tensors already.
+    #[must_use]
+    pub fn in_bf16(mut self) -> Cuda {
+        Arc::get_mut(&mut self.0).expect("the precision is said of a new device").bf16 = true;
+        self
+    }
+    /// Whether its layers multiply in bf16.
+    pub fn is_bf16(&self) -> bool {
+        self.0.bf16
     }
     /// The device behind a word like `cuda:0`.
     ///

@@ -2,12 +2,30 @@
 //! its last tensor drops. There is one stream, so whoever takes it next runs after whoever wrote it last.
 
 use super::driver::Driver;
+use crate::error::{Error, Kind};
 use crate::pool::{PoolStats, pooled_bytes};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How much larger than its request a recycled buffer may be.
 const STRETCH: usize = 4;
+
+/// What unwinds where a device has no more memory. Operations give tensors and no results, so that a layer reads as
+/// mathematics; the one thing that the world can do to them goes past all of them to [`within_memory`].
+struct Exhausted(Error);
+
+/// Does what may take memory of a device: where there is none left, the work is given up, and that is an error.
+///
+/// # Errors
+/// Those of the work, and [`Kind::Refused`] if a device has no more memory.
+pub fn within_memory<T, E: From<Error>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    // What the work leaves behind half done is its caller's, who gives it up on any error.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|why| match why.downcast::<Exhausted>() {
+        Ok(exhausted) => Err(exhausted.0.into()),
+        Err(other) => resume_unwind(other),
+    })
+}
 
 #[derive(Default)]
 struct State {
@@ -27,8 +45,7 @@ impl DevicePool {
     }
     /// Memory for so many bytes: where it is, and the size to give back.
     ///
-    /// # Panics
-    /// If the device has no more.
+    /// Where the device has no more it unwinds to [`within_memory`].
     #[track_caller]
     pub(super) fn take(&self, driver: &Driver, bytes: usize) -> (u64, usize) {
         let want = pooled_bytes(bytes);
@@ -43,9 +60,7 @@ impl DevicePool {
             }
             let free = driver.memory_free().unwrap_or(0);
             let used = state.stats.bytes_in_use;
-            let Some(at) = fresh else {
-                panic!("the device has no {want} bytes: {used} are in use by this program, {free} free");
-            };
+            let Some(at) = fresh else { resume_unwind(Box::new(Exhausted(exhausted(want, used, free)))) };
             state.stats.system_allocations += 1;
             state.stats.bytes_idle += want;
             (at, want)
@@ -74,4 +89,17 @@ impl DevicePool {
             driver.free(at);
         }
     }
+}
+
+fn exhausted(want: usize, used: usize, free: usize) -> Error {
+    let mb = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    let what = format!(
+        "the device has no memory left: {:.1} MiB more were wanted, {:.1} MiB are in use by this run, \
+         {:.1} MiB are free",
+        mb(want),
+        mb(used),
+        mb(free)
+    );
+    Error::new(Kind::Refused, what)
+        .help("in training --chunk and --recompute need less; other programs on the device may need much")
 }

@@ -53,15 +53,32 @@ impl<'a> Factor<'a> {
 #[track_caller]
 pub fn product(engine: &Engine, a: Factor<'_>, b: Factor<'_>) -> Tensor {
     if let Some(cuda) = cuda::of(&[a.tensor, b.tensor]) {
-        return on_device(cuda, a, b);
+        return on_device(cuda, a, b, cuda::gemm::product);
+    }
+    for_real!(a.tensor, run(engine, a, b))
+}
+
+/// A·B on the way back through a linear layer. A device that was asked for it multiplies in fewer bits.
+///
+/// # Panics
+/// As [`product`].
+#[track_caller]
+pub fn product_of_layer(engine: &Engine, a: Factor<'_>, b: Factor<'_>) -> Tensor {
+    if let Some(cuda) = cuda::of(&[a.tensor, b.tensor]) {
+        return on_device(cuda, a, b, cuda::gemm::product_of_layer);
     }
     for_real!(a.tensor, run(engine, a, b))
 }
 
 #[track_caller]
-fn on_device(cuda: &cuda::Cuda, a: Factor<'_>, b: Factor<'_>) -> Tensor {
+fn on_device(
+    cuda: &cuda::Cuda,
+    a: Factor<'_>,
+    b: Factor<'_>,
+    product: fn(&cuda::Cuda, cuda::gemm::Matrix<'_>, cuda::gemm::Matrix<'_>, Shape) -> Tensor,
+) -> Tensor {
     let [x, y] = [a, b].map(|f| cuda::gemm::Matrix::new(f.tensor, f.transposed));
-    cuda::gemm::product(cuda, x, y, product_shape(a, [x.rows(), y.columns()]))
+    product(cuda, x, y, product_shape(a, [x.rows(), y.columns()]))
 }
 
 /// `[m, n]`, or as many of them as A has matrices.

@@ -28,6 +28,8 @@ pub struct TrainConfig {
     pub optimizer: String,
     /// Where a step is computed: `cpu`, or a CUDA device, `cuda:0`.
     pub device: String,
+    /// The numbers that linear layers multiply: `f32`, or on a CUDA device `bf16`, added up and kept in f32.
+    pub precision: String,
     /// Learning rate at its peak.
     pub lr: f64,
     /// `linear`, `cosine` or `constant`, after the warm-up.
@@ -61,6 +63,7 @@ impl Default for TrainConfig {
             accumulate: 1,
             optimizer: "adamw".into(),
             device: "cpu".into(),
+            precision: "f32".into(),
             lr: 1e-4,
             schedule: "linear".into(),
             warmup_steps: 50,
@@ -112,6 +115,10 @@ impl TrainConfig {
         let number = self.device.strip_prefix("cuda:");
         if self.device != "cpu" && number.is_none_or(|n| n.parse::<usize>().is_err()) {
             return wrong("train.device", "cpu, or a CUDA device like cuda:0", &self.device);
+        }
+        let precisions = if self.device == "cpu" { &["f32"][..] } else { &["f32", "bf16"] };
+        if !precisions.contains(&&*self.precision) {
+            return wrong("train.precision", "f32, or bf16 on a CUDA device", &self.precision);
         }
         if !["linear", "cosine", "constant"].contains(&&*self.schedule) {
             return wrong("train.schedule", "linear, cosine or constant", &self.schedule);

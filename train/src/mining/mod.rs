@@ -129,7 +129,7 @@ impl<'a> Mining<'a> {
         let queries = Side::new(data, network, data.queries(options.split), &options.query_prompt)?;
         let corpus = Side::new(data, network, data.labels(), &options.corpus_prompt)?;
         let facts = [network.fingerprint(), data.fingerprint(), PART as u64];
-        let of_corpus = format!("{facts:x?} {} {}", engine.kernel_class().name(), options.corpus_prompt);
+        let of_corpus = format!("{facts:x?} {} {}", network.kernel_class(engine), options.corpus_prompt);
         let Options { split, rules, seed, query_prompt, .. } = &options;
         let of_queries =
             format!("{of_corpus} {split:?} {rules:?} {seed} {block} {query_prompt}{}", judged(judge));

@@ -17,6 +17,28 @@ __device__ __forceinline__ float bend(float x) {
   return sigmoid_of(1.59576912f * x * (1.f + 0.044715f * x * x));
 }
 
+// The functions between two layers: what may follow a product.
+__device__ __forceinline__ float activation(uint32_t f, float x) {
+  switch (f) {
+    case RELU: return larger(0.f, x);
+    case GELU: return x * normal_cdf(x);
+    case GELU_TANH: return x * bend(x);
+  }
+  return 0.f / 0.f;
+}
+// The slope of one of them at `a`, times the gradient `b`.
+__device__ __forceinline__ float activation_back(uint32_t f, float a, float b) {
+  switch (f) {
+    case RELU_BACK: return a > 0.f ? b : 0.f;
+    case GELU_BACK: return b * (normal_cdf(a) + a * (0.39894228f * expf(-0.5f * a * a)));
+    case GELU_TANH_BACK: {
+      const float s = bend(a), slope = 1.59576912f * (1.f + 0.134145f * a * a);
+      return b * s * (1.f + a * (1.f - s) * slope);
+    }
+  }
+  return 0.f / 0.f;
+}
+
 __device__ __forceinline__ float function1(uint32_t f, float x, float p, float q) {
   switch (f) {
     case LINEAR: return p * x + q;
@@ -26,9 +48,7 @@ __device__ __forceinline__ float function1(uint32_t f, float x, float p, float q
     case TANH: return tanhf(x);
     case SIGMOID: return sigmoid_of(x);
     case SOFTPLUS: return softplus_of(x);
-    case RELU: return larger(0.f, x);
-    case GELU: return x * normal_cdf(x);
-    case GELU_TANH: return x * bend(x);
+    case RELU: case GELU: case GELU_TANH: return activation(f, x);
     case SOFTPLUS_OF_MINUS: return softplus_of(-x);
     case MINUS_SIGMOID_OF_MINUS: return -1.f / (1.f + expf(x));
   }
@@ -47,12 +67,7 @@ __device__ __forceinline__ float function2(uint32_t f, float a, float b) {
     case TANH_BACK: return b * (1.f - a * a);
     case SIGMOID_BACK: return b * a * (1.f - a);
     case SOFTPLUS_BACK: return b * sigmoid_of(a);
-    case RELU_BACK: return a > 0.f ? b : 0.f;
-    case GELU_BACK: return b * (normal_cdf(a) + a * (0.39894228f * expf(-0.5f * a * a)));
-    case GELU_TANH_BACK: {
-      const float s = bend(a), slope = 1.59576912f * (1.f + 0.134145f * a * a);
-      return b * s * (1.f + a * (1.f - s) * slope);
-    }
+    case RELU_BACK: case GELU_BACK: case GELU_TANH_BACK: return activation_back(f, a, b);
   }
   return 0.f / 0.f;
 }

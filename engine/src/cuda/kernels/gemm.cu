@@ -1,4 +1,4 @@
-// C = A B, one product or a batch, with what may follow a product while its numbers are in registers:
+// C = A B, one product or a batch, with what may follow a product while its numbers are at hand:
 //
 //   PLAIN     c = v                             v = sum_x a[i, x] b[x, j]
 //   BIAS      c = v + bias[j]
@@ -7,12 +7,14 @@
 //   BACK      c = phi'(u[i, j]) v,  other = phi(u[i, j])
 //
 // Bound by flops: 2 m n k. A and B are read by strides, so a transpose costs nothing. A block makes 64 x 64 numbers of
-// C, a thread 4 x 4 of them; k is walked in steps of 16 through shared memory and never split between threads, so that
-// the order of a sum does not depend on the device.
+// C; k is walked in steps through shared memory and never split between threads, so that the order of a sum does not
+// depend on the device. `gemm` multiplies f32, a thread 4 x 4 numbers of C. `gemm_bf16` rounds A and B to bf16 on their
+// way into shared memory, multiplies in tensor cores and adds up in f32: a warp makes 16 x 32 numbers of C.
 #include "functions.cuh"
+#include "mma.cuh"
 
 enum Epilogue { PLAIN, BIAS, BENT, BOTH, BACK };
-const int TILE = 64, DEPTH = 16, EACH = 4;
+const int TILE = 64, DEPTH = 16, EACH = 4, THREADS = 256;
 
 // Loads a tile of 64 rows and 16 columns, as [16][64]; numbers outside are 0. Neighbouring threads read neighbouring
 // numbers, whichever of the two strides is 1.
@@ -25,10 +27,20 @@ __device__ __forceinline__ void load(float (*to)[TILE + 1], const float* from, s
   }
 }
 
+// Writes number `v` of a product, which belongs to place `at` and column `s`.
+__device__ __forceinline__ void finish(float v, size at, size s, float* c, float* other, const float* bias,
+                                       const float* u, uint32_t epilogue, uint32_t phi, uint32_t slope) {
+  const float x = epilogue == PLAIN ? v : epilogue == BACK ? u[at] : v + bias[s];
+  const float bent = epilogue >= BENT ? activation(phi, x) : x;
+  c[at] = epilogue == BENT ? bent : epilogue == BACK ? activation_back(slope, x, v) : x;
+  if (epilogue >= BOTH) other[at] = bent;
+}
+
 KERNEL gemm(float* c, float* other, const float* a, const float* b, const float* bias, const float* u, size m, size n,
             size k, size a_down, size a_right, size b_down, size b_right, size a_batch, size b_batch,
             uint32_t epilogue, uint32_t phi, uint32_t slope) {
-  __shared__ float as[DEPTH][TILE + 1], bs[DEPTH][TILE + 1];
+  __shared__ float room[EACH * EACH * THREADS];
+  float (*as)[TILE + 1] = (float (*)[TILE + 1])room, (*bs)[TILE + 1] = as + DEPTH;
   const size row = (size)blockIdx.x * TILE, column = (size)blockIdx.y * TILE;
   a += blockIdx.z * a_batch;
   b += blockIdx.z * b_batch;
@@ -48,18 +60,68 @@ KERNEL gemm(float* c, float* other, const float* a, const float* b, const float*
     }
     __syncthreads();
   }
-  for (int i = 0; i < EACH; i++) {
-    for (int j = 0; j < EACH; j++) {
-      const size r = row + down + 16 * i, s = column + right + 16 * j, at = r * n + s;
-      if (r >= m || s >= n) continue;
-      const float v = sum[i][j];
-      switch (epilogue) {
-        case PLAIN: c[at] = v; break;
-        case BIAS: c[at] = v + bias[s]; break;
-        case BENT: c[at] = function1(phi, v + bias[s], 0.f, 0.f); break;
-        case BOTH: c[at] = v + bias[s]; other[at] = function1(phi, v + bias[s], 0.f, 0.f); break;
-        case BACK: c[at] = function2(slope, u[at], v); other[at] = function1(phi, u[at], 0.f, 0.f); break;
+  // The tiles are done with, and their room takes the sums: what follows a product stands in the program once and not
+  // sixteen times. A thread reads what it wrote itself.
+  UNROLL
+  for (int e = 0; e < EACH * EACH; e++) room[e * THREADS + threadIdx.x] = sum[e / EACH][e % EACH];
+  ROLLED
+  for (int e = 0; e < EACH * EACH; e++) {
+    const size r = row + down + 16 * (e / EACH), s = column + right + 16 * (e % EACH);
+    if (r >= m || s >= n) continue;
+    finish(room[e * THREADS + threadIdx.x], r * n + s, s, c, other, bias, u, epilogue, phi, slope);
+  }
+}
+
+// Words of two bf16 in a step along k, and between two rows of a tile: with 20 of them the 32 words of a fragment lie in
+// 32 banks.
+const int WORDS = 16, PITCH = 20, FRAGMENTS = 4;
+
+// Loads a tile of 64 rows and 32 columns as pairs along the columns; numbers outside are 0.
+__device__ __forceinline__ void load_pairs(uint32_t (*to)[PITCH], const float* from, size row, size column, size rows,
+                                           size columns, size down, size right) {
+  for (int at = threadIdx.x; at < TILE * WORDS; at += blockDim.x) {
+    const int i = right == 1 ? at / WORDS : at % TILE, w = right == 1 ? at % WORDS : at / TILE;
+    const size r = row + i, x = column + 2 * w;
+    const float* place = from + r * down + x * right;
+    to[i][w] = bf16_pair(r < rows && x < columns ? place[0] : 0.f, r < rows && x + 1 < columns ? place[right] : 0.f);
+  }
+}
+
+KERNEL gemm_bf16(float* c, float* other, const float* a, const float* b, const float* bias, const float* u, size m,
+                 size n, size k, size a_down, size a_right, size b_down, size b_right, size a_batch, size b_batch,
+                 uint32_t epilogue, uint32_t phi, uint32_t slope) {
+  __shared__ float room[4 * FRAGMENTS * THREADS];
+  uint32_t (*as)[PITCH] = (uint32_t (*)[PITCH])room, (*bs)[PITCH] = as + TILE;
+  const size row = (size)blockIdx.x * TILE, column = (size)blockIdx.y * TILE;
+  a += blockIdx.z * a_batch;
+  b += blockIdx.z * b_batch;
+  c += blockIdx.z * m * n;
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane / 4, t = lane % 4;
+  const int down = 16 * (warp / 2), right = 32 * (warp % 2);
+  float sum[FRAGMENTS][4] = {};
+  for (size x = 0; x < k; x += 2 * WORDS) {
+    load_pairs(as, a, row, x, m, k, a_down, a_right);
+    load_pairs(bs, b, column, x, n, k, b_right, b_down);
+    __syncthreads();
+    UNROLL
+    for (int w = 0; w < WORDS; w += 8) {
+      const uint32_t left[4] = {as[down + g][w + t], as[down + g + 8][w + t], as[down + g][w + t + 4],
+                                as[down + g + 8][w + t + 4]};
+      UNROLL
+      for (int j = 0; j < FRAGMENTS; j++) {
+        const uint32_t top[2] = {bs[right + 8 * j + g][w + t], bs[right + 8 * j + g][w + t + 4]};
+        mma(sum[j], left, top);
       }
     }
+    __syncthreads();
+  }
+  // As in `gemm`.
+  UNROLL
+  for (int e = 0; e < 4 * FRAGMENTS; e++) room[e * THREADS + threadIdx.x] = sum[e / 4][e % 4];
+  ROLLED
+  for (int e = 0; e < 4 * FRAGMENTS; e++) {
+    const size r = row + down + g + 8 * (e % 4 / 2), s = column + right + 8 * (e / 4) + 2 * t + e % 2;
+    if (r >= m || s >= n) continue;
+    finish(room[e * THREADS + threadIdx.x], r * n + s, s, c, other, bias, u, epilogue, phi, slope);
   }
 }

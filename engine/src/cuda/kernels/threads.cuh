@@ -1,5 +1,5 @@
 // What every file of kernels shares. A file is compiled for a device by NVRTC and for the CPU by g++, with the shim of
-// tests/standin; two rules keep that possible: no `extern __shared__`, and no inline PTX.
+// tests/standin; two rules keep that possible: no `extern __shared__`, and no inline PTX but in mma.cuh.
 #pragma once
 #ifdef CUSHIM
 #include "cushim.h"
@@ -14,6 +14,15 @@ typedef unsigned long long uint64_t;
 typedef uint64_t size;
 
 #define KERNEL extern "C" __global__ void
+// Before a loop whose array must stay in registers: an index that is not known to the compiler puts it into memory.
+// ROLLED: before a loop whose body is long, of which there shall be one.
+#ifdef CUSHIM
+#define UNROLL
+#define ROLLED
+#else
+#define UNROLL _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
+#endif
 #define BELOW(n, i) for (size i = threadIdx.x; i < (n); i += blockDim.x)
 
 // The number of this thread in a grid of one dimension.
@@ -32,9 +41,7 @@ struct Max {
 };
 
 template <class J> __device__ __forceinline__ float over_warp(float v) {
-#ifndef CUSHIM
-#pragma unroll
-#endif
+  UNROLL
   for (int o = 16; o > 0; o >>= 1) v = J::join(v, __shfl_xor_sync(0xffffffffu, v, o));
   return v;
 }
@@ -69,7 +76,10 @@ __device__ __forceinline__ Words philox(uint32_t a, uint32_t b, uint32_t c, uint
 // 0 or 1/(1 - rate) for channel `c` of a row.
 __device__ __forceinline__ float mask_of(size c, uint32_t position, uint32_t slot, uint32_t head, uint32_t k0,
                                          uint32_t k1, uint32_t below, float scale) {
-  const uint32_t word = philox((uint32_t)(c / 4), position, slot, head, k0, k1).w[c % 4];
+  const Words words = philox((uint32_t)(c / 4), position, slot, head, k0, k1);
+  // Chosen and not indexed: an array with an index lies in memory.
+  const uint32_t low = c % 2 ? words.w[1] : words.w[0], high = c % 2 ? words.w[3] : words.w[2];
+  const uint32_t word = c % 4 < 2 ? low : high;
   return word < below ? 0.f : scale;
 }
 

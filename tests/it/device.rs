@@ -1,0 +1,134 @@
+//! `--device` from the command line, on the stand-in driver (`tests/standin`): the encoder computes on a device, and
+//! what follows is that of the CPU. Skips where the driver cannot be built.
+
+use crate::process::standin;
+use crate::products;
+use crate::run::{Ran, World};
+use std::path::Path;
+
+/// A folder with an encoder of one step on eighty products, and the driver.
+struct Place {
+    world: World,
+    driver: &'static Path,
+}
+
+impl Place {
+    fn new() -> Option<Place> {
+        let driver = Box::leak(standin()?.into_boxed_path());
+        let world = World::new();
+        world.write("products.csv", products::csv(80));
+        world.lode(&products::PREPARE).ok();
+        let place = Place { world, driver };
+        place.world.lode(&[&place.train("run")[..], &["-q"]].concat()).ok();
+        Some(place)
+    }
+    fn train(&self, out: &'static str) -> [&'static str; 10] {
+        ["train", "shop.data", "--out", out, "--model", "tiny", "--batch", "16", "--steps", "1"]
+    }
+    /// Runs where the driver is found, a device with so many MiB of memory.
+    fn with_memory(&self, mib: &str, words: &[&str]) -> Ran {
+        let mut command = self.world.command(words);
+        command.env("LD_LIBRARY_PATH", self.driver).env("CUSHIM_MEM_MB", mib);
+        let out = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran { code: out.status.code().unwrap_or(-1), stdout: text(out.stdout), stderr: text(out.stderr) }
+    }
+    /// The same words without and with a device.
+    fn both(&self, words: &[&str]) -> [Ran; 2] {
+        let on = |device| self.with_memory("512", &[words, &["--device", device]].concat()).ok();
+        ["cpu", "cuda:0"].map(on)
+    }
+}
+
+#[test]
+fn encoded_on_a_device_texts_have_the_vectors_of_the_cpu() {
+    let Some(place) = Place::new() else { return };
+    place.world.write("texts.txt", "Kivi small oak chair\n\nAlba red wool blanket");
+    let encode = |device: &str, precision: &str| -> Vec<f32> {
+        let words = ["encode", "run", "texts.txt", "--out", "x.npy", "-q", "--precision", precision];
+        place.with_memory("512", &[&words[..], &["--device", device]].concat()).ok();
+        let bytes = place.world.read("x.npy");
+        bytes[128..].as_chunks::<4>().0.iter().map(|c| f32::from_le_bytes(*c)).collect()
+    };
+    let want = encode("cpu", "f32");
+    // The largest difference; NaN if there is one, which is less than nothing.
+    let far = |got: &[f32]| -> f32 {
+        assert_eq!(got.len(), want.len());
+        let differences = got.iter().zip(&want).map(|(a, b)| (a - b).abs());
+        differences.fold(0.0, |a, b| if b.is_nan() || b > a { b } else { a })
+    };
+    let (exact, rounded) = (far(&encode("cuda:0", "f32")), far(&encode("cuda:0", "bf16")));
+    assert!(exact < 1e-5 && rounded > 3.0 * exact, "{exact} {rounded}");
+    assert!((2e-5..2e-2).contains(&rounded), "{rounded}");
+}
+
+#[test]
+fn answers_and_measures_of_a_device_are_those_of_the_cpu() {
+    let Some(place) = Place::new() else { return };
+    let [cpu, device] =
+        place.both(&["evaluate", "run", "shop.data", "--metrics", "R@10,P@1", "--json", "--knn", "3"]);
+    assert_eq!(cpu.json(), device.json());
+    let predict = ["predict", "run", "--text", "Kivi small oak chair", "--json"];
+    let labels = |ran: &Ran| -> Vec<(String, f64)> {
+        let (json, of) = (ran.json(), |l: &serde_json::Value| l["score"].as_f64().unwrap());
+        json["labels"].as_array().unwrap().iter().map(|l| (l["uid"].to_string(), of(l))).collect()
+    };
+    let [cpu, device] = place.both(&predict).map(|ran| labels(&ran));
+    assert_eq!(cpu.len(), 5);
+    for ((want, a), (got, b)) in cpu.iter().zip(&device) {
+        assert!(want == got && (a - b).abs() < 1e-4, "{cpu:?} {device:?}");
+    }
+}
+
+#[test]
+fn a_device_mines_what_the_cpu_mines() {
+    let Some(place) = Place::new() else { return };
+    let mine = |device: &str| -> Vec<(String, Vec<String>)> {
+        let words =
+            ["mine", "run", "shop.data", "--out", "mined", "--num-negatives", "3", "-q", "--device", device];
+        place.with_memory("512", &words).ok();
+        let text = String::from_utf8(place.world.read("mined")).unwrap();
+        let line = |line: &str| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            let negatives = value["negatives"].as_array().unwrap();
+            (value["uid"].to_string(), negatives.iter().map(ToString::to_string).collect())
+        };
+        text.lines().map(line).collect()
+    };
+    let cpu = mine("cpu");
+    assert!(cpu.len() > 10 && cpu[0].1.len() == 3, "{cpu:?}");
+    assert_eq!(mine("cuda:0"), cpu);
+}
+
+#[test]
+fn a_device_without_memory_left_ends_a_verb_with_an_error_and_no_panic() {
+    let Some(place) = Place::new() else { return };
+    let wanted = ["the device has no memory left", "MiB are in use", "--chunk"];
+    // Whoever passes over the flag does not fail.
+    let verbs: [&[&str]; 4] = [
+        &["evaluate", "run", "shop.data"],
+        &["predict", "run", "--text", "Kivi small oak chair"],
+        &["encode", "run", "products.csv", "--out", "x.npy"],
+        &["mine", "run", "shop.data", "--out", "mined"],
+    ];
+    for verb in verbs {
+        place.with_memory("1", &[verb, &["--device", "cuda:0"]].concat()).fails(5, &wanted);
+    }
+    // The parameters fit, a step does not.
+    let train = [&place.train("second")[..], &["--device", "cuda:0"]].concat();
+    let ran = place.with_memory("4", &train).fails(5, &wanted);
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_a_device_does_not_do_is_said() {
+    let Some(place) = Place::new() else { return };
+    let evaluate = ["evaluate", "run", "shop.data", "--device", "cuda:0", "--precision", "int8"];
+    place.with_memory("512", &evaluate).fails(3, &["not int8"]);
+    place
+        .world
+        .lode(&["encode", "run", "products.csv", "--out", "x.npy", "--device", "gpu"])
+        .fails(3, &["`gpu` is no device"]);
+    let train = [&place.train("second")[..], &["--precision", "bf16"]].concat();
+    place.world.lode(&train).fails(3, &["train.precision", "on a CUDA device"]);
+}
