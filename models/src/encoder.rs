@@ -1,6 +1,6 @@
 //! What every encoder does: packed texts in, one vector a text out.
 
-use autograd::{ParamId, Params, Tape, Var};
+use autograd::{ParamId, Params, Segment, Tape, Var};
 use engine::{Packed, Stream};
 use std::fmt;
 
@@ -23,6 +23,14 @@ impl<'t> Scope<'t> {
     /// Without dropout, everything kept.
     pub fn new(tape: &'t Tape, params: &'t Params) -> Scope<'t> {
         Scope { tape, params, dropout: None, recompute: false }
+    }
+    /// Runs a layer, a function of its inputs alone, and keeps its inside or not.
+    #[track_caller]
+    pub(crate) fn layer(&self, layer: Segment, inputs: &[Var<'t>]) -> Var<'t> {
+        self.tape.part("layer", || match self.recompute {
+            true => self.tape.recompute(layer, inputs),
+            false => layer(inputs),
+        })
     }
     /// The leaf of a parameter.
     #[track_caller]

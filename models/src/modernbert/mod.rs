@@ -81,14 +81,8 @@ impl ModernBert {
             let layer = Layer::new(config, number, &starts, cx.dropout, &places);
             let mut inputs = vec![hidden];
             inputs.extend(ids.iter().map(|&id| cx.param(id)));
-            let next = cx.tape.part("layer", || match cx.recompute {
-                true => {
-                    let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
-                    cx.tape.recompute(segment, &inputs)
-                }
-                false => layer.run(&inputs),
-            });
-            done(std::mem::replace(&mut hidden, next));
+            let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
+            done(std::mem::replace(&mut hidden, cx.layer(segment, &inputs)));
         }
         let last = norm(hidden, cx.param(last_norm), config.eps);
         done(hidden);
