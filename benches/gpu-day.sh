@@ -9,6 +9,10 @@
 # PATH. --dry-run says what is missing here, and does what can be done without it: the build, and the tests on the stand-in
 # driver.
 set -euo pipefail
+# Names are relative to where the script is called.
+[ -z "${MODEL:-}" ] || MODEL="$(realpath "$MODEL")"
+[ -z "${WHEELS:-}" ] || WHEELS="$(realpath "$WHEELS")"
+case "${PYTHON:-}" in */*) PYTHON="$(cd "$(dirname "$PYTHON")" && pwd)/$(basename "$PYTHON")" ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec 3>&1 1>&2
 
@@ -58,6 +62,14 @@ if ! $has_device; then
     exit 1
 fi
 
+if ! $dry; then
+    for need in "PyTorch" "transformers" "MODEL"; do
+        for what in "${missing[@]+"${missing[@]}"}"; do
+            case "$what" in "$need"*) echo "error: the table needs $what"; exit 1 ;; esac
+        done
+    done
+fi
+
 operations=(larger_on_the_device steps_on_the_device bf16_on_the_device on_the_device)
 echo "== tests on the device"
 (cd autograd && "$of_operations" --ignored --exact "${operations[@]}" --test-threads=1 --nocapture)
@@ -72,10 +84,5 @@ fi
 if $dry; then exit 0; fi
 
 echo "== times"
-for need in "PyTorch" "transformers" "MODEL"; do
-    for what in "${missing[@]+"${missing[@]}"}"; do
-        case "$what" in "$need"*) echo "error: the table needs $what"; exit 1 ;; esac
-    done
-done
 cd benches/peers
 "$python" gpu.py --device "$device" --model "$MODEL" >&3

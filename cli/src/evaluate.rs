@@ -63,7 +63,7 @@ pub(crate) struct Args {
     /// The numbers by which labels are searched
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
     index_precision: IndexPrecision,
-    /// Which of several labels with equal scores comes first
+    /// Which of several labels with equal scores comes first; trec with --score text and without --knn
     #[arg(long, value_enum, default_value = "number", value_name = "RULE")]
     ties: Tie,
     /// Exit with 7 unless this is reached, for example P@1=0.60

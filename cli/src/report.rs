@@ -6,6 +6,7 @@ mod read;
 use crate::context::Context;
 use crate::early::Done;
 use crate::render::rounded;
+use crate::whole::Whole;
 use engine::{Error, Result};
 use read::Run;
 use serde_json::{Value, json};
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     if out.is_dir() {
         return Err(Error::input("is a folder, a file will be written").at(&out).into());
     }
-    RunDir::write_text(&out, &page::html(&runs))?;
+    Whole::write(&out, &page::html(&runs))?;
     for run in &runs {
         run.warnings.iter().for_each(|text| context.say(&format!("{}: {text}", run.dir.display())));
     }

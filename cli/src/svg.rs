@@ -33,8 +33,9 @@ pub(crate) struct Interval {
     pub(crate) half: f64,
 }
 
-/// Text inside of an element or attribute.
+/// Text inside of an element or attribute. XML has no place for control characters.
 pub(crate) fn escaped(text: &str) -> String {
+    let text = text.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\t'), "\u{fffd}");
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -41,6 +41,8 @@ fn what_we_do_not_have_of_mpnet_and_modernbert_is_refused_by_name() {
     );
     modern("rope_parameters", json!({"full_attention": {"rope_type": "yarn"}}), &["`rope_type` is `yarn`"]);
     modern("rope_parameters", json!({"full_attention": {"rope_theta": 0.5}}), &["θ of 0.5"]);
+    modern("rope_parameters", json!({"rope_theta": 500.0}), &["unknown field `rope_theta`"]);
+    modern("rope_scaling", json!({"rope_type": "linear", "factor": 4.0}), &["`rope_scaling` stretches"]);
     modern("num_attention_heads", json!(8), &["heads of 1 channels"]);
     modern("hidden_activation", json!("silu"), &["`hidden_activation` is `silu`"]);
     modern("max_position_embeddings", Value::Null, &["`max_position_embeddings` is missing"]);
@@ -56,6 +58,17 @@ fn a_modernbert_of_an_older_release_is_the_same() {
     for key in ["layer_types", "rope_parameters"] {
         assert!(file.as_object_mut().unwrap().remove(key).is_some());
     }
-    fs::write(dir.join("config.json"), file.to_string()).unwrap();
-    assert_eq!(hf::read(&dir).unwrap().model.architecture, Architecture::ModernBert(modernbert(5)));
+    let theta_of_windows = |file: &Value| {
+        fs::write(dir.join("config.json"), file.to_string()).unwrap();
+        let architecture = hf::read(&dir).unwrap().model.architecture;
+        let Architecture::ModernBert(config) = &architecture else { panic!("it is a ModernBERT") };
+        (config.layers[1].theta, architecture)
+    };
+    file["rope_scaling"] = json!({"rope_type": "default"});
+    assert_eq!(theta_of_windows(&file).1, Architecture::ModernBert(modernbert(5)));
+    // Null is as for the whole text; a missing key is what transformers takes without one.
+    file["local_rope_theta"] = Value::Null;
+    assert_eq!(theta_of_windows(&file).0, 1000.0);
+    assert!(file.as_object_mut().unwrap().remove("local_rope_theta").is_some());
+    assert_eq!(theta_of_windows(&file).0, 10_000.0);
 }

@@ -234,6 +234,8 @@ fn what_cannot_be_shown_is_said_before_a_step_is_computed() {
     world.write("folder.html/x", "");
     check(&["r", "--out", "folder.html"], 3, "is a folder");
     check(&["r", "--dot", "no/g.dot"], 3, "there is no such folder");
+    check(&["r", "--dot", "r/config.toml"], 5, "lies in the run");
+    check(&["r", "--out", "g.svg", "--dot", "g.svg"], 3, "one file cannot be both");
     let data: &Path = &world.path("shop.data");
     std::fs::rename(data, world.path("elsewhere")).unwrap();
     check(&["r"], 3, "shop.data");

@@ -208,6 +208,8 @@ fn equal_scores_are_in_the_order_of_trec_eval_where_it_is_asked_for() {
     };
     // L10, L20 and L30 have the smallest number of their ten and, byte by byte, the smallest id.
     assert_eq!((ranked("number", "3").0, ranked("trec", "3").0), (1.0, 0.0));
+    let refused = ["evaluate", "run", "d", "--ties", "trec", "--knn", "3", "-q"];
+    world.lode(&refused).fails(3, &["label text alone", "--ties number"]);
     // Also where the cut of three goes through ten labels with the same score.
     for k in ["3", "10", "40"] {
         for (query, row) in ranked("trec", k).1 {

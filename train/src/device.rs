@@ -80,12 +80,9 @@ impl Inference {
         move_to(&mut network, cuda)?;
         Ok(network)
     }
-    /// Whose index is kept beside a run: that of f32 wherever it was computed, or of what was rounded on the CPU. None
-    /// is kept of a device's bf16: it rounds what it multiplies, and its network is the one in f32.
+    /// Whose index is kept beside a run: that of f32, or of what was rounded. None is kept of a device, whose bits are
+    /// not those of the CPU: an answer must not depend on who asked first.
     pub(crate) fn kept_index(&self) -> Option<Option<Precision>> {
-        match (&self.cuda, self.precision) {
-            (Some(_), Some(_)) => None,
-            (_, precision) => Some(precision),
-        }
+        self.cuda.is_none().then_some(self.precision)
     }
 }

@@ -15,6 +15,10 @@ use samplers::{Csr, Matrix};
 
 /// Queries that are embedded and ranked at once: their embeddings and scores are all that grows with it.
 const BLOCK: usize = 4096;
+/// Rankings whose equal scores are cut off are searched again for so many times as many labels.
+const DEEPER: usize = 8;
+/// Labels times queries that are held at once then.
+const PAIRS: usize = 1 << 22;
 
 /// Which labels may be ranked, and count as truth.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +54,7 @@ pub struct Options {
     pub depth: usize,
     /// In how many bits labels and titles are searched.
     pub search: Search,
-    /// Which of several labels with equal scores comes first.
+    /// Which of several labels with equal scores comes first; trec_eval's order only where the text alone ranks.
     pub ties: Ties,
 }
 
@@ -166,6 +170,10 @@ pub fn evaluate_with(
         return Err(Error::input(format!("the {:?} split has no query", queries.split).to_lowercase())
             .at(data.path()));
     }
+    if options.ties == Ties::Trec && (options.score != Score::Text || options.knn > 0) {
+        let message = "trec_eval's order of equal scores is there for label text alone";
+        return Err(Error::input(message).help("--score text, without --knn; or --ties number"));
+    }
     let truth = Truth::new(data, queries.split, options)?;
     let (wished, models) = ((options.score, options.knn), (engine, network, index));
     let scoring = Scoring::fit(wished, models, data, &options.held_out, observer)?;
@@ -183,7 +191,7 @@ pub fn evaluate_with(
             if relevant.is_empty() && options.labels != LabelSet::All {
                 continue;
             }
-            sums.add(&truth, &found, &relevant);
+            sums.add(&found, &relevant);
             let labels = found.labels;
             let confusion = confusion(engine, index, x, &labels, &relevant);
             rankings.push(Ranked { query, labels, confusion });
@@ -238,46 +246,66 @@ impl<'a> Truth<'a> {
         rows: &[u32],
         (options, scoring): (&Options, &Scoring),
     ) -> Vec<Found> {
+        let k = options.ranks();
+        if let Scoring::Members(members) = scoring {
+            let search =
+                |ranking: &Ranking<'_>| index.candidates(engine, self.data, queries, members, ranking);
+            let found = self.limited(rows, k, search).into_iter();
+            return found
+                .map(|candidates| Found { labels: members.weights.rank(&candidates, k), candidates })
+                .collect();
+        }
+        let search = |queries: Matrix<'_>, rows: &[u32], k| {
+            self.limited(rows, k, |ranking| index.rank(engine, self.data, queries, scoring, ranking))
+        };
+        let mut found = search(queries, rows, k);
+        if self.ties == Ties::Trec {
+            self.settle(&mut found, queries, rows, search);
+        }
+        found.into_iter().map(|labels| Found { labels, candidates: vec![] }).collect()
+    }
+    /// Searches within the limits of these queries.
+    fn limited<R>(&self, rows: &[u32], k: usize, search: impl FnOnce(&Ranking<'_>) -> R) -> R {
         let filtered = filtered(self.data, self.split, rows);
         // A training query must not vote for itself.
         let own: Vec<u64> = (0..=rows.len() as u64).collect();
-        let k = options.ranks();
-        let mut ranking = Ranking {
+        search(&Ranking {
             k,
             exclude: filtered.as_ref().map(samplers::Lists::csr),
             exclude_titles: (self.split == Split::Train).then_some(Csr { starts: &own, items: rows }),
             only: self.only.as_deref(),
+        })
+    }
+    /// Brings equal scores into order. Where they run to the end of a ranking, labels behind it may belong into it:
+    /// such queries are searched again, for more and more labels, until no equal score is cut off.
+    fn settle(
+        &self,
+        found: &mut [Vec<(u32, f32)>],
+        queries: Matrix<'_>,
+        rows: &[u32],
+        search: impl Fn(Matrix<'_>, &[u32], usize) -> Vec<Vec<(u32, f32)>>,
+    ) {
+        let (names, k) = (self.data.labels(), found.iter().map(Vec::len).max().unwrap_or(0));
+        let is_cut = |labels: &Vec<(u32, f32)>, depth| labels.len() == depth && self.ties.are_cut(labels, k);
+        let settle = |labels: &mut Vec<(u32, f32)>| {
+            self.ties.settle(labels, |label| names.uid(label as usize));
+            labels.truncate(k);
         };
-        if let Scoring::Members(members) = scoring {
-            let found = index.candidates(engine, self.data, queries, members, &ranking).into_iter();
-            return found
-                .map(|candidates| Found { labels: self.best(members.weights, &candidates, k), candidates })
-                .collect();
-        }
-        loop {
-            let found = index.rank(engine, self.data, queries, scoring, &ranking);
-            // Labels that are cut off may belong among the first, by another order than that of the search.
-            if found.iter().any(|labels| labels.len() == ranking.k && self.ties.are_cut(labels, k)) {
-                ranking.k *= 2;
-                continue;
+        let open: Vec<usize> = (0..found.len()).filter(|&i| is_cut(&found[i], k)).collect();
+        found.iter_mut().for_each(settle);
+        // All labels of so many queries are no more than their scores in one search.
+        for group in open.chunks((PAIRS / names.len().max(1)).clamp(1, 64)) {
+            let x: Vec<f32> = group.iter().flat_map(|&i| queries.row(i).iter().copied()).collect();
+            let of: Vec<u32> = group.iter().map(|&i| rows[i]).collect();
+            let (mut depth, mut deeper) = (k, vec![]);
+            while deeper.is_empty() || deeper.iter().any(|labels| is_cut(labels, depth)) {
+                depth *= DEEPER;
+                deeper = search(Matrix::new(&x, queries.width), &of, depth);
             }
-            let found =
-                found.into_iter().map(|labels| Found { labels: self.first(labels, k), candidates: vec![] });
-            return found.collect();
-        }
-    }
-    /// The first `k` of a ranking.
-    fn first(&self, mut labels: Vec<(u32, f32)>, k: usize) -> Vec<(u32, f32)> {
-        let names = self.data.labels();
-        self.ties.settle(&mut labels, |label| names.uid(label as usize));
-        labels.truncate(k);
-        labels
-    }
-    /// The `k` best candidates by these weights.
-    fn best(&self, weights: Weights, candidates: &[Candidate], k: usize) -> Vec<(u32, f32)> {
-        match self.ties {
-            Ties::Number => weights.rank(candidates, k),
-            Ties::Trec => self.first(weights.rank(candidates, candidates.len()), k),
+            for (&i, mut labels) in group.iter().zip(deeper) {
+                settle(&mut labels);
+                found[i] = labels;
+            }
         }
     }
 }
@@ -321,11 +349,11 @@ impl Sums {
             hits: vec![],
         }
     }
-    fn add(&mut self, truth: &Truth<'_>, found: &Found, relevant: &[u32]) {
+    fn add(&mut self, found: &Found, relevant: &[u32]) {
         let ids = |ranking: &[(u32, f32)]| ranking.iter().map(|&(l, _)| l).collect::<Vec<u32>>();
         let ranked = ids(&found.labels);
         for (_, weights, evaluator) in &mut self.members {
-            evaluator.add(&ids(&truth.best(*weights, &found.candidates, self.ranks)), relevant);
+            evaluator.add(&ids(&weights.rank(&found.candidates, self.ranks)), relevant);
         }
         self.all.add(&ranked, relevant);
         for (bin, evaluator) in &mut self.by_bin {

@@ -1,9 +1,11 @@
 //! What the next step of a run is made of: its tapes, operation by operation.
 //!
 //! The step is that of [`crate::step`], on tapes that are watched ([`autograd::watch`]). Its batch is the one that the
-//! run would take next, its bits are those that the run would compute, and nothing is written.
+//! run would take next, and nothing is written. It is computed on the CPU, whatever device the run has: there its bits
+//! are those that the run would compute.
 
 use crate::exec::Watches;
+use crate::load;
 use crate::observer::Observer;
 use crate::run;
 use crate::step::StepReport;
@@ -33,6 +35,8 @@ pub struct Graph {
     pub tapes: Vec<TapeSeen>,
     /// Seconds on the wall of the whole step but the update.
     pub seconds: f64,
+    /// What the tapes do not show of this step.
+    pub unseen: Vec<String>,
 }
 
 impl Graph {
@@ -42,6 +46,7 @@ impl Graph {
     /// If it is no run, its data set has gone or changed, or the observer wants to stop.
     pub fn of(engine: &Engine, path: &Path, clock: Clock, observer: &mut dyn Observer) -> Result<Graph> {
         let (mut trainer, dir) = run::open_to_look(engine, path)?;
+        let device = load::run_settings(path)?.1.config()?.train.device;
         run::take_up(&mut trainer, &dir, observer)?;
         if trainer.head.is_none() {
             // A first step waits for memory from the system, which no later one does.
@@ -58,8 +63,13 @@ impl Graph {
             parts: watch.parts(),
         });
         // In chunks, the tape of the whole batch stays empty.
-        let tapes = tapes.filter(|tape| !tape.values.is_empty()).collect();
-        Ok(Graph { report, tapes, seconds })
+        let tapes: Vec<TapeSeen> = tapes.filter(|tape| !tape.values.is_empty()).collect();
+        let elsewhere = (device != "cpu").then(|| format!("the run's device, {device}: this is the CPU"));
+        let beside = trainer.head.is_some() && tapes.iter().all(|tape| tape.name != "classifier");
+        let of_head = beside.then(|| {
+            "the classifier's own gradient and update over its labels, which are computed beside the tapes".to_owned()
+        });
+        Ok(Graph { report, tapes, seconds, unseen: elsewhere.into_iter().chain(of_head).collect() })
     }
     /// All values of all tapes.
     pub fn values(&self) -> impl Iterator<Item = &Seen> {

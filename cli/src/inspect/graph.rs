@@ -11,14 +11,15 @@ use crate::observer::Terminal;
 use crate::profile::clock;
 use crate::quantity::count;
 use crate::render::table;
+use crate::whole::Whole;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use engine::{Error, Kind, Result};
 use folds::{Fold, Sum, Tape, flops, milliseconds, norm};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use train::Graph;
 use train::plan::bytes;
-use train::{Graph, RunDir};
 
 /// Flags of `inspect graph`.
 #[derive(clap::Args)]
@@ -46,7 +47,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
     // What cannot be written is said before a step is computed.
     let files = || args.out.iter().map(|out| &out.path).chain(&args.dot);
-    files().try_for_each(|path| writable(path))?;
+    files().try_for_each(|path| writable(path, &args.run))?;
+    if args.dot.as_ref().is_some_and(|dot| args.out.as_ref().is_some_and(|out| out.path == *dot)) {
+        return Err(Error::input("one file cannot be both, --out and --dot").into());
+    }
     let mut observer = Terminal::new(context);
     context.stop.is_heard();
     let graph = Graph::of(&context.engine(), &args.run, clock, &mut observer);
@@ -60,10 +64,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let tapes = folds::tapes(&graph);
     let title = format!("Step {} of {}", count(graph.report.step), args.run.display());
     if let Some(Picture { path, draw }) = &args.out {
-        RunDir::write_text(path, &draw(&title, &graph, &tapes))?;
+        Whole::write(path, &draw(&title, &graph, &tapes))?;
     }
     if let Some(path) = &args.dot {
-        RunDir::write_text(path, &dot::text(&title, &tapes))?;
+        Whole::write(path, &dot::text(&title, &tapes))?;
     }
     if context.json {
         for tape in &tapes {
@@ -95,11 +99,17 @@ impl Picture {
     }
 }
 
-fn writable(path: &Path) -> Result<()> {
+/// # Errors
+/// If there can be no file of this name, or it would stand in the run, which stays as it is.
+fn writable(path: &Path, run: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(Error::input("is a folder, a file will be written").at(path));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let real = folder.unwrap_or(Path::new(".")).canonicalize();
+    if real.is_ok_and(|folder| run.canonicalize().is_ok_and(|run| folder.starts_with(run))) {
+        return Err(Error::new(Kind::Refused, "lies in the run, which stays as it is").at(path));
+    }
     match folder {
         Some(folder) if !folder.is_dir() => {
             Err(Error::input("there is no such folder").at(folder).help("make it, or name another file"))
@@ -137,9 +147,10 @@ fn totals(graph: &Graph) -> String {
     let (report, total, [there, back]) = (&graph.report, graph.flops(), graph.op_seconds());
     let rest = graph.seconds - there - back;
     format!(
-        "{} tokens in {} texts, loss {:.4}, norm of the gradient {}\n\
+        "{}{} tokens in {} texts, loss {:.4}, norm of the gradient {}\n\
          {} forward, {} backward; {} kept for backward\n\
          {} ms forward, {} ms backward, {} ms beside operations\n",
+        graph.unseen.iter().map(|what| format!("not shown: {what}\n")).collect::<String>(),
         count(report.tokens),
         count(report.texts),
         report.loss,
@@ -190,5 +201,6 @@ fn step(graph: &Graph) -> Value {
         "seconds_forward": there,
         "seconds_backward": back,
         "seconds": graph.seconds,
+        "unseen": graph.unseen,
     })
 }

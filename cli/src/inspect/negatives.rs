@@ -8,12 +8,12 @@ use crate::early::{Done, Early};
 use crate::observer::Terminal;
 use crate::quantity::count;
 use crate::render::{rounded, table};
+use crate::whole::Whole;
 use data::{DataSet, Split};
 use engine::{Error, Kind, Result};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use train::RunDir;
 use train::negatives_seen::{Look, NEAR, Negative, NegativesSeen, Round};
 
 /// Flags of `inspect negatives`.
@@ -169,7 +169,7 @@ impl Marks {
             self.text = None;
             return Ok(());
         }
-        RunDir::write_text(&self.path, &text).map_err(|e| e.to_string())?;
+        Whole::write(&self.path, &text).map_err(|e| e.to_string())?;
         self.text = Some(text);
         Ok(())
     }

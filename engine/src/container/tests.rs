@@ -153,6 +153,18 @@ fn another_kind_and_a_missing_file_are_the_users_mistakes() {
     assert!(Container::is_container(&path) && !Container::is_container(dir.path()));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_device_is_not_replaced() {
+    use std::os::unix::net::UnixListener;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let _listener = UnixListener::bind(&path).unwrap();
+    let error = Writer::create(&path, "small").map(|_| ()).unwrap_err();
+    assert!(error.kind() == Kind::Input && error.to_string().contains("a device or a pipe"), "{error}");
+    assert_eq!(names_in(dir.path()), ["socket"]);
+}
+
 #[test]
 fn an_abandoned_writer_leaves_the_old_file_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();

@@ -224,6 +224,12 @@ pub(super) fn create_temporary<F>(
     let Some(name) = target.file_name() else {
         return Err(Error::input("this path cannot be the name of a file").at(target));
     };
+    // A rename would put a file in the place of a device or a pipe.
+    if std::fs::metadata(target).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return Err(
+            Error::input("this is a device or a pipe; what is written here must be a file").at(target)
+        );
+    }
     let mut attempt = 0u32;
     loop {
         let mut temporary = std::ffi::OsString::from(".");

@@ -263,7 +263,8 @@ impl Layout<'_> {
         // A sum for each task, added up in their order: the sum over all texts must not depend on how many run at once.
         let each = bias.as_ref().filter(|_| of_bias).map_or(0, |bias| bias.rows.len());
         let sum_cuts: Vec<usize> = (0..tasks.len()).map(|task| task * each).collect();
-        let mut sums = vec![T::ZERO; sum_cuts.last().copied().unwrap_or(0)];
+        let mut sums = engine.buffer::<T>(sum_cuts.last().copied().unwrap_or(0));
+        sums.fill(T::ZERO);
         let work = parts(outputs, &cuts).into_iter().zip(scratch).zip(parts([&mut sums], &sum_cuts));
         engine.each(
             work.collect(),

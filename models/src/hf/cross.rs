@@ -3,6 +3,7 @@
 use super::read::{folder_exists, load};
 use super::weights::Weights;
 use super::{config, json};
+use crate::architecture::Architecture;
 use crate::bert::names::Names;
 use crate::cross::{CrossEncoder, has_head, layout};
 use autograd::{Params, Pool};
@@ -51,12 +52,18 @@ impl std::fmt::Debug for CrossImport {
 pub fn read_cross(dir: &Path) -> Result<CrossImport> {
     folder_exists(dir)?;
     let file = dir.join("config.json");
-    let facts = config::read(&file, Pool::First, false)?;
-    if !has_head(facts.family) {
-        let family = format!("{:?}", facts.family).to_lowercase();
-        let e = Error::input(format!("a cross-encoder of the family {family} is not supported")).at(&file);
-        return Err(e.help("supported are bert, roberta and xlm-roberta"));
-    }
+    let facts = match config::transformer(&file, Pool::First, false)? {
+        Architecture::Bert(facts) if has_head(facts.family) => facts,
+        other => {
+            let family = match other {
+                Architecture::Bert(facts) => format!("{:?}", facts.family).to_lowercase(),
+                _ => "modernbert".to_owned(),
+            };
+            let e =
+                Error::input(format!("a cross-encoder of the family {family} is not supported")).at(&file);
+            return Err(e.help("supported are bert, roberta and xlm-roberta"));
+        }
+    };
     let sigmoid = sigmoid(dir, &file)?;
     let weights = Weights::read(dir)?;
     let entries = layout(&facts);

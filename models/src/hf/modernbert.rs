@@ -6,7 +6,7 @@ use super::json;
 use crate::modernbert::{Config, Sight, Size};
 use autograd::Pool;
 use engine::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -34,14 +34,23 @@ struct File {
 
     global_attn_every_n_layers: Option<u64>,
     global_rope_theta: Option<f64>,
-    local_rope_theta: Option<f64>,
+    /// Missing it is 10,000; null it is the global one.
+    #[serde(default, deserialize_with = "there")]
+    local_rope_theta: Option<Option<f64>>,
+    rope_scaling: Option<Value>,
 
     layer_types: Option<Vec<String>>,
     rope_parameters: Option<Rotary>,
 }
 
+/// Tells null from missing.
+fn there<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Option<f64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
 /// θ by what a layer sees.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Rotary {
     full_attention: Option<Theta>,
     sliding_attention: Option<Theta>,
@@ -64,6 +73,10 @@ pub(super) fn read(path: &Path, pooling: Pool, normalise: bool) -> Result<Config
         [("norm_bias", file.norm_bias), ("attention_bias", file.attention_bias), ("mlp_bias", file.mlp_bias)];
     if let Some((key, _)) = biases.iter().find(|(_, value)| *value == Some(true)) {
         return Err(Error::input(format!("`{key}` is true: not supported")).at(path));
+    }
+    let default = |scaling: &Value| ["rope_type", "type"].iter().any(|key| scaling[key] == "default");
+    if file.rope_scaling.as_ref().is_some_and(|scaling| !default(scaling)) {
+        return Err(Error::input("`rope_scaling` stretches positions: not supported").at(path));
     }
     let size = sizes(
         path,
@@ -94,7 +107,7 @@ pub(super) fn read(path: &Path, pooling: Pool, normalise: bool) -> Result<Config
 
 /// What each layer sees.
 fn layers(path: &Path, file: &File, count: usize) -> Result<Vec<Sight>> {
-    let across = sized(path, "local_attention", file.local_attention.or(Some(128)), 2, 1 << 20)?;
+    let across = sized(path, "local_attention", file.local_attention.or(Some(128)), 1, 1 << 20)?;
     let every =
         sized(path, "global_attn_every_n_layers", file.global_attn_every_n_layers.or(Some(3)), 1, 128)?;
     let by_period: Vec<String> =
@@ -110,7 +123,7 @@ fn layers(path: &Path, file: &File, count: usize) -> Result<Vec<Sight>> {
         theta(
             path,
             rotary.and_then(|r| r.sliding_attention.as_ref()),
-            file.local_rope_theta.or(file.global_rope_theta.filter(|_| rotary.is_none())),
+            file.local_rope_theta.and_then(|local| local.or(file.global_rope_theta)),
             10_000.0,
         )?,
     ];
@@ -174,6 +187,11 @@ pub(super) fn write(config: &Config) -> Value {
         "rope_parameters": { FULL: rotary(false), SLIDING: rotary(true) },
         "initializer_range": 0.02,
         "pad_token_id": config.pad,
+        // Without these keys transformers takes ids that belong to the published vocabulary.
+        "bos_token_id": null,
+        "eos_token_id": null,
+        "cls_token_id": null,
+        "sep_token_id": null,
         "torch_dtype": "float32",
     })
 }

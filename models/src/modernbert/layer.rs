@@ -12,6 +12,7 @@ use super::config::Config;
 use crate::streams::{Site, dropout, dropped};
 use autograd::{Activation, Dropout, Var};
 use engine::{Places, Stream, Tensor};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a layer needs besides numbers.
@@ -34,12 +35,11 @@ impl Layer {
     pub(super) fn new(
         config: &Config,
         number: usize,
-        starts: &Arc<[u32]>,
+        (starts, masks): (&Arc<[u32]>, &Masks),
         stream: Option<Stream>,
         places: &Arc<Places>,
     ) -> Layer {
         let (sight, heads) = (config.layers[number], config.size.heads);
-        let longest = starts.windows(2).map(|w| (w[1] - w[0]) as usize).max().unwrap_or(0);
         let drop = |site, rate| dropout(stream, site, rate, places);
         Layer {
             heads,
@@ -48,7 +48,7 @@ impl Layer {
             activation: config.activation,
             starts: starts.clone(),
             positions: places.positions.as_slice().into(),
-            window: sight.window.and_then(|window| mask(window, longest, heads)),
+            window: sight.window.and_then(|window| masks[&window].clone()),
             probabilities: drop(Site::Probabilities(number), config.attention_dropout),
             attention: drop(Site::Attention(number), config.attention_dropout),
             gated: drop(Site::FeedForward(number), config.mlp_dropout),
@@ -94,6 +94,15 @@ impl Layer {
 pub(super) fn norm<'t>(x: Var<'t>, gain: Var<'t>, eps: f64) -> Var<'t> {
     let width = x.shape().last();
     x.layer_norm(gain, x.tape().constant(Tensor::from_vec([width], vec![0.0f32; width])), eps)
+}
+
+/// The mask of each window; none where no text is longer.
+pub(super) type Masks = BTreeMap<usize, Option<Tensor>>;
+
+/// The masks of all layers, for texts of up to `longest` tokens.
+pub(super) fn masks(config: &Config, longest: usize) -> Masks {
+    let windows = config.layers.iter().filter_map(|sight| sight.window);
+    windows.map(|window| (window, mask(window, longest, config.size.heads))).collect()
 }
 
 /// 0 up to a distance of `window`, −∞ beyond: `[2·longest − 1, heads]`.

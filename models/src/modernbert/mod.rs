@@ -74,11 +74,12 @@ impl ModernBert {
             let tokens = cx.param(table).gather(text.tokens.as_slice().into());
             dropped(norm(tokens, cx.param(embedding_norm), config.eps), &drop)
         });
+        let masks = layer::masks(config, text.longest());
         let (mut hidden, mut rest) = (embedded, layers);
         for number in 0..config.size.layers {
             let (ids, behind) = rest.split_at(if number == 0 { PER_LAYER - 1 } else { PER_LAYER });
             rest = behind;
-            let layer = Layer::new(config, number, &starts, cx.dropout, &places);
+            let layer = Layer::new(config, number, (&starts, &masks), cx.dropout, &places);
             let mut inputs = vec![hidden];
             inputs.extend(ids.iter().map(|&id| cx.param(id)));
             let segment: Segment = Rc::new(move |inputs| layer.run(inputs));
