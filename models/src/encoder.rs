@@ -1,6 +1,6 @@
 //! What every encoder does: packed texts in, one vector a text out.
 
-use autograd::{ParamId, Params, Segment, Tape, Var};
+use autograd::{ParamId, Params, Pool, Segment, Tape, Var};
 use engine::{Packed, Stream};
 use std::fmt;
 
@@ -70,6 +70,13 @@ pub trait Encoder: fmt::Debug + Send + Sync {
     fn working_bytes(&self, text: &Packed) -> usize;
     /// Bytes that encoding so many tokens without a tape holds at its peak.
     fn inference_bytes(&self, tokens: usize) -> usize;
+}
+
+/// One vector a text from the last hidden states `[T, d]`.
+#[track_caller]
+pub(crate) fn pooled<'t>(last: Var<'t>, text: &Packed, pooling: Pool, normalise: bool) -> Var<'t> {
+    let pooled = last.pool(pooling, text.starts.as_slice().into());
+    if normalise { pooled.normalise() } else { pooled }
 }
 
 /// Texts that a transformer takes: none empty, none longer than its positions.

@@ -15,6 +15,13 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
+/// Two of three layers have a window of no token beside their own.
+fn modernbert_that_sees_itself() -> models::modernbert::Config {
+    let mut config = modernbert(3);
+    config.layers.iter_mut().filter(|layer| layer.window.is_some()).for_each(|layer| layer.window = Some(0));
+    config
+}
+
 fn fresh() -> Model {
     Model::fresh(Architecture::Bert(config(Family::Bert)), 12, 3)
 }
@@ -40,6 +47,7 @@ fn what_is_written_is_read_back_bit_for_bit() {
         Architecture::Bert(config(Family::Mpnet)),
         Architecture::ModernBert(modernbert(5)),
         Architecture::ModernBert(modernbert(1)),
+        Architecture::ModernBert(modernbert_that_sees_itself()),
         Architecture::Bag(bag::Config { vocab: 6, width: 5, normalise: true }),
         Architecture::Bag(bag::Config { vocab: 6, width: 5, normalise: false }),
     ];

@@ -73,7 +73,12 @@ fn answers_and_measures_of_a_device_are_those_of_the_cpu() {
         let (json, of) = (ran.json(), |l: &serde_json::Value| l["score"].as_f64().unwrap());
         json["labels"].as_array().unwrap().iter().map(|l| (l["uid"].to_string(), of(l))).collect()
     };
-    let [cpu, device] = place.both(&predict).map(|ran| labels(&ran));
+    let device = place.with_memory("512", &[&predict[..], &["--device", "cuda:0"]].concat()).ok();
+    let kept = || place.world.path("run/index.lode").exists();
+    assert!(!kept(), "the CPU would answer from it, with bits that are not its own");
+    let cpu = place.world.lode(&predict).ok();
+    assert!(kept());
+    let [cpu, device] = [cpu, device].map(|ran| labels(&ran));
     assert_eq!(cpu.len(), 5);
     for ((want, a), (got, b)) in cpu.iter().zip(&device) {
         assert!(want == got && (a - b).abs() < 1e-4, "{cpu:?} {device:?}");
@@ -114,6 +119,7 @@ fn a_device_without_memory_left_ends_a_verb_with_an_error_and_no_panic() {
     for verb in verbs {
         place.with_memory("1", &[verb, &["--device", "cuda:0"]].concat()).fails(5, &wanted);
     }
+    assert!(!place.world.path("x.npy").exists() && !place.world.path("mined").exists());
     // The parameters fit, a step does not.
     let train = [&place.train("second")[..], &["--device", "cuda:0"]].concat();
     let ran = place.with_memory("4", &train).fails(5, &wanted);
@@ -129,6 +135,14 @@ fn what_a_device_does_not_do_is_said() {
         .world
         .lode(&["encode", "run", "products.csv", "--out", "x.npy", "--device", "gpu"])
         .fails(3, &["`gpu` is no device"]);
+    let train = [&place.train("first")[..], &["--device", "cuda:0", "-q"]].concat();
+    place.with_memory("512", &train).ok();
+    let graph = place.world.lode(&["inspect", "graph", "first"]).ok();
+    assert!(
+        graph.stdout.contains("not shown: the run's device, cuda:0: this is the CPU"),
+        "{}",
+        graph.stdout
+    );
     let train = [&place.train("second")[..], &["--precision", "bf16"]].concat();
     place.world.lode(&train).fails(3, &["train.precision", "on a CUDA device"]);
 }

@@ -109,16 +109,7 @@ fn the_table_and_the_pictures_hold_every_operation() {
     train(&world, "r & <s>", &["--steps", "2"]);
     let words = ["inspect", "graph", "r & <s>", "--dot", "g.dot", "--out"];
     let shown = world.lode(&[&words[..], &["g.html"]].concat()).ok();
-    world
-        .lode(
-            &[&words[..4], &["--out", "g.svg", "-q"][..]]
-                .concat()
-                .iter()
-                .filter(|w| **w != "--dot")
-                .copied()
-                .collect::<Vec<_>>(),
-        )
-        .ok();
+    world.lode(&["inspect", "graph", "r & <s>", "--out", "g.svg", "-q"]).ok();
     let (values, step) = graph(&world, "r & <s>");
     let ops = values.iter().filter(|value| value["op"].is_string()).count();
     let table = shown.stdout;
@@ -216,6 +207,13 @@ fn a_classifier_has_a_graph_too() {
     let tapes: std::collections::BTreeSet<_> = values.iter().filter_map(|v| v["tape"].as_str()).collect();
     assert_eq!(tapes.into_iter().collect::<Vec<_>>(), ["classifier", "encoder", "queries"]);
     assert!(number(&step, "loss") > 0.0 && step["step"] == 3, "{step}");
+    assert_eq!(step["unseen"], json!([]));
+    // Over all labels a head learns beside the tapes, and whoever looks is told.
+    train(&world, "all", &["--steps", "2", "--head", "classifier", "--loss", "bce"]);
+    let shown = world.lode(&["inspect", "graph", "all", "--out", "all.html", "-q"]).ok().stdout;
+    let page = String::from_utf8(world.read("all.html")).unwrap();
+    assert!(shown.contains("not shown: the classifier's own gradient"), "{shown}");
+    assert!(page.contains("Not shown: the classifier's own gradient"));
 }
 
 #[test]

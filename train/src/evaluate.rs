@@ -258,10 +258,10 @@ impl<'a> Truth<'a> {
         let search = |queries: Matrix<'_>, rows: &[u32], k| {
             self.limited(rows, k, |ranking| index.rank(engine, self.data, queries, scoring, ranking))
         };
-        let mut found = search(queries, rows, k);
-        if self.ties == Ties::Trec {
-            self.settle(&mut found, queries, rows, search);
-        }
+        let found = match self.ties {
+            Ties::Number => search(queries, rows, k),
+            Ties::Trec => self.settled(queries, rows, k, search),
+        };
         found.into_iter().map(|labels| Found { labels, candidates: vec![] }).collect()
     }
     /// Searches within the limits of these queries.
@@ -276,28 +276,30 @@ impl<'a> Truth<'a> {
             only: self.only.as_deref(),
         })
     }
-    /// Brings equal scores into order. Where they run to the end of a ranking, labels behind it may belong into it:
-    /// such queries are searched again, for more and more labels, until no equal score is cut off.
-    fn settle(
+    /// The first `k` of each ranking, equal scores in order. Where the k-th score goes on to the end of what was
+    /// searched for, labels behind may belong into it: such queries are searched again, for more and more labels.
+    fn settled(
         &self,
-        found: &mut [Vec<(u32, f32)>],
         queries: Matrix<'_>,
         rows: &[u32],
+        k: usize,
         search: impl Fn(Matrix<'_>, &[u32], usize) -> Vec<Vec<(u32, f32)>>,
-    ) {
-        let (names, k) = (self.data.labels(), found.iter().map(Vec::len).max().unwrap_or(0));
+    ) -> Vec<Vec<(u32, f32)>> {
+        // One more than is wanted tells whether its score is another.
+        let (names, first) = (self.data.labels(), k + 1);
+        let mut found = search(queries, rows, first);
         let is_cut = |labels: &Vec<(u32, f32)>, depth| labels.len() == depth && self.ties.are_cut(labels, k);
         let settle = |labels: &mut Vec<(u32, f32)>| {
             self.ties.settle(labels, |label| names.uid(label as usize));
             labels.truncate(k);
         };
-        let open: Vec<usize> = (0..found.len()).filter(|&i| is_cut(&found[i], k)).collect();
+        let open: Vec<usize> = (0..found.len()).filter(|&i| is_cut(&found[i], first)).collect();
         found.iter_mut().for_each(settle);
         // All labels of so many queries are no more than their scores in one search.
         for group in open.chunks((PAIRS / names.len().max(1)).clamp(1, 64)) {
             let x: Vec<f32> = group.iter().flat_map(|&i| queries.row(i).iter().copied()).collect();
             let of: Vec<u32> = group.iter().map(|&i| rows[i]).collect();
-            let (mut depth, mut deeper) = (k, vec![]);
+            let (mut depth, mut deeper) = (first, vec![]);
             while deeper.is_empty() || deeper.iter().any(|labels| is_cut(labels, depth)) {
                 depth *= DEEPER;
                 deeper = search(Matrix::new(&x, queries.width), &of, depth);
@@ -307,6 +309,7 @@ impl<'a> Truth<'a> {
                 found[i] = labels;
             }
         }
+        found
     }
 }
 

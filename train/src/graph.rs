@@ -5,6 +5,7 @@
 //! are those that the run would compute.
 
 use crate::exec::Watches;
+use crate::head::Head;
 use crate::load;
 use crate::observer::Observer;
 use crate::run;
@@ -65,8 +66,7 @@ impl Graph {
         // In chunks, the tape of the whole batch stays empty.
         let tapes: Vec<TapeSeen> = tapes.filter(|tape| !tape.values.is_empty()).collect();
         let elsewhere = (device != "cpu").then(|| format!("the run's device, {device}: this is the CPU"));
-        let beside = trainer.head.is_some() && tapes.iter().all(|tape| tape.name != "classifier");
-        let of_head = beside.then(|| {
+        let of_head = trainer.head.as_ref().is_some_and(Head::is_over_all).then(|| {
             "the classifier's own gradient and update over its labels, which are computed beside the tapes".to_owned()
         });
         Ok(Graph { report, tapes, seconds, unseen: elsewhere.into_iter().chain(of_head).collect() })

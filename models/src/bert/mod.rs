@@ -16,7 +16,7 @@ pub(crate) mod relative;
 pub use autograd::Activation;
 pub use config::{Config, Family, Size};
 
-use crate::encoder::{Encoder, Scope};
+use crate::encoder::{Encoder, Scope, pooled};
 use crate::streams::{Site, dropout, dropped};
 use autograd::{ParamId, Params, Segment, Var};
 use engine::{Packed, Places};
@@ -137,8 +137,7 @@ impl Encoder for Bert {
     fn encode<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Var<'t> {
         cx.tape.scope(|| {
             let last = self.last(cx, (text, None), first_slot);
-            let pooled = last.pool(self.config.pooling, text.starts.as_slice().into());
-            if self.config.normalise { pooled.normalise() } else { pooled }
+            pooled(last, text, self.config.pooling, self.config.normalise)
         })
     }
     fn flops_per_token(&self, length: f64) -> f64 {

@@ -179,7 +179,8 @@ pub(super) fn write(config: &Config) -> Value {
         "embedding_dropout": shown(config.embedding_dropout),
         "attention_dropout": shown(config.attention_dropout),
         "mlp_dropout": shown(config.mlp_dropout),
-        "local_attention": 2 * window.unwrap_or(64),
+        // Halved by whoever reads it.
+        "local_attention": window.map_or(128, |window| (2 * window).max(1)),
         "global_attn_every_n_layers": behind_first.map_or(layers.max(1), |at| at + 1),
         "global_rope_theta": theta(false),
         "local_rope_theta": theta(true),

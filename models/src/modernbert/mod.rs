@@ -14,7 +14,7 @@ mod memory;
 pub use crate::bert::Size;
 pub use config::{Config, Sight};
 
-use crate::encoder::{Encoder, Scope};
+use crate::encoder::{Encoder, Scope, pooled};
 use crate::streams::{Site, dropout, dropped};
 use autograd::{ParamId, Params, Segment, Var};
 use engine::{Packed, Places};
@@ -105,8 +105,7 @@ impl Encoder for ModernBert {
     fn encode<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Var<'t> {
         cx.tape.scope(|| {
             let last = self.run(cx, text, first_slot, Var::forget);
-            let pooled = last.pool(self.config.pooling, text.starts.as_slice().into());
-            if self.config.normalise { pooled.normalise() } else { pooled }
+            pooled(last, text, self.config.pooling, self.config.normalise)
         })
     }
     fn flops_per_token(&self, length: f64) -> f64 {

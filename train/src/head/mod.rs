@@ -185,6 +185,10 @@ impl Head {
         let normalised = self.config.is_cosine();
         self.tables.as_ref().map(|tables| TableRows { table: &tables.weights, normalised })
     }
+    /// Whether it learns over all labels, beside the tapes.
+    pub(crate) fn is_over_all(&self) -> bool {
+        matches!(self.learning, Learning::All { .. })
+    }
     /// The labels that hard negatives of a training query are drawn from; none where every label is scored.
     pub(crate) fn listed(&self, query: u32) -> Option<&[u32]> {
         match &self.learning {
