@@ -44,8 +44,8 @@ pub(super) fn html(title: &str, graph: &Graph, tapes: &[Tape<'_>]) -> String {
 
 fn about(graph: &Graph) -> String {
     format!(
-        "{}{} tokens in {} texts. A box is an operation: the shape that it makes, its floating-point operations and the \
-         bytes that it keeps for backward, milliseconds forward + backward, the norm of the gradient of that, and \
+        "{}{} tokens in {} texts. A box is an operation: the shape that it makes, its floating-point operations and \
+         the bytes that it keeps for backward, milliseconds forward + backward, the norm of the gradient of that, and \
          its parameters with theirs. Lines lead from who made a value to who reads it. Parts unfold.\
          <i class=\"swatch there\"></i>forward<i class=\"swatch back\"></i>backward",
         graph.unseen.iter().map(|what| format!("Not shown: {}. ", escaped(what))).collect::<String>(),
