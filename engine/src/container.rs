@@ -18,14 +18,15 @@ mod spool;
 mod view;
 mod write;
 
-pub use disk::{Disk, DiskFile, System};
+pub use disk::{Disk, DiskFile, Spare, System};
+use memmap2::Mmap;
 pub use spool::{Spool, Spooled};
+use view::Mapped;
 pub use view::View;
 pub use write::{Unsynced, Writer};
 
 use crate::{Error, Kind, Result};
-use memmap2::Mmap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -144,7 +145,7 @@ pub struct Section {
 #[derive(Debug)]
 pub struct Container {
     path: PathBuf,
-    map: Arc<Mmap>,
+    map: Arc<Mapped>,
     sections: Vec<Section>,
     fingerprint: u64,
 }
@@ -250,7 +251,7 @@ impl Container {
     }
 }
 
-fn map_file(path: &Path) -> Result<Mmap> {
+fn map_file(path: &Path) -> Result<Mapped> {
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     let meta = file.metadata().map_err(|e| Error::io(path, e))?;
     if meta.is_dir() {
@@ -259,10 +260,17 @@ fn map_file(path: &Path) -> Result<Mmap> {
     if !meta.is_file() || meta.len() < (HEADER + ROW) as u64 {
         return Err(truncated(path, "it is shorter than any file of ours"));
     }
-    // SAFETY: the mapping is read-only, and files of this format are never written in place: `Writer`
-    // replaces them by rename, which leaves mapped pages alone. Whoever truncates the file from outside
+    // A file system without locks has none for `Disk::reopen` either, which then writes over nothing.
+    if let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
+        let gone = std::io::Error::new(std::io::ErrorKind::NotFound, "it was removed just now");
+        return Err(Error::io(path, gone));
+    }
+    // SAFETY: the mapping is read-only, and nobody of ours writes files of this format in place while it lasts:
+    // `Writer` replaces them by rename, which leaves mapped pages alone, or writes over one that has no name any more
+    // and that `Disk::reopen` alone has locked, which the lock above prevents. Whoever truncates the file from outside
     // causes SIGBUS, not a wild read.
-    unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))
+    let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
+    Ok(Mapped { map, _locked: Some(file) })
 }
 
 fn truncated(path: &Path, why: &str) -> Error {

@@ -19,7 +19,7 @@ pub use tables::{Chained, HeadState, Link};
 
 use crate::head::WEIGHTS;
 use bincode::{Decode, Encode};
-use engine::container::{Container, Disk, System, Unsynced, Verify, Writer};
+use engine::container::{Container, Disk, Spare, System, Unsynced, Verify, Writer};
 use engine::{DType, Error, Kind, Result, Shape, Table, Tensor};
 use samplers::Ranked;
 use samplers::composer::State;
@@ -70,26 +70,28 @@ pub struct Checkpoint<'a, T> {
 }
 
 /// A checkpoint that was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
     /// Its file.
     pub path: PathBuf,
     /// The files in which the tables of a classifier now are, this one among them.
     pub chain: Vec<Link>,
+    /// One that went for it, for the next one to be written over; dropped, it is removed.
+    pub spare: Option<Spare>,
 }
 
 /// A checkpoint whose bytes the system has: what remains is to wait for the disk, which another thread may do.
 pub struct Staged {
     file: Unsynced,
     disk: Arc<dyn Disk>,
-    saved: Saved,
+    path: PathBuf,
+    chain: Vec<Link>,
     keep: usize,
 }
 
 impl Staged {
     /// The files in which the tables of a classifier are once this is committed.
     pub fn chain(&self) -> &[Link] {
-        &self.saved.chain
+        &self.chain
     }
     /// Waits for the disk, gives the file its name, and then removes all but the newest `keep` and the files that these
     /// add to. Those of later steps go too: they are damaged, or the run would not have gone back before them.
@@ -98,13 +100,13 @@ impl Staged {
     /// If the system cannot write; older checkpoints are untouched then.
     pub fn commit(self) -> Result<Saved> {
         self.file.commit()?;
-        let folder = self.saved.path.parent().unwrap_or(Path::new("."));
-        folder::prune(&*self.disk, folder, &self.saved.path, self.keep, |path| match added_to(path) {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let spare = folder::prune(&self.disk, folder, &self.path, self.keep, |path| match added_to(path) {
             Ok(needed) => Some(needed),
             // What is damaged needs nothing: it is lost already. What cannot be read just now may need anything.
             Err(e) => (e.kind() == Kind::Damaged).then(Vec::new),
         })?;
-        Ok(self.saved)
+        Ok(Saved { path: self.path, chain: self.chain, spare })
     }
 }
 
@@ -168,14 +170,21 @@ impl Checkpoint<'_, &Table> {
     /// # Errors
     /// If the system cannot write; older checkpoints are untouched then.
     pub fn write(&self, folder: &Path, keep: usize) -> Result<Saved> {
-        self.stage(Arc::new(System), folder, keep)?.commit()
+        self.stage(Arc::new(System), folder, keep, None)?.commit()
     }
     /// The first half of [`Checkpoint::write`]: all is copied to the system, and the checkpoint may change again.
-    /// No other may be staged in this folder before it is committed, since that would build on it.
+    /// No other may be staged in this folder before it is committed, since that would build on it. A `spare` file of
+    /// this folder is written over.
     ///
     /// # Errors
     /// If the system cannot write; nothing is left behind then.
-    pub fn stage(&self, disk: Arc<dyn Disk>, folder: &Path, keep: usize) -> Result<Staged> {
+    pub fn stage(
+        &self,
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        keep: usize,
+        spare: Option<Spare>,
+    ) -> Result<Staged> {
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let entry = |(name, tensor): &(String, Tensor)| Entry {
             name: name.clone(),
@@ -201,7 +210,7 @@ impl Checkpoint<'_, &Table> {
         let path = path_of(folder, step);
         let manifest = bincode::encode_to_vec((FORMAT, manifest), limit())
             .map_err(|e| Error::new(Kind::Other, format!("the manifest of a checkpoint: {e}")).at(&path))?;
-        let mut writer = Writer::create_on(disk.clone(), &path, KIND)?;
+        let mut writer = Writer::create_on(disk.clone(), &path, KIND, spare)?;
         writer.section("manifest", &manifest)?;
         for (i, (_, tensor)) in self.params.iter().chain(&self.optimizer).chain(&self.memory).enumerate() {
             let name = section(i);
@@ -222,7 +231,7 @@ impl Checkpoint<'_, &Table> {
         self.head.as_ref().map_or(Ok(()), |head| head.write(&mut writer, before.is_empty()))?;
         let file = writer.finish()?;
         let chain = [before, &[Link { step, fingerprint: file.fingerprint() }]].concat();
-        Ok(Staged { file, disk, saved: Saved { path, chain }, keep })
+        Ok(Staged { file, disk, path, chain, keep })
     }
 }
 

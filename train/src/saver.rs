@@ -6,9 +6,13 @@
 //! ```
 //! The system's own cache is the snapshot, so there is no second copy of the weights in the process, and tables that
 //! are larger than memory are saved alike. One checkpoint is on its way at a time, since the next may add to it.
+//!
+//! Each is written over the file of one that is no longer kept, which waits under a temporary name: its pages are in the
+//! cache already, and having new ones is most of what a copy costs. So one file more than `save.keep` lies on the disk.
 
 use crate::checkpoint::{self, Saved, Staged};
 use crate::trainer::Trainer;
+use engine::container::Spare;
 use engine::{Error, Kind, Result};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -18,6 +22,8 @@ pub(crate) struct Saver {
     folder: PathBuf,
     background: bool,
     last: Option<PathBuf>,
+    /// What the next one is written over.
+    spare: Option<Spare>,
     /// One failed, and where its folder was out of reach its temporary file stayed.
     litter: bool,
     on_its_way: Option<(u64, JoinHandle<Result<Saved>>)>,
@@ -26,7 +32,7 @@ pub(crate) struct Saver {
 impl Saver {
     /// For checkpoints in `folder`, of which `last` is the newest.
     pub(crate) fn new(folder: PathBuf, background: bool, last: Option<PathBuf>) -> Saver {
-        Saver { folder, background, last, litter: false, on_its_way: None }
+        Saver { folder, background, last, spare: None, litter: false, on_its_way: None }
     }
     /// Begins to save where `trainer` stands, when the one before is on the disk. Its outcome comes with
     /// [`Saver::settled`].
@@ -40,7 +46,7 @@ impl Saver {
             checkpoint::remove_unfinished(&self.folder).map_err(|e| self.failed(step, e))?;
             self.litter = false;
         }
-        let staged = trainer.stage(&self.folder).map_err(|e| self.failed(step, e))?;
+        let staged = trainer.stage(&self.folder, self.spare.take()).map_err(|e| self.failed(step, e))?;
         let commit = move || Staged::commit(staged);
         let started = std::thread::Builder::new().name("save".into()).spawn(commit);
         let thread = started.map_err(|e| {
@@ -62,7 +68,7 @@ impl Saver {
         let Some((step, thread)) = self.on_its_way.take() else { return Ok(None) };
         match thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
             Ok(saved) => {
-                self.last = Some(saved.path);
+                (self.last, self.spare) = (Some(saved.path), saved.spare);
                 Ok(Some(step))
             }
             Err(e) => Err(self.failed(step, e)),

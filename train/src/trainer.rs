@@ -22,7 +22,7 @@ use crate::warm_start::WarmStart;
 use autograd::optim::{AdamW, AdamWOptions, Lamb, LambOptions, Optimizer};
 use autograd::{Schedule, ScheduleKind};
 use data::{DataSet, Holdout, Split, Texts};
-use engine::container::System;
+use engine::container::{Spare, System};
 use engine::profile::Way;
 use engine::{Cuda, Engine, Error, Kind, Packed, Result, Stream, Table, Tensor};
 use samplers::bank::Bank;
@@ -330,14 +330,14 @@ impl Trainer {
     /// # Errors
     /// If the system cannot write; older checkpoints are untouched then.
     pub fn save(&mut self, folder: &Path) -> Result<()> {
-        self.stage(folder)?.commit().map(drop)
+        self.stage(folder, None)?.commit().map(drop)
     }
-    /// The first half of [`Trainer::save`]: all but to wait for the disk.
+    /// The first half of [`Trainer::save`]: all but to wait for the disk. A spare file is written over.
     ///
     /// # Errors
     /// As there.
-    pub(crate) fn stage(&mut self, folder: &Path) -> Result<Staged> {
-        let staged = self.checkpoint().stage(Arc::new(System), folder, self.config.save.keep)?;
+    pub(crate) fn stage(&mut self, folder: &Path, spare: Option<Spare>) -> Result<Staged> {
+        let staged = self.checkpoint().stage(Arc::new(System), folder, self.config.save.keep, spare)?;
         self.head.iter_mut().for_each(|head| head.saved(staged.chain().to_vec()));
         Ok(staged)
     }

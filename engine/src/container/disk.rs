@@ -1,7 +1,8 @@
 //! What writing a container asks of a file system, and no more. A test can put a disk in its place that notes every
 //! request, and show each state in which a crash may leave it (`train/src/checkpoint/crashes.rs`).
 
-use std::fs::{File, OpenOptions};
+use super::write::temporary_name;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,12 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// [`std::io::ErrorKind::AlreadyExists`] where something has this name; else what the system says.
     fn create(&self, path: &Path) -> std::io::Result<Box<dyn DiskFile>>;
+    /// Opens a file that nobody needs any more, to be written over from its start; none where a process still reads it.
+    /// Until what this gives is dropped, no container can be opened there.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn reopen(&self, path: &Path) -> std::io::Result<Option<Box<dyn DiskFile>>>;
     /// Gives a file another name, in the place of what has it.
     ///
     /// # Errors
@@ -37,6 +44,11 @@ pub trait DiskFile: Write + Seek + Send {
     /// # Errors
     /// What the system says.
     fn sync(&self) -> std::io::Result<()>;
+    /// Cuts the file after `length` bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn cut(&self, length: u64) -> std::io::Result<()>;
 }
 
 /// The file system of the machine.
@@ -46,6 +58,14 @@ pub struct System;
 impl Disk for System {
     fn create(&self, path: &Path) -> std::io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(OpenOptions::new().write(true).create_new(true).open(path)?))
+    }
+    fn reopen(&self, path: &Path) -> std::io::Result<Option<Box<dyn DiskFile>>> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(e),
+        }
     }
     fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
         std::fs::rename(from, to)
@@ -63,6 +83,9 @@ impl DiskFile for File {
     fn sync(&self) -> std::io::Result<()> {
         self.sync_all()
     }
+    fn cut(&self, length: u64) -> std::io::Result<()> {
+        self.set_len(length)
+    }
 }
 
 /// A file under a temporary name, which is removed unless the file gets its own.
@@ -78,5 +101,26 @@ impl Drop for Temporary {
             // An error here has nobody to go to; the one that brought us here is already on its way.
             let _ = self.disk.remove(&self.path);
         }
+    }
+}
+
+/// A file that nobody needs any more, under a temporary name: the next one is written over it. Its pages are in the
+/// system's cache and its blocks have their place, so that costs a fraction of writing a new one. Dropped, it goes.
+pub struct Spare(Temporary);
+
+impl Spare {
+    /// Takes its name from a file. Whoever still has it open goes on reading it: it is not written over then.
+    ///
+    /// # Errors
+    /// What the system says; the file keeps its name.
+    pub fn of(disk: Arc<dyn Disk>, path: &Path) -> std::io::Result<Spare> {
+        let hidden = path.with_file_name(temporary_name(path, "spare"));
+        disk.rename(path, &hidden)?;
+        Ok(Spare(Temporary { disk, path: hidden, named: false }))
+    }
+    /// Opens it to be written over; none where that cannot be, and the file goes.
+    pub(super) fn reopen(self) -> Option<(Temporary, Box<dyn DiskFile>)> {
+        let file = self.0.disk.reopen(&self.0.path).ok().flatten()?;
+        Some((self.0, file))
     }
 }

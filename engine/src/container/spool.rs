@@ -3,7 +3,7 @@
 //! A writer that fills a dozen sections at once cannot write them one after another, and may not hold them
 //! in memory.
 
-use super::view::View;
+use super::view::{Mapped, View};
 use super::{Plain, bytes_of};
 use crate::{Error, Result};
 use memmap2::Mmap;
@@ -70,6 +70,6 @@ impl<T: Plain> Spool<T> {
         // SAFETY: the file has no name and its only handle is ours, so nobody can write or truncate it
         // while it is mapped.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(&path, e))?;
-        Ok(View::new(Arc::new(map), 0, self.len))
+        Ok(View::new(Arc::new(Mapped { map, _locked: None }), 0, self.len))
     }
 }

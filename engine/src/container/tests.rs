@@ -226,3 +226,56 @@ fn a_spool_gives_back_its_numbers_and_has_no_name() {
     assert!(back.chunks(2).enumerate().all(|(i, c)| c == [i as u32, i as u32 + 1]));
     assert_eq!(empty.finish().unwrap().len(), 0);
 }
+
+/// A file of numbers that counts up from `first`, over `spare`.
+fn write_numbers(path: &Path, first: u32, count: u32, spare: Option<Spare>) {
+    let mut w = Writer::create_on(Arc::new(System), path, "dataset", spare).unwrap();
+    w.section("ids", &(first..first + count).collect::<Vec<_>>()).unwrap();
+    w.commit().unwrap();
+}
+
+fn spare_of(path: &Path) -> Option<Spare> {
+    Some(Spare::of(Arc::new(System), path).unwrap())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_spare_file_is_written_over_and_nothing_of_it_stays() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new, fresh] = ["old", "new", "fresh"].map(|name| dir.path().join(name));
+    for count in [10, 5000, 100_000] {
+        write_numbers(&old, 7, 5000, None);
+        let file = fs::metadata(&old).unwrap().ino();
+        write_numbers(&new, 9, count, spare_of(&old));
+        assert_eq!((fs::metadata(&new).unwrap().ino(), old.exists()), (file, false));
+        write_numbers(&fresh, 9, count, None);
+        assert!(fs::read(&new).unwrap() == fs::read(&fresh).unwrap(), "{count} numbers over 5000");
+    }
+    drop(spare_of(&new));
+    assert_eq!(names_in(dir.path()), ["fresh"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_still_read_is_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
+    write_numbers(&old, 1, 9, None);
+    let container = Container::open(&old, "dataset", Verify::Full).unwrap();
+    let view = container.view::<u32>("ids").unwrap();
+    drop(container);
+    write_numbers(&new, 100, 9, spare_of(&old));
+    assert_eq!(view[..], [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let read = Container::open(&new, "dataset", Verify::Full).unwrap();
+    assert_eq!((read.slice::<u32>("ids").unwrap()[0], names_in(dir.path())), (100, vec!["new".to_owned()]));
+    // The other way round: who opened it by its old name just before finds it locked.
+    let being_written = System.reopen(&new);
+    assert!(being_written.unwrap().is_none(), "it is read");
+    drop(read);
+    let being_written = System.reopen(&new).unwrap();
+    assert!(being_written.is_some());
+    assert_eq!(Container::open(&new, "dataset", Verify::Full).unwrap_err().kind(), Kind::Input);
+    drop(being_written);
+    assert!(Container::open(&new, "dataset", Verify::Full).is_ok());
+}

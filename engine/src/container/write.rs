@@ -1,7 +1,7 @@
 //! Writing a container: streaming, a fixed amount of memory, and either whole under its name or not there
 //! at all.
 
-use super::disk::{Disk, DiskFile, System, Temporary};
+use super::disk::{Disk, DiskFile, Spare, System, Temporary};
 use super::{ALIGN, HEADER, KIND, MAGIC, NAME, Plain, ROW, Scalar, Section, VERSION, bytes_of};
 use crate::{Error, Result};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -30,7 +30,8 @@ pub struct Writer {
 pub struct Unsynced {
     target: PathBuf,
     temporary: Temporary,
-    file: Box<dyn DiskFile>,
+    /// None once it is closed.
+    file: Option<Box<dyn DiskFile>>,
     fingerprint: u64,
 }
 
@@ -45,7 +46,8 @@ impl Unsynced {
     /// `Kind::Io`; the temporary file is gone then, and an older file of that name is untouched.
     pub fn commit(mut self) -> Result<()> {
         let failed = |e| Error::io(&self.target, e);
-        self.file.sync().map_err(failed)?;
+        // Closed before it has a name: what was written over a spare file is locked until then.
+        self.file.take().map_or(Ok(()), |file| file.sync()).map_err(failed)?;
         let disk = &self.temporary.disk;
         disk.rename(&self.temporary.path, &self.target).map_err(failed)?;
         self.temporary.named = true;
@@ -60,16 +62,22 @@ impl Writer {
     /// # Errors
     /// `Kind::Io` or `Kind::Input` when the folder does not exist or cannot be written.
     pub fn create(path: &Path, kind: &str) -> Result<Writer> {
-        Writer::create_on(Arc::new(System), path, kind)
+        Writer::create_on(Arc::new(System), path, kind, None)
     }
 
-    /// [`Writer::create`] on another disk than that of the machine.
+    /// [`Writer::create`] on another disk than that of the machine, over a spare file of the same folder where there
+    /// is one that can be written over.
     ///
     /// # Errors
     /// As there.
-    pub fn create_on(disk: Arc<dyn Disk>, path: &Path, kind: &str) -> Result<Writer> {
-        let (temporary, file) = create_temporary(path, |name| disk.create(name))?;
-        let temporary = Temporary { disk, path: temporary, named: false };
+    pub fn create_on(disk: Arc<dyn Disk>, path: &Path, kind: &str, spare: Option<Spare>) -> Result<Writer> {
+        let (temporary, file) = match spare.and_then(Spare::reopen) {
+            Some(reopened) => reopened,
+            None => {
+                let (temporary, file) = create_temporary(path, |name| disk.create(name))?;
+                (Temporary { disk, path: temporary, named: false }, file)
+            }
+        };
         let out = BufWriter::with_capacity(1 << 20, file);
         let (target, kind) = (path.to_owned(), fixed(kind));
         let mut w = Writer { target, temporary, kind, out, at: 0, sections: vec![], open: None };
@@ -167,7 +175,9 @@ impl Writer {
         self.out.seek(SeekFrom::Start(0)).map_err(failed)?;
         self.out.write_all(&header).map_err(failed)?;
         let file = self.out.into_inner().map_err(|e| failed(e.into_error()))?;
-        Ok(Unsynced { target: self.target, temporary: self.temporary, file, fingerprint })
+        // A spare file may have been longer.
+        file.cut(self.at).map_err(failed)?;
+        Ok(Unsynced { target: self.target, temporary: self.temporary, file: Some(file), fingerprint })
     }
 
     /// Lets a test see what a failing disk does.
@@ -221,9 +231,9 @@ pub(super) fn create_temporary<F>(
     target: &Path,
     create: impl Fn(&Path) -> std::io::Result<F>,
 ) -> Result<(PathBuf, F)> {
-    let Some(name) = target.file_name() else {
+    if target.file_name().is_none() {
         return Err(Error::input("this path cannot be the name of a file").at(target));
-    };
+    }
     // A rename would put a file in the place of a device or a pipe.
     if std::fs::metadata(target).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
         return Err(
@@ -232,16 +242,21 @@ pub(super) fn create_temporary<F>(
     }
     let mut attempt = 0u32;
     loop {
-        let mut temporary = std::ffi::OsString::from(".");
-        temporary.push(name);
-        temporary.push(format!(".tmp-{}-{attempt}", std::process::id()));
-        let path = target.with_file_name(temporary);
+        let path = target.with_file_name(temporary_name(target, attempt));
         match create(&path) {
             Ok(file) => return Ok((path, file)),
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => attempt += 1,
             Err(e) => return Err(Error::io(folder_of(target), e)),
         }
     }
+}
+
+/// The name that a file has before it is called `target`, or after.
+pub(super) fn temporary_name(target: &Path, which: impl std::fmt::Display) -> std::ffi::OsString {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(format!(".tmp-{}-{which}", std::process::id()));
+    name
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -23,6 +23,7 @@ const BLOCK: usize = 512;
 enum Request {
     Create { name: OsString, file: usize },
     Write { file: usize, at: usize, bytes: Vec<u8> },
+    Cut { file: usize, length: usize },
     Sync { file: usize },
     Rename { from: OsString, to: OsString },
     Remove { name: OsString },
@@ -33,7 +34,8 @@ enum Request {
 #[derive(Default)]
 struct Notebook {
     requests: Mutex<Vec<Request>>,
-    files: Mutex<usize>,
+    /// The file that each name stands for.
+    files: Mutex<Names>,
 }
 
 impl Notebook {
@@ -59,12 +61,20 @@ struct NotedFile {
 impl Disk for Noted {
     fn create(&self, path: &Path) -> std::io::Result<Box<dyn DiskFile>> {
         let real = File::create_new(path)?;
-        let mut files = self.0.files.lock().expect("whole");
-        *files += 1;
-        self.0.note(Request::Create { name: name(path), file: *files });
-        Ok(Box::new(NotedFile { book: self.0.clone(), file: *files, at: 0, real }))
+        let file = self.0.requests.lock().expect("whole").len();
+        self.0.files.lock().expect("whole").insert(name(path), file);
+        self.0.note(Request::Create { name: name(path), file });
+        Ok(Box::new(NotedFile { book: self.0.clone(), file, at: 0, real }))
+    }
+    fn reopen(&self, path: &Path) -> std::io::Result<Option<Box<dyn DiskFile>>> {
+        let real = File::options().write(true).open(path)?;
+        let file = self.0.files.lock().expect("whole")[&name(path)];
+        Ok(Some(Box::new(NotedFile { book: self.0.clone(), file, at: 0, real })))
     }
     fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        let mut files = self.0.files.lock().expect("whole");
+        let file = files.remove(&name(from)).expect("a file of this name");
+        files.insert(name(to), file);
         self.0.note(Request::Rename { from: name(from), to: name(to) });
         fs::rename(from, to)
     }
@@ -103,6 +113,10 @@ impl DiskFile for NotedFile {
         self.book.note(Request::Sync { file: self.file });
         Ok(())
     }
+    fn cut(&self, length: u64) -> std::io::Result<()> {
+        self.book.note(Request::Cut { file: self.file, length: length as usize });
+        self.real.set_len(length)
+    }
 }
 
 /// A change of the names in a folder: the one that goes, and the one that is there then, with its file. The creation
@@ -129,8 +143,8 @@ struct Crashed {
     /// Changes since the folder was synced.
     unsynced_names: Vec<Change>,
     contents: BTreeMap<usize, Vec<u8>>,
-    /// Blocks since the file was synced.
-    unsynced_blocks: BTreeMap<usize, Vec<(usize, Vec<u8>)>>,
+    /// What was done to a file since it was synced.
+    unsynced_blocks: BTreeMap<usize, Vec<Part>>,
     /// The file that a name stands for while nothing crashes.
     live: Names,
 }
@@ -138,22 +152,44 @@ struct Crashed {
 /// The files of a folder.
 type Folder = BTreeMap<OsString, Vec<u8>>;
 
-fn put(content: &mut Vec<u8>, (at, bytes): &(usize, Vec<u8>)) {
-    content.resize(content.len().max(at + bytes.len()), 0);
-    content[*at..][..bytes.len()].copy_from_slice(bytes);
+/// What a disk does to a file whole or not at all.
+#[derive(Clone)]
+enum Part {
+    Block(usize, Vec<u8>),
+    Cut(usize),
+}
+
+impl Part {
+    fn put(&self, content: &mut Vec<u8>) {
+        self.leave_out(content);
+        match self {
+            Part::Block(at, bytes) => content[*at..][..bytes.len()].copy_from_slice(bytes),
+            Part::Cut(length) => content.truncate(*length),
+        }
+    }
+    /// The length alone: what was there stays, or zeros are.
+    fn leave_out(&self, content: &mut Vec<u8>) {
+        if let Part::Block(at, bytes) = self {
+            content.resize(content.len().max(at + bytes.len()), 0);
+        }
+    }
 }
 
 impl Crashed {
     fn take(&mut self, request: &Request) {
         match request {
             Request::Write { file, at, bytes } => {
-                let blocks = bytes.chunks(BLOCK).enumerate().map(|(i, b)| (at + i * BLOCK, b.to_vec()));
+                let blocks = bytes.chunks(BLOCK).enumerate();
+                let blocks = blocks.map(|(i, b)| Part::Block(at + i * BLOCK, b.to_vec()));
                 self.unsynced_blocks.entry(*file).or_default().extend(blocks);
+            }
+            Request::Cut { file, length } => {
+                self.unsynced_blocks.entry(*file).or_default().push(Part::Cut(*length));
             }
             Request::Sync { file } => {
                 let content = self.contents.entry(*file).or_default();
                 let blocks = self.unsynced_blocks.remove(file).unwrap_or_default();
-                blocks.iter().for_each(|block| put(content, block));
+                blocks.iter().for_each(|block| block.put(content));
             }
             Request::SyncFolder => {
                 self.unsynced_names.drain(..).for_each(|change| change.apply(&mut self.names));
@@ -191,14 +227,13 @@ impl Crashed {
         let with = |has: &dyn Fn(usize) -> bool| {
             let mut content = base.clone();
             for (i, block) in blocks.iter().enumerate() {
-                let zeros = (block.0, vec![0; block.1.len()]);
-                put(&mut content, if has(i) { block } else { &zeros });
+                if has(i) { block.put(&mut content) } else { block.leave_out(&mut content) }
             }
             content
         };
         let first = |n: usize| {
             let mut content = base.clone();
-            blocks[..n].iter().for_each(|block| put(&mut content, block));
+            blocks[..n].iter().for_each(|block| block.put(&mut content));
             content
         };
         let prefixes = (0..=blocks.len()).map(first);
@@ -217,13 +252,15 @@ struct History {
 /// Checkpoints of which some add to others: `keep` of them stay, and what these need.
 fn history(keep: usize) -> History {
     let (dir, book) = (tempfile::tempdir().expect("a directory"), Arc::new(Notebook::default()));
-    let (mut tables, mut promised) = (Tables::new(1000, 8), vec![]);
+    let (mut tables, mut promised, mut spare) = (Tables::new(1000, 8), vec![], None);
     let all: Vec<u32> = (0..1000).collect();
     for (step, rows) in [(1, &all[..]), (2, &[1]), (3, &[1, 700]), (4, &all), (5, &[2, 999]), (5, &[3])] {
         tables.learn(step, rows);
-        let staged = tables.at(step).stage(Arc::new(Noted(book.clone())), dir.path(), keep).expect("staged");
-        let chain = tables.committed(staged);
-        assert_eq!(chain, [1, 2, 3, 1, 2, 1][promised.len()], "the chains that this is about");
+        let disk = Arc::new(Noted(book.clone()));
+        let staged = tables.at(step).stage(disk, dir.path(), keep, spare.take()).expect("staged");
+        let saved = tables.committed(staged);
+        assert_eq!(saved.chain.len(), [1, 2, 3, 1, 2, 1][promised.len()], "the chains that this is about");
+        spare = saved.spare;
         let requests = book.requests.lock().expect("whole").len();
         promised.push((requests, step, numbers(&tables.at(step))));
     }

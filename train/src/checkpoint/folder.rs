@@ -1,9 +1,10 @@
 //! The files of a folder of checkpoints: their names, their order, and which of them go.
 
-use engine::container::Disk;
+use engine::container::{Disk, Spare};
 use engine::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The file of a step.
 pub fn path_of(folder: &Path, step: u64) -> PathBuf {
@@ -43,21 +44,23 @@ pub fn remove_unfinished(folder: &Path) -> Result<()> {
 
 /// Removes all checkpoints but `newest`, those before it up to `keep` in all, and those that any of these `needs`.
 /// Who needs goes before what it needs, so that a process killed in between leaves only whole ones. Where it cannot be
-/// told what one of them needs, nothing is removed this time.
+/// told what one of them needs, nothing is removed this time. The last one to go is kept as a spare file.
 pub(super) fn prune(
-    disk: &dyn Disk,
+    disk: &Arc<dyn Disk>,
     folder: &Path,
     newest: &Path,
     keep: usize,
     needs: impl Fn(&Path) -> Option<Vec<PathBuf>>,
-) -> Result<()> {
+) -> Result<Option<Spare>> {
     let (until_now, later): (Vec<PathBuf>, Vec<PathBuf>) =
         list(folder).into_iter().partition(|p| **p <= *newest);
     let (kept, older) = until_now.split_at(keep.max(1).min(until_now.len()));
     let needed: Option<Vec<Vec<PathBuf>>> = kept.iter().map(|path| needs(path)).collect();
-    let Some(needed) = needed.map(|all| all.concat()) else { return Ok(()) };
+    let Some(needed) = needed.map(|all| all.concat()) else { return Ok(None) };
+    let mut spare = None;
     for old in later.iter().chain(older).filter(|path| !needed.contains(path)) {
-        disk.remove(old).map_err(|e| Error::io(old, e))?;
+        // The one before it goes here.
+        spare = Some(Spare::of(disk.clone(), old).map_err(|e| Error::io(old, e))?);
     }
-    Ok(())
+    Ok(spare)
 }

@@ -49,16 +49,16 @@ impl Tables {
     }
     /// Writes a checkpoint as a run does, and gives its size and the number of files that it needs.
     fn save(&mut self, step: u64, folder: &Path, keep: usize) -> (usize, usize) {
-        let staged = self.at(step).stage(Arc::new(System), folder, keep).expect("staged");
-        let files = self.committed(staged);
+        let staged = self.at(step).stage(Arc::new(System), folder, keep, None).expect("staged");
+        let files = self.committed(staged).chain.len();
         (fs::read(path_of(folder, step)).expect("read").len(), files)
     }
-    /// Brings a checkpoint to the disk, and gives the number of files that it needs.
-    pub(super) fn committed(&mut self, staged: Staged) -> usize {
+    /// Brings a checkpoint to the disk; the next one adds to it.
+    pub(super) fn committed(&mut self, staged: Staged) -> Saved {
         self.w.forget_changes();
         self.v.forget_changes();
         self.chain = staged.chain().to_vec();
-        staged.commit().expect("written").chain.len()
+        staged.commit().expect("written")
     }
     /// What a file gives back is what is here, to the bit.
     #[track_caller]
@@ -284,7 +284,7 @@ fn a_checkpoint_after_one_that_failed_is_whole() {
         [(1, true, 1), (2, true, 2), (2, false, 1), (3, true, 1), (4, false, 2), (5, true, 1)]
     {
         tables.learn(step, &[step as u32, 500]);
-        let staged = tables.at(step).stage(Arc::new(System), dir.path(), 9).expect("staged");
+        let staged = tables.at(step).stage(Arc::new(System), dir.path(), 9, None).expect("staged");
         assert_eq!(staged.chain().len(), files, "step {step}");
         match is_saved {
             true => {
