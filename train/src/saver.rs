@@ -7,8 +7,9 @@
 //! The system's own cache is the snapshot, so there is no second copy of the weights in the process, and tables that
 //! are larger than memory are saved alike. One checkpoint is on its way at a time, since the next may add to it.
 //!
-//! Each is written over the file of one that is no longer kept, which waits under a temporary name: its pages are in the
-//! cache already, and having new ones is most of what a copy costs. So one file more than `save.keep` lies on the disk.
+//! Each is written over the file of one that is no longer kept, which waits under a temporary name: its pages are in
+//! the cache already, and having new ones is most of what a copy costs. So one file more than `save.keep` lies on the
+//! disk.
 
 use crate::checkpoint::{self, Saved, Staged};
 use crate::trainer::Trainer;
