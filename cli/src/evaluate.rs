@@ -11,7 +11,7 @@ use crate::score::By;
 use clap::ValueEnum;
 use data::metrics::{Interval, Metric, Ties, paired_bootstrap};
 use data::{DataSet, Split, Verify};
-use engine::{Error, Kind, Result, Stream};
+use engine::{Engine, Error, Kind, Result, Stream};
 use samplers::fusion::Weights;
 use samplers::knn::Voting;
 use serde_json::{Map, Value, json};
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use train::evaluate::{Evaluation, LabelSet, OfBin, OfMember, Options, Queries, evaluate_with};
 use train::index::Index;
 use train::scoring::{Members, Scoring};
-use train::{Overlay, RunDir, load, vocabulary};
+use train::{Network, Overlay, RunDir, load, vocabulary};
 
 /// What is measured where nothing is said.
 const METRICS: &str = "P@1,P@3,P@5,nDCG@5,R@10,PSP@1,PSP@5";
@@ -195,6 +195,37 @@ fn say_overlay(run: &Path, data: &DataSet, context: &Context) {
     }
 }
 
+/// A model or run that is open to be measured, and how.
+pub(crate) struct Subject {
+    pub(crate) engine: Engine,
+    pub(crate) network: Network,
+    pub(crate) index: Index<'static>,
+    pub(crate) options: Options,
+}
+
+impl Subject {
+    /// Opens one and embeds the labels, and the training titles where they are wanted.
+    pub(crate) fn open(
+        path: &Path,
+        (args, options): (&Args, &Options),
+        data: &DataSet,
+        with_titles: bool,
+        (context, observer): (&Context, &mut Terminal),
+    ) -> Result<Subject> {
+        say_overlay(path, data, context);
+        let engine = context.engine();
+        let network = load::network_at(path, &engine, &args.encoding.open(context, &engine)?)?;
+        vocabulary::demand_same(&network, path, data)?;
+        let classifier = load::classifier(path, data)?;
+        let score = load::score(args.score.map(By::score), options.knn, classifier.is_some(), path)?;
+        let held_out = load::held_out(path, data)?;
+        let options = Options { held_out, score, ..options.clone() };
+        let index = Index::build(&engine, &network, data, with_titles, observer)?;
+        let index = index.with_classifier(classifier)?.rounded(&engine, options.search);
+        Ok(Subject { engine, network, index, options })
+    }
+}
+
 /// Measures one model or run.
 pub(crate) fn measure(
     path: &Path,
@@ -204,19 +235,11 @@ pub(crate) fn measure(
     options: &Options,
     context: &Context,
 ) -> Result<Evaluation> {
-    say_overlay(path, data, context);
-    let engine = context.engine();
-    let network = load::network_at(path, &engine, &args.encoding.open(context, &engine)?)?;
-    vocabulary::demand_same(&network, path, data)?;
-    let classifier = load::classifier(path, data)?;
-    let score = load::score(args.score.map(By::score), options.knn, classifier.is_some(), path)?;
-    let held_out = load::held_out(path, data)?;
-    let options = Options { held_out, score, ..options.clone() };
     let mut observer = Terminal::new(context);
+    let open = Subject::open(path, (args, options), data, options.knn > 0, (context, &mut observer))?;
+    let Subject { engine, network, index, options } = &open;
     let queries = Queries { split, rows: None };
-    let index = Index::build(&engine, &network, data, options.knn > 0, &mut observer)?;
-    let index = index.with_classifier(classifier)?.rounded(&engine, options.search);
-    let found = evaluate_with(&engine, &network, &index, data, queries, &options, &mut observer)?;
+    let found = evaluate_with(engine, network, index, data, queries, options, &mut observer)?;
     observer.finish();
     tell(&found.scoring, context);
     Ok(found)

@@ -13,7 +13,7 @@ use crate::early::Done;
 /// What to look into.
 #[derive(clap::Subcommand)]
 pub(crate) enum Args {
-    /// What a data set holds, as the trainer sees it; how much of its test stands in training
+    /// What a data set holds, as the trainer sees it; how much of its test stands in training; what is hard
     Data(data::Args),
     /// A file that Lode wrote (data set, checkpoint, index, …): its sections, and whether all of it is whole
     #[command(visible_alias = "ckpt")]

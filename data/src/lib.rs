@@ -28,6 +28,7 @@
 pub(crate) mod build;
 pub(crate) mod count;
 pub mod delimited;
+pub mod hardness;
 pub mod holdout;
 pub mod judgements;
 pub mod label_file;

@@ -53,20 +53,25 @@ fn a_data_set_is_shown_as_the_trainer_sees_it() {
     assert_eq!(world.lode(&["inspect", "data", "d", "--find", "no such word"]).code, 5);
 }
 
-#[test]
-fn what_stands_in_training_is_found_and_its_worth_measured() {
+/// A run on sixty titles of three labels in turn, tested on ten of these titles and on ten of other words.
+fn half_known() -> World {
     let world = World::new();
     let words = |i: usize| format!("w{} w{} w{} w{}", i * 7 % 50, i * 11 % 50, i * 13 % 50, i * 17 % 50);
     let write = |name: &str, text: String| world.write(&format!("x/{name}"), text);
     write("Y.txt", "red\nblue\ngreen\n".to_owned());
     write("trn_X.txt", (0..60).map(|i| format!("{}\n", words(i))).collect());
     write("trn_X_Y.txt", format!("60 3\n{}", (0..60).map(|i| format!("{}:1\n", i % 3)).collect::<String>()));
-    // Ten test texts of training, ten of other words.
     let other = |i: usize| format!("v{i} u{i} t{i} s{i}");
     write("tst_X.txt", (0..20).map(|i| format!("{}\n", if i < 10 { words(i) } else { other(i) })).collect());
     write("tst_X_Y.txt", format!("20 3\n{}", (0..20).map(|i| format!("{}:1\n", i % 3)).collect::<String>()));
     world.lode(&["prepare", "x", "--format", "xc", "--train-vocab", "200", "--out", "d", "-q"]).ok();
     train(&world);
+    world
+}
+
+#[test]
+fn what_stands_in_training_is_found_and_its_worth_measured() {
+    let world = half_known();
     let words = ["inspect", "data", "d", "--overlap", "--run", "r", "--out", "scores.tsv"];
     let told = world.lode(&[&words[..], &["--json"]].concat()).ok().json();
     assert_eq!((&told["near_duplicates"], &told["queries"]), (&10.into(), &20.into()), "{told}");
@@ -88,6 +93,53 @@ fn what_stands_in_training_is_found_and_its_worth_measured() {
         2,
         "--run says nothing without --overlap"
     );
+}
+
+#[test]
+fn what_is_hard_is_scored_and_held_against_what_was_found() {
+    let world = half_known();
+    let words = ["inspect", "data", "d", "--hardness", "--run", "r", "--out", "scores.tsv"];
+    let told = world.lode(&[&words[..], &["--json"]].concat()).ok().json();
+    let lines = String::from_utf8(world.read("scores.tsv")).unwrap();
+    let names = "kind\tid\twords\tword-rarity\tlabel-rarity\tdistance\tdescription-length\tfound";
+    assert_eq!(lines.lines().next(), Some(names));
+    let of = |kind: &str, column: usize| -> Vec<f64> {
+        let rows = lines.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+        rows.filter(|row| row[0] == kind).map(|row| row[column].parse().unwrap()).collect()
+    };
+    assert_eq!((of("title", 2), of("label", 2)), (vec![4.0; 20], vec![1.0; 3]));
+    // A word that no training title has, of sixty titles: log₂ 61. A label of twenty titles: −log₂ 21/61.
+    let (rarity, known) = (of("title", 3), of("title", 5));
+    assert!(rarity[10..].iter().all(|bits| (bits - 61f64.log2()).abs() < 1e-5), "{rarity:?}");
+    assert!(rarity[..10].iter().all(|&bits| bits < 5.0), "{rarity:?}");
+    let labels = [of("title", 4), of("label", 4)].concat();
+    assert!(labels.iter().all(|bits| (bits - (61f64 / 21.0).log2()).abs() < 1e-5), "{labels:?}");
+    assert!(known[..10].iter().all(|d| d.abs() < 1e-5) && known[10..].iter().all(|&d| d > 1e-3), "{known:?}");
+    assert!(of("title", 6).iter().all(|&nats| nats > 0.0), "{lines}");
+    let measured = world.lode(&["evaluate", "r", "d", "--metrics", "P@1", "--json"]).ok().json();
+    let mean = of("title", 7).iter().sum::<f64>() / 20.0;
+    assert!((measured["P@1"].as_f64().unwrap() - mean).abs() < 1e-6, "{measured} {mean}");
+    let score = &told["titles"]["scores"][1];
+    assert_eq!(score["score"], "word-rarity");
+    // Ten equal scores are the upper half: the first seven of the others are easy, and nothing is hard.
+    let hits = &of("title", 7);
+    let share = |third: &str| score[format!("P@1_{third}")].as_f64();
+    let mut easy: Vec<(f64, f64)> = rarity.iter().copied().zip(hits.iter().copied()).collect();
+    easy.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let cut = easy[6].0;
+    let part = |is: &dyn Fn(f64) -> bool| {
+        let own: Vec<f64> = easy.iter().filter(|(bits, _)| is(*bits)).map(|(_, hit)| *hit).collect();
+        own.iter().sum::<f64>() / own.len() as f64
+    };
+    assert!((share("easy").unwrap() - part(&|bits| bits <= cut)).abs() < 1e-5, "{told}");
+    assert!((share("medium").unwrap() - part(&|bits| bits > cut)).abs() < 1e-5, "{told}");
+    assert_eq!(share("hard"), None, "{told}");
+    let without = world.lode(&["inspect", "data", "d", "--hardness"]).ok().stdout;
+    assert!(
+        without.contains("20 titles") && without.contains("3 labels") && !without.contains("P@1"),
+        "{without}"
+    );
+    assert_eq!(world.lode(&["inspect", "data", "d", "--hardness", "--overlap"]).code, 2);
 }
 
 #[test]

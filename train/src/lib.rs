@@ -16,6 +16,7 @@ pub mod explain;
 pub mod finite;
 pub mod graph;
 pub mod guide;
+pub mod hardness;
 mod head;
 pub mod index;
 pub mod judge;

@@ -1,6 +1,8 @@
-//! `lode inspect data`: what a data set holds, as the trainer sees it, and how much of the test stands in training.
+//! `lode inspect data`: what a data set holds, as the trainer sees it, how much of the test stands in training, and how
+//! hard it is.
 
 mod contaminated;
+mod hardness;
 
 use crate::context::{Context, refused};
 use crate::early::Done;
@@ -18,7 +20,8 @@ use std::path::PathBuf;
 Examples:
   lode inspect data finna.lode
   lode inspect data finna.lode --rows 20 --find lighting
-  lode inspect data finna.lode --overlap --run run    what of the test stands in training, and what that is worth")]
+  lode inspect data finna.lode --overlap --run run    what of the test stands in training, and what that is worth
+  lode inspect data finna.lode --hardness --run run   which test titles and labels are hard, and what the run makes of them")]
 pub(crate) struct Args {
     /// The data set that `lode prepare` wrote
     data: PathBuf,
@@ -35,19 +38,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Measure how much of each test query stands in training queries, by n-grams of words
-    #[arg(long)]
+    #[arg(long, group = "measure")]
     overlap: bool,
+    /// Score how hard each test title and each label is, without a model and, with --run, by one
+    #[arg(long, group = "measure")]
+    hardness: bool,
     /// Words of an n-gram; a shorter text is one n-gram of its own length
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
     n: u32,
     /// Words between two matches that token-extend passes over
     #[arg(long, value_name = "N", default_value_t = 4)]
     skip: u32,
-    /// With --overlap: a model or run, to say what the contaminated queries are worth to it
-    #[arg(long, value_name = "RUN|MODEL", requires = "overlap")]
+    /// With --overlap or --hardness: a model or run, to say what it makes of contaminated or hard queries
+    #[arg(long, value_name = "RUN|MODEL", requires = "measure")]
     run: Option<PathBuf>,
-    /// With --overlap: write the four scores of every test query, as lines with tabs
-    #[arg(long, value_name = "FILE", requires = "overlap")]
+    /// With --overlap: write the scores of every test query, as lines with tabs; with --hardness of every label, too
+    #[arg(long, value_name = "FILE", requires = "measure")]
     out: Option<PathBuf>,
 }
 
@@ -61,6 +67,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let data = DataSet::open(&args.data, Verify::Full)?;
     if args.overlap {
         return contaminated::run(args, &data, context);
+    }
+    if args.hardness {
+        return hardness::run(args, &data, context);
     }
     let rows = rows(args, &data)?;
     if context.json {
