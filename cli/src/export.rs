@@ -4,6 +4,7 @@ use crate::context::{Context, refused};
 use crate::early::Done;
 use crate::npy;
 use crate::observer::Terminal;
+use crate::whole::Whole;
 use clap::ValueEnum;
 use data::{DataSet, Verify};
 use engine::{Error, Packed, Result};
@@ -15,14 +16,19 @@ use train::{Network, RunDir, load, vocabulary};
 
 /// Flags of `export`.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  lode export run --to hf --out model               for sentence-transformers, and for lode again
+  lode export run --to onnx --out model.onnx        for ONNX Runtime; --to hf has its tokenizer
+  lode export run --to npy --out labels             for an index of another program")]
 pub(crate) struct Args {
     /// A model directory or a run
     model: PathBuf,
     /// What to write
     #[arg(long, value_enum)]
     to: Target,
-    /// The directory to write, new or empty
-    #[arg(long, value_name = "DIR")]
+    /// The directory to write, new or empty; of onnx the file
+    #[arg(long, value_name = "DIR|FILE")]
     out: PathBuf,
     /// npy: the data set whose labels are embedded [default: the one of the run]
     #[arg(long, value_name = "DATA")]
@@ -34,6 +40,8 @@ pub(crate) struct Args {
 enum Target {
     /// A directory that sentence-transformers loads
     Hf,
+    /// One ONNX file: input_ids and attention_mask in, sentence_embedding out
+    Onnx,
     /// labels.npy and labels.jsonl: the embedding, id and title of each label
     Npy,
 }
@@ -43,6 +51,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let network = load::network(&args.model)?;
     match args.to {
         Target::Hf => hf(&network, args)?,
+        Target::Onnx => onnx(&network, args)?,
         Target::Npy => npy(&network, args, context)?,
     }
     match context.json {
@@ -58,6 +67,12 @@ fn hf(network: &Network, args: &Args) -> Result<()> {
     let card = load::card(&args.model)?;
     let tokenizer = network.tokenizer()?.to_json()?;
     load::export(network, &tokenizer, network.encoder.tokens_max(), card, &args.out)
+}
+
+fn onnx(network: &Network, args: &Args) -> Result<()> {
+    let mut file = Whole::create(&args.out)?;
+    models::onnx::write(&network.model, &mut |bytes| file.put(bytes)).map_err(|e| e.at(&args.out))?;
+    file.commit()
 }
 
 fn npy(network: &Network, args: &Args, context: &Context) -> Result<()> {

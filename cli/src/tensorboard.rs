@@ -12,6 +12,7 @@
 //! that step and later ones. It reads files by name, so a name never sorts before one that is there.
 
 use engine::{Error, Result};
+use models::protobuf::Message;
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -129,45 +130,19 @@ enum What<'a> {
 
 /// The entry as a record. Zeros are left out, as protobuf leaves them out.
 fn record(event: &Event<'_>) -> Vec<u8> {
-    let mut body = vec![0x09];
-    body.extend(event.seconds.to_le_bytes());
-    if event.step > 0 {
-        body.push(0x10);
-        varint(event.step, &mut body);
-    }
-    match event.what {
-        What::Version => bytes(3, VERSION.as_bytes(), &mut body),
-        What::Start => bytes(7, &[0x08, 1], &mut body),
+    let body = Message::new().double(1, event.seconds);
+    let body = if event.step > 0 { body.int(2, event.step) } else { body };
+    let body = match event.what {
+        What::Version => body.bytes(3, VERSION),
+        What::Start => body.message(7, &Message::new().int(1, 1)),
         What::Scalars(scalars) => {
-            let mut summary = vec![];
-            for (tag, number) in scalars {
-                let mut value = vec![];
-                bytes(1, tag.as_bytes(), &mut value);
-                value.push(0x15);
-                value.extend(number.to_le_bytes());
-                bytes(1, &value, &mut summary);
-            }
-            bytes(5, &summary, &mut body);
+            let value = |(tag, number): &(String, f32)| Message::new().bytes(1, tag).float(2, *number);
+            let summary = scalars.iter().fold(Message::new(), |all, one| all.message(1, &value(one)));
+            body.message(5, &summary)
         }
-    }
-    let length = (body.len() as u64).to_le_bytes();
-    [&length[..], &masked(&length).to_le_bytes(), &body, &masked(&body).to_le_bytes()].concat()
-}
-
-/// A number, seven bits a byte, the low ones first.
-fn varint(mut n: u64, out: &mut Vec<u8>) {
-    while n > 0x7f {
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-/// A field of bytes: text, or another message.
-fn bytes(field: u8, value: &[u8], out: &mut Vec<u8>) {
-    out.push(field << 3 | 2);
-    varint(value.len() as u64, out);
-    out.extend(value);
+    };
+    let (body, length) = (body.as_bytes(), (body.as_bytes().len() as u64).to_le_bytes());
+    [&length[..], &masked(&length).to_le_bytes(), body, &masked(body).to_le_bytes()].concat()
 }
 
 /// CRC-32C: the polynomial of Castagnoli, bits reflected. A line of the log has some hundred bytes, so no table.

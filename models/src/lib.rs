@@ -17,7 +17,8 @@
 //! assert_eq!(e.shape().dims(), [2, 8]);                       // one vector of length 1 a text
 //! ```
 //! Read `encoder.rs` for what an encoder is, `bag.rs` for the smallest, `bert/mod.rs` and `bert/layer.rs` for
-//! the transformer, `modernbert/` for its successor, `losses/` for what is minimised, `hf/` for the files.
+//! the transformer, `modernbert/` for its successor, `losses/` for what is minimised, `hf/` and
+//! `onnx/` for the files.
 #![forbid(unsafe_code)]
 
 pub mod architecture;
@@ -31,6 +32,8 @@ pub mod layout;
 pub mod losses;
 pub mod model;
 pub mod modernbert;
+pub mod onnx;
+pub mod protobuf;
 mod streams;
 
 pub use architecture::{Architecture, init_from_bag};

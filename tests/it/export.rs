@@ -146,3 +146,24 @@ fn an_exported_bag_has_the_files_and_the_one_tensor_that_others_read() {
     }
     check_same_answers(&world);
 }
+
+#[test]
+fn an_exported_graph_is_one_file_with_the_numbers_of_the_run() {
+    let world = exported("tiny");
+    let told = world.lode(&["export", "run", "--to", "onnx", "--out", "model.onnx", "--json"]).ok().json();
+    assert_eq!(told["width"], 32);
+    let file = world.read("model.onnx");
+    let has = |part: &[u8]| file.windows(part.len()).any(|window| window == part);
+    for name in ["input_ids", "attention_mask", "token_type_ids", "sentence_embedding", "max_seq_length"] {
+        assert!(has(name.as_bytes()), "{name}");
+    }
+    // A bias and a table stand there as they do in the directory of safetensors.
+    let tensors = world.read("model/model.safetensors");
+    let length = u64::from_le_bytes(tensors[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&tensors[8..8 + length]).unwrap();
+    for name in ["embeddings.word_embeddings.weight", "encoder.layer.1.output.dense.bias"] {
+        let at = |i: usize| header[name]["data_offsets"][i].as_u64().unwrap() as usize + 8 + length;
+        assert!(has(&tensors[at(0)..at(1)]), "{name}");
+    }
+    world.lode(&["export", "run", "--to", "onnx", "--out", "model"]).fails(3, &["folder"]);
+}

@@ -110,6 +110,10 @@ impl Config {
     pub fn tokens_max(&self) -> usize {
         self.positions.saturating_sub(self.first_position() as usize)
     }
+    /// How many tables of relative positions there are: one or none.
+    pub(crate) fn relative(&self) -> usize {
+        Names::of(self.family).relative.iter().len()
+    }
     /// All parameters, in order.
     pub fn layout(&self) -> Vec<Entry> {
         let Size { layers, width, ffn, .. } = self.size;

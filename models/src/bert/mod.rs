@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Parameters of one layer: weight and bias of each part, in the order of the name table.
-const PER_LAYER: usize = 16;
+pub(crate) const PER_LAYER: usize = 16;
 
 /// A BERT-like encoder. It holds ids; the numbers are in [`Params`].
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl Bert {
         let starts: Arc<[u32]> = text.starts.as_slice().into();
         let places = Arc::new(Places::new(&text.starts, first_slot));
         let head = self.ids.len() - PER_LAYER * self.config.size.layers;
-        let (embeddings, relative) = self.ids[..head].split_at(head - self.relative());
+        let (embeddings, relative) = self.ids[..head].split_at(head - self.config.relative());
         let bias = relative.first().map(|&id| cx.param(id).gather(relative::buckets(text.longest())));
         let embedded = cx.tape.part("embeddings", || {
             let drop = dropout(cx.dropout, Site::Embeddings, self.config.hidden_dropout, &places);
@@ -98,10 +98,6 @@ impl Bert {
             done(std::mem::replace(&mut hidden, cx.layer(segment, &inputs)));
         }
         hidden
-    }
-    /// How many tables of relative positions there are: one or none.
-    fn relative(&self) -> usize {
-        names::Names::of(self.config.family).relative.iter().len()
     }
     fn embedded<'t>(
         &self,

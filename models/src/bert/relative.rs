@@ -23,7 +23,7 @@ fn bucket(distance: isize) -> u32 {
 }
 
 /// The buckets of all distances in texts of up to `longest` tokens: number `longest − 1 + i − j`.
-pub(super) fn buckets(longest: usize) -> Arc<[u32]> {
+pub(crate) fn buckets(longest: usize) -> Arc<[u32]> {
     let most = longest.max(1) as isize - 1;
     (-most..=most).map(bucket).collect()
 }

@@ -23,7 +23,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Parameters of one layer; the first has one less.
-const PER_LAYER: usize = 6;
+pub(crate) const PER_LAYER: usize = 6;
 
 /// A ModernBERT. It holds ids; the numbers are in [`Params`].
 #[derive(Clone, Debug)]
