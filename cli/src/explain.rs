@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::early::Done;
 use crate::observer::Terminal;
-use crate::quantity::count;
+use crate::quantity::{Bytes, count};
 use crate::render::{rounded, table};
 use data::Split;
 use engine::{Error, Result};
@@ -29,11 +29,14 @@ pub(crate) struct Args {
     /// Labels to explain
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     k: u32,
+    /// Refuse to explain if it needs more memory, for example 16G
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<Bytes>,
 }
 
 /// Explains.
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
-    let mut observer = Terminal::new(context);
+    let mut observer = Terminal::limited(context, args.max_memory);
     let explainer = Explainer::open(&context.engine(), &args.run, &mut observer);
     observer.finish();
     let explainer = explainer?;

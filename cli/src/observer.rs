@@ -4,8 +4,9 @@ use crate::context::Context;
 use crate::memory::{self, Sampler};
 use crate::meter::Meter;
 use crate::processes;
-use crate::quantity::{count, span};
+use crate::quantity::{Bytes, count, span};
 use crate::render::{Style, percent};
+use crate::session;
 use crate::stop::Stop;
 use crate::tensorboard::Events;
 use engine::Result;
@@ -13,7 +14,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Instant;
 use train::plan::bytes;
-use train::{Event, Observer, RunDir, StepReport};
+use train::{Event, Held, Observer, RunDir, StepReport};
 
 /// Seconds over which the speed is taken.
 const SPEED_OVER: f64 = 5.0;
@@ -26,6 +27,8 @@ pub(crate) struct Terminal {
     verbose: bool,
     stop: Stop,
     memory: Sampler,
+    /// The most that a job may hold.
+    limit: Option<usize>,
     steps: u64,
     done_before: u64,
     stepping_since: f64,
@@ -76,6 +79,7 @@ impl Terminal {
             verbose: context.verbose,
             stop: context.stop.clone(),
             memory: Sampler::start(),
+            limit: None,
             steps: 0,
             done_before: 0,
             stepping_since: 0.0,
@@ -88,6 +92,10 @@ impl Terminal {
             tokens: 0,
             saved: None,
         }
+    }
+    /// Begins to watch a job that may hold so much.
+    pub(crate) fn limited(context: &Context, limit: Option<Bytes>) -> Terminal {
+        Terminal { limit: limit.map(|bytes| bytes.0), ..Terminal::new(context) }
     }
     /// The most anonymous memory so far, in bytes.
     pub(crate) fn anonymous_peak(&self) -> Option<u64> {
@@ -143,6 +151,9 @@ impl Terminal {
 }
 
 impl Observer for Terminal {
+    fn afford(&mut self, held: &Held) -> Result<()> {
+        session::afford(held, self.limit, self.style, "")
+    }
     fn seconds(&mut self) -> f64 {
         self.started.elapsed().as_secs_f64()
     }

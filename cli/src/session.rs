@@ -6,12 +6,12 @@ use crate::memory;
 use crate::observer::Terminal;
 use crate::processes;
 use crate::quantity::{count, span};
-use crate::render::{metrics, note, percent, rounded, table};
+use crate::render::{Style, metrics, note, percent, rounded, table};
 use engine::{Error, Kind, Result};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use train::plan::{MemoryPlan, bytes};
-use train::{Observer, OldLabels, Outcome, RunDir, Trainer, run};
+use train::{Held, Observer, OldLabels, Outcome, RunDir, Trainer, run};
 
 /// What a run may take before its label tables are mapped: as the user says, else what the machine has to give.
 pub(crate) fn limit(wished: Option<usize>) -> Option<usize> {
@@ -28,14 +28,17 @@ pub(crate) fn place(out: Option<&Path>) -> PathBuf {
 
 /// Refuses a run beyond the limit; without a limit, warns where the machine has less to give.
 pub(crate) fn check_memory(plan: &MemoryPlan, limit: Option<usize>, context: &Context) -> Result<()> {
+    afford(&plan.held(), limit, context.style, " (see --dry-run)")
+}
+
+/// The same of any job; `more` ends a warning.
+pub(crate) fn afford(held: &Held, limit: Option<usize>, style: Style, more: &str) -> Result<()> {
     match (limit, memory::machine()) {
-        (Some(limit), _) => plan.demand(limit),
-        (None, Some((_, available))) if plan.total() as u64 > available => {
-            let (needs, has) = (bytes(plan.total()), bytes(available as usize));
-            let warning = context.style.warning("warning:");
-            note(&format!(
-                "{warning} this run needs about {needs}, this machine has {has} to give (see --dry-run)"
-            ));
+        (Some(limit), _) => held.demand(limit),
+        (None, Some((_, available))) if held.total() as u64 > available => {
+            let (needs, has) = (bytes(held.total()), bytes(available as usize));
+            let (warning, what) = (style.warning("warning:"), held.what);
+            note(&format!("{warning} {what} needs about {needs}, this machine has {has} to give{more}"));
             Ok(())
         }
         _ => Ok(()),

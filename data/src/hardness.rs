@@ -151,6 +151,7 @@ mod tests {
         let nine = thirds(&[9.0, 1.0, 8.0, 2.0, 7.0, 3.0, 6.0, 4.0, 5.0]);
         assert_eq!(nine, Thirds { easy: 3.0, medium: 6.0 });
         assert_eq!([3.0, 3.5, 6.0, 6.5].map(|score| nine.of(score)), [0, 1, 1, 2]);
+        assert_eq!(thirds(&[1.0, 2.0, 3.0, 4.0]), Thirds { easy: 2.0, medium: 3.0 });
         let tied = thirds(&[1.0, 1.0, 1.0, 1.0, 2.0]);
         assert_eq!([1.0, 2.0].map(|score| tied.of(score)), [0, 2]);
         assert!(thirds(&[]).easy.is_nan());

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How far the prediction may be from the peak.
 const TOLERANCE: f64 = 0.10;
+/// The same where a run is looked at.
+const LOOKING: f64 = 0.15;
 
 /// The most anonymous memory of a process that is run to its end, in bytes.
 fn sampled_peak(world: &World, words: &[&str]) -> u64 {
@@ -121,4 +123,46 @@ fn the_plan_is_near_the_peak_for_a_pretrained_encoder() {
     println!("{HEAD}");
     let words = ["finna", "--model", &model, "--batch", "256", "--steps", "6"];
     assert!(check(&world, "MiniLM-L6", &words));
+}
+
+/// What a verb says that it needs, in MB: it is refused for that.
+fn needed(world: &World, words: &[&str]) -> f64 {
+    let refused = world.lode(&[words, &["--max-memory", "1k", "--threads", "2"]].concat());
+    assert_eq!(refused.code, 5, "{}", refused.stderr);
+    assert!(refused.stderr.contains("parameters") && refused.stderr.contains("help"), "{}", refused.stderr);
+    let said = refused.stderr.split("needs ").nth(1).and_then(|rest| rest.split(" MB").next());
+    said.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{}", refused.stderr))
+}
+
+#[test]
+fn who_looks_at_a_run_says_before_what_that_takes() {
+    if !cfg!(target_os = "linux") {
+        println!("skipped: who_looks_at_a_run_says_before_what_that_takes needs /proc");
+        return;
+    }
+    let world = World::new();
+    world.write("products.csv", products::csv(6000));
+    let words: Vec<&str> = products::PREPARE.iter().map(|w| if *w == "400" { "2000" } else { w }).collect();
+    world.lode(&words).ok();
+    let bag = ["train", "shop.data", "--model", "bag", "--set", "model.width=1024", "--batch", "512"];
+    world.lode(&[&bag[..], &["--epochs", "1", "--out", "bag", "-q"]].concat()).ok();
+    let tiny = ["train", "shop.data", "--model", "tiny", "--batch", "256", "--steps", "3", "--out", "tiny"];
+    world.lode(&[&tiny[..], &["--head", "classifier", "--set", "head.encoder_lr=1e-4", "-q"]].concat()).ok();
+    println!("{HEAD}");
+    let check = |name: &str, words: &[&str]| {
+        let (planned, words) = (needed(&world, words), [words, &["--threads", "2", "-q"]].concat());
+        let sampled = sampled_peak(&world, &words) as f64 / 1e6;
+        let off = planned / sampled - 1.0;
+        println!("{name:<16} {planned:8.1} {sampled:8.1} {:+6.1} %", 100.0 * off);
+        off.abs() <= LOOKING
+    };
+    let rows = [
+        check("negatives", &["inspect", "negatives", "bag"]),
+        check("negatives head", &["inspect", "negatives", "tiny"]),
+        check("graph", &["inspect", "graph", "tiny"]),
+        check("explain", &["explain", "bag", "--text", "red shoe"]),
+        // The index is a mapped file by now.
+        check("explain mapped", &["explain", "bag", "--text", "red shoe"]),
+    ];
+    assert!(rows.iter().all(|&near| near), "{rows:?}");
 }

@@ -3,6 +3,7 @@
 //! Texts are packed into chunks of about [`CHUNK_TOKENS`] tokens, so the memory is bounded whatever the number of
 //! texts; a text's embedding does not depend on its neighbours. Between two chunks the observer may stop the work.
 
+use crate::held::Held;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
 use autograd::Tape;
@@ -66,6 +67,9 @@ impl Observer for Part<'_> {
             }
             other => self.observer.event(other),
         }
+    }
+    fn afford(&mut self, held: &Held) -> Result<()> {
+        self.observer.afford(held)
     }
     fn memory_peak(&mut self) -> Option<u64> {
         self.observer.memory_peak()

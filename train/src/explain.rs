@@ -12,6 +12,7 @@
 //! encoder that scales its vectors to length 1 is blind to the length of a bag's rows: there the gradients add up to 0.
 
 use crate::embed::embed;
+use crate::held::Held;
 use crate::index::Index;
 use crate::load;
 use crate::network::Network;
@@ -79,17 +80,37 @@ pub struct Explainer {
     removed: Vec<u32>,
 }
 
+/// What explaining holds; an index in a mapped file is the system's to keep.
+fn held(engine: &Engine, network: &Network, data: &DataSet, run: &Path, is_mapped: bool) -> Result<Held> {
+    let (titles, labels) = (data.queries(Split::Train).len(), data.labels().len());
+    let (row, learned) = (4 * network.width(), load::run_settings(run)?.1.config()?.head.is_on());
+    let mut parts = Held::embedding(engine, network);
+    parts.extend([
+        ("labels", if is_mapped { 0 } else { row * labels }),
+        ("training titles", if is_mapped { 0 } else { row * titles }),
+        ("classifier", if learned { row * labels } else { 0 }),
+    ]);
+    let help =
+        "where `lode predict RUN --knn 1` has made the index of the run, it is mapped and takes no memory";
+    Ok(Held { what: "explain", parts, help })
+}
+
 impl Explainer {
     /// Opens a run; its index is kept beside it, as for predictions.
     ///
     /// # Errors
-    /// If it is no run, or something of it is missing or damaged.
+    /// If it is no run, something of it is missing or damaged, or the observer does not afford it.
     pub fn open(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Result<Explainer> {
         let data = DataSet::open(&load::data_of(run)?, Verify::Header)?;
         let network = load::network(run)?;
         crate::vocabulary::check_ids(&data, &network.model)?;
         let path = Index::path_beside(run, None);
-        let index = Index::load_or_build(&path, engine, &network, &data, true, observer)?;
+        let kept = Index::load(&path, &network, &data, true);
+        observer.afford(&held(engine, &network, &data, run, kept.is_some())?)?;
+        let index = match kept {
+            Some(index) => index,
+            None => Index::load_or_build(&path, engine, &network, &data, true, observer)?,
+        };
         let classifier = load::classifier(run, &data)?;
         let removed = match Overlay::open(&RunDir::at(run), &data) {
             Ok(overlay) => overlay.removed().to_vec(),

@@ -6,14 +6,27 @@
 
 use crate::exec::Watches;
 use crate::head::Head;
+use crate::held::Held;
 use crate::load;
 use crate::observer::Observer;
+use crate::plan::MemoryPlan;
 use crate::run;
 use crate::step::StepReport;
+use crate::trainer::Trainer;
 pub use autograd::{Flops, Seen};
 use engine::profile::Clock;
 use engine::{Engine, Result};
 use std::path::Path;
+
+/// Asks for what the step takes; label tables are mapped where they are too much.
+fn afford(trainer: &mut Trainer, directory: &Path, observer: &mut dyn Observer) -> Result<()> {
+    let asked = observer.afford(&Graph::held(trainer));
+    match &mut trainer.head {
+        Some(head) if asked.is_err() => head.map_in(directory),
+        _ => return asked,
+    }
+    observer.afford(&Graph::held(trainer))
+}
 
 /// One tape of a step.
 #[derive(Clone, Debug)]
@@ -44,10 +57,11 @@ impl Graph {
     /// Of the next step of a run, after its newest whole checkpoint.
     ///
     /// # Errors
-    /// If it is no run, its data set has gone or changed, or the observer wants to stop.
+    /// If it is no run, its data set has gone or changed, or the observer wants to stop or not to afford it.
     pub fn of(engine: &Engine, path: &Path, clock: Clock, observer: &mut dyn Observer) -> Result<Graph> {
         let (mut trainer, dir) = run::open_to_look(engine, path)?;
         let device = load::run_settings(path)?.1.config()?.train.device;
+        afford(&mut trainer, dir.root(), observer)?;
         run::take_up(&mut trainer, &dir, observer)?;
         if trainer.head.is_none() {
             // A first step waits for memory from the system, which no later one does.
@@ -70,6 +84,14 @@ impl Graph {
             "the classifier's own gradient and update over its labels, which are computed beside the tapes".to_owned()
         });
         Ok(Graph { report, tapes, seconds, unseen: elsewhere.into_iter().chain(of_head).collect() })
+    }
+    fn held(trainer: &Trainer) -> Held {
+        let help = "the tape of a step takes what the step takes; --max-memory allows more";
+        let mut held = Held { what: "the tape of a step", help, ..MemoryPlan::new(trainer).held() };
+        // Nothing is saved, so there is no second bank.
+        let banks = held.parts.iter_mut().filter(|(name, _)| *name == "memory bank");
+        banks.for_each(|(_, bytes)| *bytes /= 2);
+        held
     }
     /// All values of all tapes.
     pub fn values(&self) -> impl Iterator<Item = &Seen> {

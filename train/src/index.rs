@@ -137,15 +137,24 @@ impl<'r> Index<'r> {
         with_titles: bool,
         observer: &mut dyn Observer,
     ) -> Result<Index<'r>> {
-        let fingerprints = [network.fingerprint(), data.fingerprint()];
-        if let Ok(index) = Index::open(path, fingerprints, network.width(), data, with_titles) {
+        if let Some(index) = Index::load(path, network, data, with_titles) {
             return Ok(index);
         }
         let index = Index::build(engine, network, data, with_titles, observer)?;
-        if let Err(error) = index.write(path, fingerprints) {
+        if let Err(error) = index.write(path, [network.fingerprint(), data.fingerprint()]) {
             observer.event(&crate::observer::Event::Warning(&format!("the index is not kept: {error}")));
         }
         Ok(index)
+    }
+    /// The index of a file, if it is there and belongs to this model and data.
+    pub(crate) fn load(
+        path: &Path,
+        network: &Network,
+        data: &DataSet,
+        with_titles: bool,
+    ) -> Option<Index<'r>> {
+        let fingerprints = [network.fingerprint(), data.fingerprint()];
+        Index::open(path, fingerprints, network.width(), data, with_titles).ok()
     }
     /// The file beside a run in which the index of an encoder is kept; in f32 where no precision is named.
     pub fn path_beside(run: &Path, precision: Option<Precision>) -> PathBuf {
@@ -153,7 +162,7 @@ impl<'r> Index<'r> {
     }
     /// Whether a file holds the labels of this data set, embedded by this model.
     pub fn is_current(path: &Path, network: &Network, data: &DataSet) -> bool {
-        Index::open(path, [network.fingerprint(), data.fingerprint()], network.width(), data, false).is_ok()
+        Index::load(path, network, data, false).is_some()
     }
     /// Verified are the fingerprints and the embeddings that will be read: not the titles' where none shall vote.
     fn open(

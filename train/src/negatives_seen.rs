@@ -14,6 +14,7 @@
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::embed::embed;
+use crate::held::Held;
 use crate::observer::Observer;
 use crate::run;
 use crate::trainer::Trainer;
@@ -115,7 +116,8 @@ impl NegativesSeen {
     /// Looks at a run.
     ///
     /// # Errors
-    /// If it is no run, has no whole checkpoint, trains on label texts as queries, or the observer wants to stop.
+    /// If it is no run, has no whole checkpoint, trains on label texts as queries, or the observer wants to stop or not
+    /// to afford it.
     pub fn of(
         engine: &Engine,
         path: &Path,
@@ -123,22 +125,26 @@ impl NegativesSeen {
         observer: &mut dyn Observer,
     ) -> Result<NegativesSeen> {
         // Each round has a run of its own: what a newer checkpoint brought would stay where an older one has nothing.
-        let (mut trainer, dir) = run::open_to_look(engine, path)?;
+        let (trainer, dir) = run::open_to_look(engine, path)?;
         let found = checkpoint::list(&dir.checkpoints());
         if found.is_empty() {
             let e = Error::input("there is no checkpoint yet").at(path);
             return Err(e.help("a run saves one every save.every_seconds, and at its end"));
         }
         let queries = sample(&trainer, look.queries);
+        observer.afford(&held(&trainer, Look { queries: queries.len(), ..look }))?;
+        let mut fresh = Some(trainer);
+        let mut data = None;
         let (mut rounds, mut warnings, mut near) = (vec![], vec![], None);
         // Newest first, since it says which titles are near.
         for file in &found {
             if rounds.len() == look.rounds {
                 break;
             }
-            if !rounds.is_empty() || !warnings.is_empty() {
-                trainer = run::open_to_look(engine, path)?.0;
-            }
+            let mut trainer = match fresh.take() {
+                Some(trainer) => trainer,
+                None => run::open_to_look(engine, path)?.0,
+            };
             match Checkpoint::read(file).and_then(|checkpoint| trainer.restore(checkpoint)) {
                 Ok(()) => {}
                 Err(damaged) => {
@@ -152,13 +158,30 @@ impl NegativesSeen {
                 None => near.insert(seen.near(observer)?),
             };
             rounds.push(seen.round(look.negatives, near));
+            data = Some(trainer.data);
         }
-        if rounds.is_empty() {
+        let Some(data) = data else {
             return Err(Error::damaged(&found[0], "checkpoints", warnings.join("\n")));
-        }
+        };
         rounds.reverse();
-        Ok(NegativesSeen { data: trainer.data, queries, rounds, warnings })
+        Ok(NegativesSeen { data, queries, rounds, warnings })
     }
+}
+
+/// What looking holds at its peak.
+fn held(trainer: &Trainer, look: Look) -> Held {
+    let (titles, labels) = (trainer.data.queries(Split::Train).len(), trainer.data.labels().len());
+    let row = 4 * trainer.network.width();
+    let found = look.queries * look.negatives.min(labels) * size_of::<Negative>();
+    let mut parts = Held::resting(trainer);
+    parts.extend([
+        ("labels", row * labels),
+        ("training titles", row * titles),
+        ("queries", row * look.queries),
+        ("found", (look.rounds + 1) * found),
+    ]);
+    let help = "fewer --queries or --rounds hold less, but all labels and training titles are embedded";
+    Held { what: "a look at negatives", parts, help }
 }
 
 /// Some training queries of the data set, ascending.

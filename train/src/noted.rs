@@ -3,7 +3,9 @@
 //! A line stands under the step before which it happened: a run that goes on from an older checkpoint drops it with
 //! that step, and does it again.
 
+use crate::held::Held;
 use crate::observer::{Event, Observer};
+use engine::Result;
 use serde_json::{Value, json};
 
 /// An observer that hears all and keeps lines for the log.
@@ -44,6 +46,9 @@ impl Observer for Noted<'_> {
             _ => {}
         }
         self.observer.event(event);
+    }
+    fn afford(&mut self, held: &Held) -> Result<()> {
+        self.observer.afford(held)
     }
     fn memory_peak(&mut self) -> Option<u64> {
         self.observer.memory_peak()

@@ -1,7 +1,9 @@
 //! What the outside gives to a run and hears of it: the clock, the wish to stop, the progress. `train` itself reads no
 //! clock and no signal.
 
+use crate::held::Held;
 use crate::step::StepReport;
+use engine::Result;
 
 /// What happens in a run, as it happens.
 #[derive(Clone, Debug)]
@@ -104,6 +106,13 @@ pub trait Observer {
     }
     /// Hears what happens.
     fn event(&mut self, event: &Event<'_>);
+    /// Asked before a job starts that holds so much; what it answers ends the job.
+    ///
+    /// # Errors
+    /// [`engine::Kind::Refused`] where that is more than the job may hold.
+    fn afford(&mut self, _: &Held) -> Result<()> {
+        Ok(())
+    }
     /// The most resident memory so far, in bytes, where the system tells.
     fn memory_peak(&mut self) -> Option<u64> {
         None

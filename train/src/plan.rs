@@ -22,12 +22,13 @@ use crate::batch::{Batch, Similarity, Source};
 use crate::embed::CHUNK_TOKENS;
 use crate::exec::Exec;
 use crate::head::Head;
+use crate::held::Held;
 use crate::judge::Judge;
 use crate::negatives::looked_at;
 use crate::text_ids::place;
 use crate::trainer::Trainer;
 use data::Split;
-use engine::{Error, Kind, Packed, Result, Stream};
+use engine::{Packed, Result, Stream};
 use samplers::composer::tree::copied_bytes;
 use samplers::miner::random::{Law, Random};
 use samplers::{Matrix, Miner};
@@ -157,23 +158,16 @@ impl MemoryPlan {
     pub fn total(&self) -> usize {
         self.parts.iter().map(|(_, bytes)| bytes).sum()
     }
+    /// What is told to who may refuse.
+    pub fn held(&self) -> Held {
+        Held { what: "this run", parts: self.parts.clone(), help: self.help }
+    }
     /// Refuses a run that would not fit.
     ///
     /// # Errors
-    /// [`Kind::Refused`] with the table and what would help.
+    /// [`engine::Kind::Refused`] with the table and what would help.
     pub fn demand(&self, limit: usize) -> Result<()> {
-        if self.total() <= limit {
-            return Ok(());
-        }
-        let what = format!(
-            "this run needs {}, the limit is {}; nothing was started",
-            bytes(self.total()),
-            bytes(limit)
-        );
-        let error = Error::new(Kind::Refused, what);
-        let error =
-            self.parts.iter().fold(error, |e, (name, b)| e.note(format!("{name:<16} {:>10}", bytes(*b))));
-        Err(error.help(self.help))
+        self.held().demand(limit)
     }
 }
 
@@ -279,6 +273,7 @@ fn largest_chunk(texts: &Packed, chunk: usize) -> Packed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engine::Kind;
 
     #[test]
     fn bytes_are_written_for_people() {

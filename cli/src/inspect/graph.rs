@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::early::{Done, Early};
 use crate::observer::Terminal;
 use crate::profile::clock;
-use crate::quantity::count;
+use crate::quantity::{Bytes, count};
 use crate::render::table;
 use crate::whole::Whole;
 use clap::builder::{PathBufValueParser, TypedValueParser};
@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Where to write it in the language of Graphviz
     #[arg(long, value_name = "FILE")]
     dot: Option<PathBuf>,
+    /// Refuse to look if that needs more memory, for example 16G
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<Bytes>,
 }
 
 /// Looks.
@@ -51,7 +54,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     if args.dot.as_ref().is_some_and(|dot| args.out.as_ref().is_some_and(|out| out.path == *dot)) {
         return Err(Error::input("one file cannot be both, --out and --dot").into());
     }
-    let mut observer = Terminal::new(context);
+    let mut observer = Terminal::limited(context, args.max_memory);
     context.stop.is_heard();
     let graph = Graph::of(&context.engine(), &args.run, clock, &mut observer);
     observer.finish();

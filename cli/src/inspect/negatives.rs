@@ -6,7 +6,7 @@ use super::serve::{Answer, Ask, Site, random};
 use crate::context::{Context, refused};
 use crate::early::{Done, Early};
 use crate::observer::Terminal;
-use crate::quantity::count;
+use crate::quantity::{Bytes, count};
 use crate::render::{rounded, table};
 use crate::whole::Whole;
 use data::{DataSet, Split};
@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// Where marked pairs are written, and read from at the start [default: exclude.tsv in the run]
     #[arg(long, value_name = "FILE")]
     exclude: Option<PathBuf>,
+    /// Refuse to look if that needs more memory, for example 16G
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<Bytes>,
 }
 
 /// Pairs in the list.
@@ -60,7 +63,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     }
     let look =
         Look { queries: args.queries as usize, negatives: args.k as usize, rounds: args.rounds as usize };
-    let mut observer = Terminal::new(context);
+    let mut observer = Terminal::limited(context, args.max_memory);
     context.stop.is_heard();
     let seen = NegativesSeen::of(&context.engine(), &args.run, look, &mut observer);
     observer.finish();

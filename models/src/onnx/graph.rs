@@ -199,8 +199,8 @@ impl<'a> Graph<'a> {
         });
         let model = model.opening(7, total);
         if total + bytes(&model) > LARGEST {
-            let message =
-                format!("an ONNX file holds 2 GiB at most, this model needs {:.1} GB", total as f64 / 1e9);
+            let [most, needs] = [LARGEST, total].map(|bytes| bytes as f64 / 1e9);
+            let message = format!("an ONNX file holds {most:.1} GB at most, this model needs {needs:.1} GB");
             return Err(Error::new(Kind::Refused, message).help("--to hf has no such limit"));
         }
         put(model.as_bytes())?;

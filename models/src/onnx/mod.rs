@@ -23,7 +23,7 @@ use text::Text;
 /// Hands out the bytes of an ONNX file, in pieces.
 ///
 /// # Errors
-/// `Refused` if the file would be larger than 2 GiB, which ONNX cannot hold in one piece; and what `put` says.
+/// `Refused` if the file would be larger than 2³¹ − 1 bytes, which ONNX cannot hold in one piece; and what `put` says.
 ///
 /// # Panics
 /// If a parameter of the architecture is not there, or the model is rounded.

@@ -226,6 +226,10 @@ impl Head {
             ("label search", search.saturating_sub(step)),
         ]
     }
+    /// Bytes of label weights, their optimizer's state and shortlists, as far as they are not mapped.
+    pub(crate) fn resting_bytes(&self, queries: usize) -> usize {
+        self.bytes(queries, 0, 0)[..3].iter().map(|(_, bytes)| bytes).sum()
+    }
     /// Everything that the next step depends on; nothing before the weights have their first values.
     pub(crate) fn state(&self) -> Option<HeadState<'_, &Table>> {
         let Tables { weights, optimizer } = self.tables.as_ref()?;

@@ -2,6 +2,7 @@
 
 use crate::config::Settings;
 use crate::evaluate::{LabelSet, Queries};
+use crate::held::Held;
 use crate::observer::{Event, Observer};
 use crate::run::assemble;
 use crate::trainer::Trainer;
@@ -145,6 +146,9 @@ impl Observer for Counting<'_> {
             self.mined += *total as u64;
         }
         self.inner.event(event);
+    }
+    fn afford(&mut self, held: &Held) -> Result<()> {
+        self.inner.afford(held)
     }
     fn memory_peak(&mut self) -> Option<u64> {
         self.inner.memory_peak()
