@@ -63,11 +63,11 @@ impl Graph {
         let device = load::run_settings(path)?.1.config()?.train.device;
         afford(&mut trainer, dir.root(), observer)?;
         run::take_up(&mut trainer, &dir, observer)?;
+        let batches = trainer.next_batches(observer)?;
         if trainer.head.is_none() {
             // A first step waits for memory from the system, which no later one does.
-            trainer.warm_up();
+            trainer.rehearse(&batches);
         }
-        let batches = trainer.next_batches(observer)?;
         let watches = Watches::new(clock);
         let since = clock().wall;
         let report = trainer.watched_step(&batches, &watches)?;

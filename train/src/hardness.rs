@@ -7,9 +7,9 @@
 //! S             the first 5, 10, 20, … of all pairs in a random order, up to half of them; ten orders
 //! description length of (q, l) = mean over all S without q of −ln p(l | w_S)
 //! ```
-//! `w_S` is a probe that learned from the pairs S what matters in the frozen embeddings (`hardness/probe.rs`). What a few
-//! examples suffice to answer is easy; ln 8 is what a probe says that knows nothing. The paper's probes read a language
-//! model's states of question and answer together; ours read ∘ of two embeddings, which is all a bi-encoder has.
+//! `w_S` is a probe that learned from the pairs S what matters in the frozen embeddings (`hardness/probe.rs`). What a
+//! few examples suffice to answer is easy; ln 8 is what a probe says that knows nothing. The paper's probes read a
+//! language model's states of question and answer together; ours read x ∘ z, which is all that a bi-encoder has.
 //!
 //! Wrong options are drawn, and not those that the model ranks highest: beside them a right label scores low, a probe
 //! learns just that, and what the model finds at once would have the longest descriptions.
@@ -35,6 +35,8 @@ pub const FOUND: usize = 5;
 const SIZES: [usize; 6] = [5, 10, 20, 40, 80, 160];
 /// Orders of the pairs.
 const ORDERS: u64 = 10;
+/// Labels that are looked for among the titles at once.
+const ROWS: usize = 4096;
 /// Pairs that are judged at once.
 const BLOCK: usize = 256;
 
@@ -115,9 +117,12 @@ impl Hardness {
         };
         let pairs = tasks.iter().zip(nats).map(pair).collect();
         let titles = distances(engine, queries, index);
-        let labels: Vec<f32> =
-            (0..data.labels().len()).flat_map(|l| index.labels().row(l).into_owned()).collect();
-        let labels = distances(engine, Matrix::new(&labels, network.width()), index);
+        let block = |first: usize| {
+            let rows = first..(first + ROWS).min(data.labels().len());
+            let rows: Vec<f32> = rows.flat_map(|l| index.labels().row(l).into_owned()).collect();
+            distances(engine, Matrix::new(&rows, network.width()), index)
+        };
+        let labels = (0..data.labels().len()).step_by(ROWS).flat_map(block).collect();
         Ok(Hardness { hits, pairs, titles, labels })
     }
 }

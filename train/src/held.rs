@@ -2,7 +2,7 @@
 //! refuse.
 //!
 //! ```text
-//! looking at negatives   a run that was taken up: parameters 4·P   optimizer   memory bank 4·N·d   lists   label tables
+//! looking at negatives   a run taken up: parameters 4·P   optimizer   memory bank 4·N·d   lists   label tables
 //!                        embeddings of labels and of training titles 4·(L + N)·d   what is found
 //! explaining             parameters 4·P   the same embeddings, where no mapped file has them   a classifier's 4·L·d
 //! the tape of a step     what the step takes: `plan.rs`

@@ -116,6 +116,12 @@ impl Trainer {
         }
     }
 
+    /// Takes the memory of the system that the step of these batches needs; nothing changes.
+    pub(crate) fn rehearse(&self, batches: &[Vec<u32>]) {
+        drop(self.clipped_gradient(batches, Record::Plain));
+        self.engine.settle();
+    }
+
     /// One update of the parameters, from one or more batches of training queries.
     ///
     /// # Errors

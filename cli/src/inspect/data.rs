@@ -21,7 +21,7 @@ Examples:
   lode inspect data finna.lode
   lode inspect data finna.lode --rows 20 --find lighting
   lode inspect data finna.lode --overlap --run run    what of the test stands in training, and what that is worth
-  lode inspect data finna.lode --hardness --run run   which test titles and labels are hard, and what the run makes of them")]
+  lode inspect data finna.lode --hardness --run run   which titles and labels are hard, and how hard to the run")]
 pub(crate) struct Args {
     /// The data set that `lode prepare` wrote
     data: PathBuf,

@@ -4,9 +4,9 @@
 //! input_ids, attention_mask  [batch, sequence]  int64      BERT also token_type_ids; 1 in the mask where a token is
 //! sentence_embedding         [batch, width]     float      pooled, and scaled to length 1 where the model does
 //! ```
-//! Other programs pad, so here a text has a mask, and a token's position is the number of tokens before it: texts may be
-//! padded on either side. What the mask leaves out gets the lowest score there is before each softmax, and no weight in
-//! the pooling. Dropout is not there. Opset 17, and no operator that a program adds of its own.
+//! Other programs pad, so here a text has a mask, and a token's position is the number of tokens before it: texts may
+//! be padded on either side. What the mask leaves out gets the lowest score there is before each softmax, and no weight
+//! in the pooling. Dropout is not there. Opset 17, and no operator that a program adds of its own.
 
 mod bag;
 mod bert;

@@ -3,7 +3,7 @@
 //! ```text
 //! m [B, S]  1 where a token is, else 0            p = max(Σ_{j ≤ i} m_j − 1, 0)  [B, S]
 //! attention(q, k, v) = softmax(where(seen, q kᵀ/√d_h + bias, lowest)) v          by head
-//! pool Mean   Σ_i m_i h_i / max(Σ_i m_i, 1)       First  Σ_i m_i [p_i = 0] h_i       Max  max_i where(m_i, h_i, lowest)
+//! pool Mean  Σ_i m_i h_i / max(Σ_i m_i, 1)     First  Σ_i m_i [p_i = 0] h_i     Max  max_i where(m_i, h_i, lowest)
 //! ```
 //! `lowest` is the smallest f32 and not −∞: a row of which nothing is seen, as of padding, then is no NaN.
 

@@ -1,4 +1,4 @@
-//! Runs a graph in f64, operator by operator as the standard of ONNX words them: slow, and not by the hand that wrote it.
+//! Runs a graph in f64, operator by operator as the standard of ONNX words them: slow, and knows nothing of encoders.
 
 use super::{bytes_of, names_of, numbers_of};
 use ndarray::{Array2, ArrayD, Axis, IxDyn, concatenate};
@@ -57,6 +57,11 @@ fn operate(kind: &str, x: &[&Value], told: &Told, outputs: usize) -> Vec<Value> 
     let truth = |is: bool| f64::from(u8::from(is));
     let rank = x[0].ndim();
     let along = || axis(told.int("axis").unwrap_or(-1), rank);
+    if kind == "Split" {
+        let (at, each) = (along(), x[0].len_of(along()) / outputs);
+        let part = |i: usize| x[0].slice_axis(at, (i * each..(i + 1) * each).into()).to_owned();
+        return (0..outputs).map(part).collect();
+    }
     vec![match kind {
         "Identity" => x[0].clone(),
         "Add" => both(x, |a, b| a + b),
@@ -96,12 +101,6 @@ fn operate(kind: &str, x: &[&Value], told: &Told, outputs: usize) -> Vec<Value> 
             x[0].to_shape(IxDyn(&dims)).unwrap().into_owned()
         }
         "Concat" => concatenate(along(), &x.iter().map(|v| v.view()).collect::<Vec<_>>()).unwrap(),
-        "Split" => {
-            let (at, each) = (along(), x[0].len_of(along()) / outputs);
-            return (0..outputs)
-                .map(|i| x[0].slice_axis(at, (i * each..(i + 1) * each).into()).to_owned())
-                .collect();
-        }
         "MatMul" => matmul(x[0], x[1]),
         "Softmax" => rows(x[0], |row| {
             let most = row.iter().copied().fold(f64::MIN, f64::max);
@@ -109,17 +108,7 @@ fn operate(kind: &str, x: &[&Value], told: &Told, outputs: usize) -> Vec<Value> 
             let sum: f64 = powers.iter().sum();
             powers.iter().map(|p| p / sum).collect()
         }),
-        "LayerNormalization" => {
-            let eps = told.float("epsilon");
-            let normed = rows(x[0], |row| {
-                let n = row.len() as f64;
-                let mean = row.iter().sum::<f64>() / n;
-                let variance = row.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / n;
-                row.iter().map(|a| (a - mean) / (variance + eps).sqrt()).collect()
-            });
-            let scaled = both(&[&normed, x[1]], |a, b| a * b);
-            x.get(2).map_or(scaled.clone(), |bias| both(&[&scaled, bias], |a, b| a + b))
-        }
+        "LayerNormalization" => layer_norm(x, told.float("epsilon")),
         "ReduceSum" => reduce(x[0], x[1].iter().map(|&n| n as i64).collect(), told, |lane| lane.iter().sum()),
         "ReduceMax" => {
             reduce(x[0], told.ints("axes"), told, |lane| lane.iter().copied().fold(f64::MIN, f64::max))
@@ -130,6 +119,18 @@ fn operate(kind: &str, x: &[&Value], told: &Told, outputs: usize) -> Vec<Value> 
         }
         kind => panic!("{kind} is not known here"),
     }]
+}
+
+/// With a gain, and a bias where there is one.
+fn layer_norm(x: &[&Value], eps: f64) -> Value {
+    let normed = rows(x[0], |row| {
+        let n = row.len() as f64;
+        let mean = row.iter().sum::<f64>() / n;
+        let variance = row.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / n;
+        row.iter().map(|a| (a - mean) / (variance + eps).sqrt()).collect()
+    });
+    let scaled = both(&[&normed, x[1]], |a, b| a * b);
+    x.get(2).map_or(scaled.clone(), |bias| both(&[&scaled, bias], |a, b| a + b))
 }
 
 /// Two values of whatever shapes fit, dimensions counted from the last.
