@@ -201,6 +201,11 @@ impl Observer for Terminal {
                 };
                 self.meter.line(&format!("  step {step}: lists of {kept:.1} labels a query in {took}{none}"));
             }
+            Event::Taught { near, empty, seconds } => {
+                let (took, none) = (span(seconds), count(empty as u64));
+                let told = format!("{near:.1} near labels for the text of a label, none for {none}");
+                self.meter.line(&format!("  teacher: {told}, in {took}"));
+            }
             Event::Mined { done, total } => {
                 let shown = || format!("{} of {}", count(done as u64), count(total as u64));
                 self.meter.show("mine queries", done as u64, total as u64, shown);

@@ -44,8 +44,8 @@ pub(crate) struct Args {
     /// (--set head.encoder_lr=1e-5 lets it learn, too)
     #[arg(long, value_name = "NAME")]
     head: Option<String>,
-    /// Train an encoder, then a classifier, and measure both: ngame or renee. dexml trains an encoder against all
-    /// labels and no classifier. Other flags hold for all stages;
+    /// Train an encoder, then a classifier, and measure both: ngame, renee or lever. dexml trains an encoder against
+    /// all labels and no classifier. Other flags hold for all stages;
     /// --set encoder.A.B=C or classifier.A.B=C for one
     #[arg(
         long,
@@ -228,7 +228,7 @@ fn said(args: &Args, assignments: &[String]) -> Result<Settings> {
     }
     flags(args, &mut settings)?;
     // They are read again when the run is resumed, from whatever folder.
-    for key in ["guide.model", "negatives.model", "negatives.file", "head.scratch"] {
+    for key in ["guide.model", "negatives.model", "negatives.file", "head.scratch", "head.teacher"] {
         settings.rewrite(key, |path| if path.is_empty() { String::new() } else { source(path) });
     }
     Ok(settings)

@@ -6,7 +6,8 @@
 //!   t0, t1, …     parameters, the optimizer's state, what is remembered (`memory.rs`), in the order of the manifest
 //!   bank, bank.made_at, clusters.order, clusters.ends, ranked.ids, ranked.scores, ranked.positive
 //!   h0, h1, …     of a classifier: its weights, then the tables of its optimizer: all rows, or those that changed
-//!                 since the checkpoint before (`tables.rs`); h0.rows, … which ones; lists, its shortlists
+//!                 since the checkpoint before (`tables.rs`); h0.rows, … which ones; lists, its shortlists;
+//!                 soft.starts, soft.labels, soft.targets, what its teacher said
 //! ```
 //! The container writes under a temporary name, syncs, renames and syncs the directory: a checkpoint is whole or it is
 //! not there. There is no generator state to save, since every random number is a function of (seed, step, purpose).
@@ -15,7 +16,7 @@ mod folder;
 mod tables;
 
 pub use folder::{list, path_of, remove_unfinished};
-pub use tables::{Chained, HeadState, Link};
+pub use tables::{Chained, HeadState, Link, SoftState};
 
 use crate::head::WEIGHTS;
 use bincode::{Decode, Encode};

@@ -380,7 +380,7 @@ impl Config {
         if held_out > 500 {
             return wrong("data.validation_per_mille", "at most 500", &held_out);
         }
-        self.head.check()?;
+        self.head.check(t)?;
         if self.negatives.corrects() {
             let known = self.composer.name == "shuffled" && self.composer.of == "queries";
             if !known || t.positives != 1 || self.negatives.own || self.loss.name != "infonce" {

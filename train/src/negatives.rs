@@ -109,16 +109,7 @@ impl Trainer {
     /// Row `i`: the labels that must not be negatives of query `rows[i]`.
     pub(crate) fn barred(&self, rows: &[u32]) -> Lists {
         let (data, ids) = (&self.data, &self.text_ids);
-        let marks = AllLabels::new(data, ids).marks(data, ids, rows);
-        let truth = marks.truth();
-        let row = |q: usize| {
-            let [own, out] =
-                [&truth.positives, &truth.left_out].map(|ids| &ids.items[ids.starts[q]..ids.starts[q + 1]]);
-            let mut all = [own, out].concat();
-            all.sort_unstable();
-            all
-        };
-        (0..rows.len()).map(row).collect()
+        AllLabels::new(data, ids).barred(data, ids, rows)
     }
     fn barred_of_all(&self) -> Lists {
         self.barred(&(0..self.text_ids.queries.len() as u32).collect::<Vec<_>>())

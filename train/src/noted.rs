@@ -43,6 +43,10 @@ impl Observer for Noted<'_> {
                 let told = json!({"labels": kept, "empty": empty});
                 self.lines.push(json!({"step": self.step, "lists": told, "took_s": seconds}));
             }
+            Event::Taught { near, empty, seconds } => {
+                let told = json!({"near": near, "empty": empty});
+                self.lines.push(json!({"step": self.step, "teacher": told, "took_s": seconds}));
+            }
             _ => {}
         }
         self.observer.event(event);

@@ -60,6 +60,15 @@ pub enum Event<'a> {
         /// Seconds that it took.
         seconds: f64,
     },
+    /// A teacher was asked which labels are near to the text of each.
+    Taught {
+        /// Near labels of a label that has a text, in the mean.
+        near: f64,
+        /// Labels without a near one.
+        empty: usize,
+        /// Seconds that it took.
+        seconds: f64,
+    },
     /// Hard negatives are being mined.
     Mined {
         /// Queries done, with a share of those at hand.

@@ -3,6 +3,7 @@
 //! ```text
 //! ngame    encoder on clustered batches → classifier on the resting encoder, sampled, NGAME's triplets
 //! renee    encoder on clustered batches → classifier over all labels, the encoder learns along at a rate of its own
+//! lever    encoder on clustered batches of labels → renee's classifier, with that encoder as its teacher
 //! dexml    encoder against all labels, and no classifier
 //!
 //! DIR/<stage>.toml     what the stage is told; all of them are written before the first one starts
@@ -37,11 +38,25 @@ use std::path::{Path, PathBuf};
 pub const STAGES: [&str; 2] = ["encoder", "classifier"];
 
 /// Names of pipelines, and what each of their stages is told, as `--set` takes it.
-const PIPELINES: [(&str, &[&[&str]]); 3] = [
+const PIPELINES: [(&str, &[&[&str]]); 4] = [
     // Dahiya et al., WSDM 2023: module 1, then modules 3 and 4.
     ("ngame", &[&ENCODER, &["head.labels=sampled", "head.loss=triplets", "composer.name=ngame"]]),
     // Jain et al., MLSys 2023, from NGAME's encoder, which they found the best start on short texts.
     ("renee", &[&ENCODER, &["head.labels=all", "head.loss=bce", "head.encoder_lr=1e-5"]]),
+    // Buvanesh et al., ICLR 2024: batches of labels and a logistic loss of pairs make the teacher.
+    (
+        "lever",
+        &[
+            &["composer.name=ngame", "composer.of=labels", "loss.name=pairwise"],
+            &[
+                "head.labels=all",
+                "head.loss=bce",
+                "head.encoder_lr=1e-5",
+                "head.teacher=start",
+                "train.label_texts=true",
+            ],
+        ],
+    ),
     ("dexml", &[&["strategy.name=dexml"]]),
 ];
 

@@ -71,6 +71,9 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
         // Its faults are told before a run has a folder.
         data::read_negatives(Path::new(&ranks.file), &trainer.data, |_| ())?;
     }
+    if let Some(head) = &mut trainer.head {
+        head.read_teacher(&trainer.data)?;
+    }
     if !ranks.rescore.is_empty() {
         trainer.judge = Some(Judge::read(Path::new(&ranks.rescore))?);
     }
@@ -276,8 +279,9 @@ impl Loop<'_> {
     }
     fn go(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {
         let total = trainer.total_steps();
-        if wants_start(trainer) && trainer.warm_start().is_some_and(WarmStart::has_weights) {
-            // The other run may go, or be trained further: what was taken from it is kept from here on.
+        let takes = trainer.warm_start().is_some_and(WarmStart::has_weights);
+        if wants_start(trainer) && (takes || trainer.config.head.has_teacher()) {
+            // The other model may go, or be trained further: what was taken from it is kept from here on.
             self.begin_epoch(trainer, observer)?;
             self.save(trainer, observer)?;
         }

@@ -285,15 +285,8 @@ impl Trainer {
             return Ok(());
         }
         self.fill_bank(observer)?;
+        self.begin_head(observer)?;
         let bank = self.bank.as_ref().expect("it was filled");
-        if let Some(head) = &mut self.head {
-            if head.wants_start() {
-                let embeddings = (bank, &self.train_rows[..]);
-                let warm = self.warm.as_ref();
-                head.start(&self.engine, &self.network, &self.data, embeddings, warm, observer)?;
-            }
-            head.begin_epoch(&self.engine, epoch, &self.data, &self.text_ids, bank);
-        }
         if !self.parts.composer.wants_embeddings(epoch) {
             return Ok(());
         }

@@ -61,8 +61,15 @@ fn trained(data: &Path, dir: &TempDir, name: &str, threads: usize, changes: &[&s
     trainer
 }
 
-/// Every way to learn: both paths, an encoder that learns from the second epoch on, every optimizer, both precisions.
-const WAYS: [&[&str]; 4] = [
+/// The model at the start as the teacher of the texts of labels.
+const TEACHER: [&str; 4] =
+    ["train.label_texts=true", "head.teacher=start", "head.near_cosine=-1.0", "head.near_labels=5"];
+
+/// Every way to learn: both paths, an encoder that learns from the second epoch on, every optimizer, both precisions,
+/// a teacher of both paths.
+const WAYS: [&[&str]; 6] = [
+    &["head.labels=all", TEACHER[0], TEACHER[1], TEACHER[2], TEACHER[3]],
+    &["head.labels=sampled", "head.encoder_lr=1e-3", TEACHER[0], TEACHER[1], TEACHER[2], TEACHER[3]],
     &["head.labels=all"],
     &["head.loss=triplets", "head.precision=bf16", "composer.name=ngame"],
     &["head.labels=sampled", "head.uniform=9", "head.encoder_lr=1e-3", "head.frozen_epochs=1"],
@@ -210,17 +217,90 @@ fn labels_without_a_text_compete_for_a_classifier() {
 fn candidates_that_are_all_labels_teach_what_all_labels_teach() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = world(dir.path(), 130);
-    let learn = |labels: &str| {
+    let learn = |labels: &str, more: &[&str]| {
         let changes = [labels, "head.mined=0", "head.uniform=1000", "head.optimizer=sgd", "train.lr=1e-3"];
-        let mut trainer = run::assemble(&Engine::new(1), &settings(&data, &changes)).expect("assembles");
+        let settings = settings(&data, &[&changes, more].concat());
+        let mut trainer = run::assemble(&Engine::new(1), &settings).expect("assembles");
         let losses = [(); 4].map(|()| trainer.next_step(&mut Silent).expect("a step").loss);
         (losses, trainer.classifier().expect("a classifier").rows)
     };
-    let (all, candidates) = (learn("head.labels=all"), learn("head.labels=sampled"));
     let near = |a: f64, b: f64| (a - b).abs() < 1e-5 * a.abs().max(1.0);
-    assert!(all.0.iter().zip(&candidates.0).all(|(&a, &b)| near(a, b)), "{:?}, {:?}", all.0, candidates.0);
-    assert!(all.0[3] < all.0[0], "{:?}", all.0);
-    assert!(all.1.iter().zip(&candidates.1).all(|(&a, &b)| near(a.into(), b.into())));
+    let both = |more: &[&str]| {
+        let (all, candidates) = (learn("head.labels=all", more), learn("head.labels=sampled", more));
+        let (told, beside) = (all.0, candidates.0);
+        assert!(told.iter().zip(&beside).all(|(&a, &b)| near(a, b)), "{more:?}: {told:?}, {beside:?}");
+        assert!(all.1.iter().zip(&candidates.1).all(|(&a, &b)| near(a.into(), b.into())), "{more:?}");
+        told
+    };
+    let alone = both(&[]);
+    assert!(alone[3] < alone[0], "{alone:?}");
+    assert!(!near(both(&TEACHER)[0], both(&TEACHER[..1])[0]), "the teacher has a say");
+}
+
+/// A run directory without a classifier, as a teacher.
+fn teacher(data: &Path, dir: &TempDir) -> String {
+    trained(data, dir, "teacher", 1, &["head.name=none", "train.seed=3"]);
+    format!("head.teacher={}", dir.path().join("teacher").display())
+}
+
+#[test]
+fn what_a_teacher_said_is_kept_and_it_is_not_asked_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 130);
+    let named = teacher(&data, &dir);
+    let changes = [TEACHER[0], &named, TEACHER[2], TEACHER[3]];
+    let whole = bits(&trained(&data, &dir, "whole", 2, &changes));
+    assert_ne!(whole, bits(&trained(&data, &dir, "other", 2, &TEACHER)), "another teacher, other targets");
+    // One run is stopped before it has asked, the other behind its first step.
+    let stopped = [0, 1].map(|stop| {
+        let out = dir.path().join(format!("stopped-{stop}"));
+        let (mut trainer, run_dir) =
+            run::begin(&Engine::new(1), &settings(&data, &changes), &out).expect("begins");
+        run::run(&mut trainer, &run_dir, &mut StopAfter(stop)).expect("stops");
+        assert_eq!(trainer.progress().step, stop);
+        out
+    });
+    let finish = |out: &Path| {
+        let (mut again, run_dir) = run::resume(&Engine::new(2), out, &mut Silent).expect("resumes");
+        run::run(&mut again, &run_dir, &mut Silent).expect("ends");
+        bits(&again)
+    };
+    assert!(finish(&stopped[0]) == whole, "asked after the resume");
+    std::fs::remove_dir_all(dir.path().join("teacher")).expect("removed");
+    // As a kill behind the asking leaves it: the checkpoint of step 0 alone.
+    let saved = train::checkpoint::list(&stopped[1].join("checkpoints"));
+    assert_eq!(saved.len(), 2);
+    std::fs::remove_file(&saved[0]).expect("removed");
+    assert!(finish(&stopped[1]) == whole, "what it said is in the checkpoint");
+}
+
+#[test]
+fn a_teacher_that_cannot_be_read_is_told_before_there_is_a_run() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 130);
+    let nobody = format!("head.teacher={}", dir.path().join("nobody").display());
+    let out = dir.path().join("run");
+    let settings = settings(&data, &[TEACHER[0], &nobody]);
+    let error = run::begin(&Engine::new(1), &settings, &out).map(drop).expect_err("there is none");
+    assert!(error.to_string().contains("nobody") && !out.exists(), "{error}");
+}
+
+#[test]
+fn a_sigmoid_needs_held_out_queries() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 1000);
+    let step = |per_mille: &str| {
+        let changes = [TEACHER[0], TEACHER[1], TEACHER[2], "head.relevance=sigmoid", per_mille];
+        let mut trainer = run::assemble(&Engine::new(1), &settings(&data, &changes)).expect("assembles");
+        trainer.next_step(&mut Silent).map(|report| report.loss)
+    };
+    let error = step("data.validation_per_mille=20").expect_err("too few").to_string();
+    assert!(error.contains("at least 100 are needed"), "{error}");
+    // Names that say nothing: whether a sigmoid rises over an untrained bag's cosines is chance, and both are answers.
+    match step("data.validation_per_mille=300") {
+        Ok(loss) => assert!(loss.is_finite()),
+        Err(error) => assert!(error.to_string().contains("no rising sigmoid"), "{error}"),
+    }
 }
 
 #[test]
@@ -283,7 +363,10 @@ fn the_plan_counts_what_the_head_will_have_and_maps_what_is_beyond_the_limit() {
         let within = |limit| MemoryPlan::within(&mut assembled(), Some(limit), dir.path());
         assert_eq!(within(heap.total()), heap, "it fits");
         let mapped = within(heap.total() - 1);
-        assert_eq!((both(&mapped), mapped.total()), ([0, 0], heap.total() - counted));
+        // A teacher is asked before there are tables: of what that takes, less is hidden behind smaller ones.
+        let rest = |plan: &MemoryPlan| plan.total() - of(plan, "soft targets");
+        assert_eq!((both(&mapped), rest(&mapped)), ([0, 0], rest(&heap) - counted));
+        assert!(of(&mapped, "soft targets") >= of(&heap, "soft targets"));
         assert_eq!(mapped.mapped, Some((counted, dir.path().to_owned())));
         assert!(mapped.to_string().contains("mapped") && mapped.demand(mapped.total()).is_ok());
         assert_eq!(mapped.demand(mapped.total() - 1).expect_err("too large").kind(), engine::Kind::Refused);
@@ -299,6 +382,10 @@ fn the_plan_counts_what_the_head_will_have_and_maps_what_is_beyond_the_limit() {
     };
     assert_eq!((of(&plan(&[]), "AdamW"), of(&plan(&[]), "activations")), (0, 0), "the encoder rests");
     assert!(of(&plan(&["head.encoder_lr=1e-3"]), "AdamW") > 0);
+    // 8 bytes for each pair and each label; what asking takes is less than what a step will.
+    let labels = DataSet::open(&data, Verify::Header).expect("opens").labels().len();
+    assert_eq!(of(&plan(&TEACHER), "soft targets"), 8 * labels * 6);
+    assert_eq!(of(&plan(&[]), "soft targets"), 0);
 }
 
 #[test]
@@ -310,8 +397,19 @@ fn wrong_settings_of_a_head_are_named() {
         ("head.optimizer=adamw", "adam, adagrad, sgd"),
         ("head.dropout=1.0", "`head.dropout` must be in [0, 1)"),
         ("train.accumulate=2", "`train.accumulate` must be 1 with a classifier"),
+        ("head.teacher=start", "--set train.label_texts=true"),
+        ("head.relevance=likely", "`head.relevance` must be one of linear, sigmoid"),
+        ("head.hard_share=1.0", "`head.hard_share` must be in [0, 1)"),
+        ("head.near_cosine=1.5", "`head.near_cosine` must be in [-1, 1]"),
     ] {
         let mut settings = settings(&data, &[]);
+        settings.set(change).expect("a value of the type");
+        let error = settings.config().expect_err("refused").to_string();
+        assert!(error.contains(want), "{error}");
+    }
+    for (change, want) in [("head.loss=supcon", "--set head.loss=bce"), ("head.near_labels=0", "at least 1")]
+    {
+        let mut settings = settings(&data, &TEACHER);
         settings.set(change).expect("a value of the type");
         let error = settings.config().expect_err("refused").to_string();
         assert!(error.contains(want), "{error}");

@@ -1,7 +1,8 @@
 //! From logits to the gradient of binary cross-entropy, in place (equations: `models/src/heads/one_vs_all.rs`).
 //!
 //! ```text
-//! z_l ← (σ(z_l) − y_l) · per        y_l = 1 for positives; 0 where a label plays no part, whatever its logit
+//! z_l ← (σ(z_l) − y_l) · per        y_l = 1 for positives, a number between 0 and 1 for labels with a soft target;
+//!                                   0 in all where a label plays no part, whatever its logit
 //! ℓ   = Σ_l max(z_l, 0) + log(1 + e^{−|z_l|}) − y_l z_l
 //! ```
 //! Bound by the exponential, one a logit. The logarithms of the loss are taken of products of [`FACTORS`] numbers
@@ -22,13 +23,48 @@ pub struct Ids<'a> {
     pub items: &'a [u32],
 }
 
+/// Targets of ids that are neither positives nor left out: `targets[k]` is that of `ids.items[k]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Soft<'a> {
+    /// The ids of all rows.
+    pub ids: Ids<'a>,
+    /// Their targets, between 0 and 1.
+    pub targets: &'a [f32],
+}
+
+/// What the rows of a batch have besides negatives.
+#[derive(Clone, Copy, Debug)]
+pub struct Truth<'a> {
+    /// The positives of each row.
+    pub positives: Ids<'a>,
+    /// Labels that play no part in a row: neither pulled nor pushed.
+    pub left_out: Ids<'a>,
+    /// Labels of which somebody else says how likely they are; none where nobody does.
+    pub soft: Option<Soft<'a>>,
+}
+
 impl Ids<'_> {
     /// The ids of row `i` in `first..first + width`, counted from `first`.
     #[inline(always)]
     fn within(&self, i: usize, first: usize, width: usize) -> impl Iterator<Item = usize> {
+        self.placed_within(i, first, width).map(|(_, j)| j)
+    }
+    /// The same, each behind its place among the items.
+    #[inline(always)]
+    fn placed_within(&self, i: usize, first: usize, width: usize) -> impl Iterator<Item = (usize, usize)> {
         let row = &self.items[self.starts[i]..self.starts[i + 1]];
         let from = row.partition_point(|&id| (id as usize) < first);
-        row[from..].iter().map(move |&id| id as usize - first).take_while(move |&j| j < width)
+        let place = self.starts[i] + from;
+        let ids = row[from..].iter().map(move |&id| id as usize - first).take_while(move |&j| j < width);
+        (place..).zip(ids)
+    }
+}
+
+impl Soft<'_> {
+    /// The ids of row `i` in `first..first + width`, counted from `first`, and their targets.
+    #[inline(always)]
+    fn within(&self, i: usize, first: usize, width: usize) -> impl Iterator<Item = (usize, f32)> {
+        self.ids.placed_within(i, first, width).map(|(place, j)| (j, self.targets[place]))
     }
 }
 
@@ -41,10 +77,11 @@ pub fn bce(
     engine: &Engine,
     z: &mut [f32],
     (first, width): (usize, usize),
-    (positives, left_out): (Ids<'_>, Ids<'_>),
+    Truth { positives, left_out, soft }: Truth<'_>,
     per: f32,
     losses: &mut [f64],
 ) {
+    let soft = |i| soft.iter().flat_map(move |soft| soft.within(i, first, width));
     engine.chunks2(
         (z, width),
         (losses, 1),
@@ -53,11 +90,13 @@ pub fn bce(
             loss[0] += loss_of(z);
             loss[0] -= left_out.within(i, first, width).map(|j| loss_of(&z[j..=j])).sum::<f64>();
             loss[0] -= positives.within(i, first, width).map(|j| f64::from(z[j])).sum::<f64>();
+            loss[0] -= soft(i).map(|(j, target)| f64::from(target) * f64::from(z[j])).sum::<f64>();
             for z in z.iter_mut() {
                 *z = per / (1.0 + crate::math::exp(-*z));
             }
             left_out.within(i, first, width).for_each(|j| z[j] = 0.0);
             positives.within(i, first, width).for_each(|j| z[j] -= per);
+            soft(i).for_each(|(j, target)| z[j] -= target * per);
         },
     );
 }

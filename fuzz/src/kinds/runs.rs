@@ -6,7 +6,7 @@ use engine::{Engine, Error, Kind as Why, Result, Table, Tensor};
 use samplers::composer::State;
 use std::cell::RefCell;
 use std::path::Path;
-use train::checkpoint::{HeadState, Link, path_of};
+use train::checkpoint::{HeadState, Link, SoftState, path_of};
 use train::{Checkpoint, Progress, RunDir, Settings, Silent, Trained, run};
 
 const MIB: usize = 1 << 20;
@@ -103,6 +103,11 @@ fn checkpoint(step: u64, table: &Table, chain: Vec<Link>) -> Checkpoint<'_, &Tab
         tables: vec![("w".into(), table)],
         lists_epoch: Some(1),
         lists: vec![5, 6].into(),
+        soft: Some(SoftState {
+            starts: vec![0, 1].into(),
+            labels: vec![1].into(),
+            targets: vec![0.25].into(),
+        }),
         chain,
     };
     Checkpoint {

@@ -2,4 +2,4 @@
 
 pub mod one_vs_all;
 
-pub use one_vs_all::{OneVsAll, Truth};
+pub use one_vs_all::{Ids, OneVsAll, Soft, Truth};

@@ -3,7 +3,7 @@
 //! fused into the update (ELMO, Zhang et al., ICML 2025).
 //!
 //! ```text
-//! x [n, d] embeddings, W [L, d] label weights, y_il ∈ {0, 1}
+//! x [n, d] embeddings, W [L, d] label weights, y_il ∈ {0, 1}, or between them where a teacher has a say
 //!
 //! L = (1/n) Σ_i Σ_l log(1 + e^{z_il}) − y_il z_il            z = κ X Wᵀ + β
 //! for every chunk W_c of labels:
@@ -16,17 +16,10 @@
 //! encoder goes on backward. Three products of 2·n·L·d flops bound it; memory does not depend on L.
 
 use autograd::{RowGrad, TableOptimizer};
-use engine::kernels::bce::{Ids, bce};
+use engine::kernels::bce::bce;
 use engine::{Engine, Mat, Table, Tensor, gemm};
 
-/// What is true of the rows of a batch.
-#[derive(Clone, Copy, Debug)]
-pub struct Truth<'a> {
-    /// The positives of each row.
-    pub positives: Ids<'a>,
-    /// Labels that play no part in a row: neither pulled nor pushed.
-    pub left_out: Ids<'a>,
-}
+pub use engine::kernels::bce::{Ids, Soft, Truth};
 
 /// Binary cross-entropy over all rows of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +61,7 @@ impl OneVsAll {
             let mut z = engine.buffer::<f32>(n * width);
             z.fill(self.shift as f32);
             gemm(engine, scale, queries, weights.t(), 1.0, &mut z);
-            bce(engine, &mut z, (first, width), (truth.positives, truth.left_out), per, &mut losses);
+            bce(engine, &mut z, (first, width), truth, per, &mut losses);
             if !losses.iter().all(|l| l.is_finite()) {
                 return None;
             }
@@ -112,6 +105,10 @@ mod tests {
         }
         (starts, items)
     }
+    /// Numbers between 0 and 1.
+    fn targets(n: usize) -> Vec<f32> {
+        draw(n, 3).into_iter().map(f32::abs).collect()
+    }
     fn table() -> Table {
         let mut table = Table::zeros(L, D);
         table.data_mut().copy_from_slice(&draw(L * D, 2));
@@ -119,9 +116,13 @@ mod tests {
     }
     /// Loss, X̄ and the weights after a step.
     fn step(engine: &Engine, chunk: usize, optimizer: &mut dyn TableOptimizer) -> (f64, Tensor, Table) {
-        let ((ps, pi), (ls, li)) = (ids(3), ids(9));
-        let truth =
-            Truth { positives: Ids { starts: &ps, items: &pi }, left_out: Ids { starts: &ls, items: &li } };
+        let ((ps, pi), (ls, li), (ss, si)) = (ids(3), ids(9), ids(5));
+        let targets = targets(si.len());
+        let truth = Truth {
+            positives: Ids { starts: &ps, items: &pi },
+            left_out: Ids { starts: &ls, items: &li },
+            soft: Some(Soft { ids: Ids { starts: &ss, items: &si }, targets: &targets }),
+        };
         let (mut table, x) = (table(), Tensor::from_vec([N, D], draw(N * D, 1)));
         let head = OneVsAll { scale: 3.0, shift: -2.0, chunk };
         let (loss, dx) = head.step(engine, &mut table, optimizer, &x, truth, 0.25).expect("finite");
@@ -131,7 +132,7 @@ mod tests {
     /// The tape, which keeps everything, is the oracle.
     #[test]
     fn the_shortcut_is_the_gradient_of_the_tape() {
-        let ((ps, pi), (ls, li)) = (ids(3), ids(9));
+        let ((ps, pi), (ls, li), (ss, si)) = (ids(3), ids(9), ids(5));
         let mark = |starts: &[usize], items: &[u32]| {
             let mut marks = vec![false; N * L];
             for i in 0..N {
@@ -146,7 +147,11 @@ mod tests {
         let tape = Tape::new(&Engine::poisoned(1));
         let x = tape.leaf(Tensor::from_vec([N, D], draw(N * D, 1)));
         let w = tape.leaf(Tensor::from_vec([L, D], draw(L * D, 2)));
-        let loss = Bce { scale: 3.0, shift: -2.0 }.loss(x.matmul_nt(w), &SetTerms { relevance, omega: None });
+        let row = |k: usize| ss.partition_point(|&start| start <= k) - 1;
+        let soft = si.iter().enumerate().map(|(k, &l)| row(k) * L + l as usize);
+        let soft = soft.zip(targets(si.len())).collect();
+        let terms = SetTerms { relevance, omega: None, soft };
+        let loss = Bce { scale: 3.0, shift: -2.0 }.loss(x.matmul_nt(w), &terms);
         let want = loss.value().item();
         let grads = tape.backward_from(loss);
         let near = |got: &[f64], want: &[f64]| got.iter().zip(want).all(|(g, w)| (g - w).abs() < 2e-5);
@@ -186,7 +191,7 @@ mod tests {
         let before = weights.data()[100 * D + 1..].to_vec();
         let nobody = Ids { starts: &starts, items: &[] };
         let head = OneVsAll { scale: 1.0, shift: 0.0, chunk: 64 };
-        let truth = Truth { positives: nobody, left_out: nobody };
+        let truth = Truth { positives: nobody, left_out: nobody, soft: None };
         let x = Tensor::from_vec([N, D], draw(N * D, 1));
         let got = head.step(&Engine::new(1), &mut weights, &mut SgdRows::new(), &x, truth, 0.1);
         assert!(got.is_none() && weights.data()[100 * D + 1..] == before);
@@ -202,6 +207,7 @@ mod tests {
         let truth = Truth {
             positives: Ids { starts: &starts, items: &items },
             left_out: Ids { starts: &none, items: &[] },
+            soft: None,
         };
         let (x, head) =
             (Tensor::from_vec([N, D], draw(N * D, 1)), OneVsAll { scale: 3.0, shift: -2.0, chunk: 50 });

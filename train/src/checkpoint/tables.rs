@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 /// Files in a chain at most: where tables are small beside the rest, or little changes for long.
 const LINKS: usize = 64;
 
+/// The sections of soft targets.
+const SOFT: [&str; 3] = ["soft.starts", "soft.labels", "soft.targets"];
+
 /// Rows that are widened at once.
 const ROWS: usize = 4096;
 
@@ -39,8 +42,20 @@ pub struct HeadState<'a, T> {
     pub lists_epoch: Option<u32>,
     /// The shortlists of all training queries.
     pub lists: Cow<'a, [u32]>,
+    /// What a teacher said, where there is one.
+    pub soft: Option<SoftState<'a>>,
     /// The files that hold the tables as they were when their changes were last forgotten, base first.
     pub chain: Vec<Link>,
+}
+
+/// Soft targets: row `l` holds the labels near the text of label `l`, and their targets.
+pub struct SoftState<'a> {
+    /// Where each row starts, and the end.
+    pub starts: Cow<'a, [u64]>,
+    /// The labels of all rows.
+    pub labels: Cow<'a, [u32]>,
+    /// Their targets.
+    pub targets: Cow<'a, [f32]>,
 }
 
 /// A file of a chain.
@@ -201,6 +216,11 @@ impl HeadState<'_, &Table> {
                 Numbers::Bf16(values) => write_rows(writer, i, runs(), table.width(), values)?,
             }
         }
+        if let Some(soft) = &self.soft {
+            writer.section(SOFT[0], &soft.starts)?;
+            writer.section(SOFT[1], &soft.labels)?;
+            writer.section(SOFT[2], &soft.targets)?;
+        }
         writer.section("lists", &self.lists)
     }
 }
@@ -271,7 +291,15 @@ impl HeadEntry {
         let lists = file.slice::<u32>("lists")?.to_vec().into();
         let before = self.chain.iter().map(|&(step, fingerprint)| Link { step, fingerprint });
         let chain = before.chain([Link { step, fingerprint: file.fingerprint() }]).collect();
-        Ok(HeadState { steps: self.steps, tables, lists_epoch: self.lists_epoch, lists, chain })
+        let soft = match file.sections().iter().any(|section| section.name == SOFT[0]) {
+            true => Some(SoftState {
+                starts: file.slice::<u64>(SOFT[0])?.to_vec().into(),
+                labels: file.slice::<u32>(SOFT[1])?.to_vec().into(),
+                targets: file.slice::<f32>(SOFT[2])?.to_vec().into(),
+            }),
+            false => None,
+        };
+        Ok(HeadState { steps: self.steps, tables, lists_epoch: self.lists_epoch, lists, soft, chain })
     }
 }
 

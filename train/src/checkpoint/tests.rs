@@ -6,6 +6,11 @@ fn lists() -> Ranked {
     Ranked { width: 1, ids: vec![4, 9], scores: vec![0.5, 0.25], positive: vec![0.75, 0.5], made_at_step: 3 }
 }
 
+fn soft() -> SoftState<'static> {
+    let (starts, labels, targets) = (vec![0, 1, 3], vec![1, 0, 1], vec![0.25, 0.5, 0.125]);
+    SoftState { starts: starts.into(), labels: labels.into(), targets: targets.into() }
+}
+
 /// Label weights in bf16, and one number of f32 for each.
 pub(super) struct Tables {
     w: Table,
@@ -43,6 +48,7 @@ impl Tables {
                 tables: vec![(WEIGHTS.into(), &self.w), ("v".into(), &self.v)],
                 lists_epoch: Some(1),
                 lists: vec![5, 6].into(),
+                soft: Some(soft()),
                 chain: self.chain.clone(),
             }),
         }
@@ -110,6 +116,9 @@ fn a_checkpoint_comes_back_whole() {
     assert_eq!(back.optimizer[0].1.data::<u32>(), [9]);
     let head = back.head.expect("a head");
     assert_eq!((head.steps, head.lists_epoch, &*head.lists), (7, Some(1), &[5, 6][..]));
+    let found = head.soft.as_ref().expect("what a teacher said");
+    let said = soft();
+    assert!(found.starts == said.starts && found.labels == said.labels && found.targets == said.targets);
     let Numbers::F32(v) = tables.v.numbers() else { panic!("v is of f32") };
     assert_eq!((&*head.tables[1].0, head.tables[1].1.to_f32()), ("v", v.to_vec()));
 }

@@ -1,5 +1,6 @@
 //! The classifier of a run: label weights that are learned beside an encoder, or on top of one that rests.
 
+use super::TrainConfig;
 use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,17 @@ pub struct HeadConfig {
     pub encoder_lr: f64,
     /// Epochs at the start in which the encoder rests in any case.
     pub frozen_epochs: u32,
+    /// Who gives soft targets to the texts of labels (LEVER): a run or a model directory, or `start` for the model that
+    /// the run starts from; empty for none. With bce, and `train.label_texts`.
+    pub teacher: String,
+    /// Teacher: how many of the labels nearest to the text of a label have one.
+    pub near_labels: usize,
+    /// Teacher: the least cosine of a near label.
+    pub near_cosine: f32,
+    /// Teacher: how likely a near label is: `linear`, (cosine + 1)/2, or `sigmoid`, fitted to held-out queries.
+    pub relevance: String,
+    /// Teacher: the weight λ of what the data say beside what it says.
+    pub hard_share: f64,
     /// A directory in which label weights and their optimizer's state are mapped files; empty for the heap, where the
     /// limit of memory allows it.
     pub scratch: String,
@@ -57,6 +69,11 @@ impl Default for HeadConfig {
             precision: "f32".into(),
             encoder_lr: 0.0,
             frozen_epochs: 0,
+            teacher: String::new(),
+            near_labels: 15,
+            near_cosine: 0.6,
+            relevance: "linear".into(),
+            hard_share: 0.5,
             scratch: String::new(),
         }
     }
@@ -75,11 +92,15 @@ impl HeadConfig {
     pub fn is_cosine(&self) -> bool {
         self.loss == "triplets"
     }
+    /// Whether a classifier is learned from a teacher, too.
+    pub fn has_teacher(&self) -> bool {
+        self.is_on() && !self.teacher.is_empty()
+    }
     /// Checks ranges and names.
     ///
     /// # Errors
     /// Names the value, its range and what was given.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(super) fn check(&self, train: &TrainConfig) -> Result<()> {
         let one_of = |key: &str, names: &[&str], got: &str| match names.contains(&got) {
             true => Ok(()),
             false => {
@@ -104,6 +125,28 @@ impl HeadConfig {
         }
         if self.refresh_epochs == 0 {
             return Err(Error::input("`head.refresh_epochs` must be at least 1, it is 0"));
+        }
+        one_of("relevance", &["linear", "sigmoid"], &self.relevance)?;
+        if !(-1.0..=1.0).contains(&self.near_cosine) {
+            let got = self.near_cosine;
+            return Err(Error::input(format!("`head.near_cosine` must be in [-1, 1], it is {got}")));
+        }
+        if !(0.0..1.0).contains(&self.hard_share) {
+            let what = format!("`head.hard_share` must be in [0, 1), it is {}", self.hard_share);
+            return Err(Error::input(what).help("without head.teacher the data alone have a say"));
+        }
+        if self.has_teacher() && self.near_labels == 0 {
+            return Err(Error::input("`head.near_labels` must be at least 1 with a teacher, it is 0"));
+        }
+        if self.has_teacher() && self.loss != "bce" {
+            let what = "`head.teacher` says how likely each label is, and the loss";
+            return Err(Error::input(format!("{what} {} does not ask of each by itself", self.loss))
+                .help("--set head.loss=bce"));
+        }
+        if self.has_teacher() && !train.label_texts {
+            let what =
+                "`head.teacher` gives targets to the texts of labels, which are no queries of this run";
+            return Err(Error::input(what).help("--set train.label_texts=true"));
         }
         if self.labels == "all" && self.loss != "bce" {
             return Err(Error::input(format!(

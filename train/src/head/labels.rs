@@ -2,8 +2,8 @@
 
 use crate::text_ids::{TextIds, is_nameless};
 use data::DataSet;
-use engine::kernels::bce::Ids;
-use models::heads::Truth;
+use models::heads::{Ids, Soft, Truth};
+use samplers::Lists;
 use std::collections::HashMap;
 
 /// The labels that share their text with another.
@@ -52,12 +52,26 @@ impl AllLabels {
         }
         Marks { positives, left_out }
     }
+    /// Row `i`: the labels that must not be negatives of query `rows[i]`, ascending.
+    pub(crate) fn barred(&self, data: &DataSet, ids: &TextIds, rows: &[u32]) -> Lists {
+        let marks = self.marks(data, ids, rows);
+        let truth = marks.truth(None);
+        let row = |q: usize| {
+            let [own, out] =
+                [&truth.positives, &truth.left_out].map(|ids| &ids.items[ids.starts[q]..ids.starts[q + 1]]);
+            let mut all = [own, out].concat();
+            all.sort_unstable();
+            all
+        };
+        (0..rows.len()).map(row).collect()
+    }
 }
 
 impl Marks {
-    /// As the loss reads them.
-    pub(crate) fn truth(&self) -> Truth<'_> {
+    /// As the loss reads them, beside what a teacher says.
+    pub(crate) fn truth<'a>(&'a self, soft: Option<Soft<'a>>) -> Truth<'a> {
         Truth {
+            soft,
             positives: Ids { starts: &self.positives.0, items: &self.positives.1 },
             left_out: Ids { starts: &self.left_out.0, items: &self.left_out.1 },
         }

@@ -4,6 +4,7 @@
 //! s(x, l) = x·w_l        w_l ← ẑ_l, the embedding of the label's text; without a text, of the mean of its titles
 //! all       BCE over all labels by the shortcut gradient                    (`models::heads::one_vs_all`)
 //! sampled   any loss over positives, hard negatives and uniform negatives   ([`candidates`], [`shortlist`])
+//! teacher   soft targets of near labels for the texts of labels, of either  ([`soft`])
 //! ```
 //! The triplet loss compares cosines, so w_l is normalised in its scores; the others let its length grow, which is how
 //! frequent labels come to stand above rare ones. Of a query the head sees a dropped-out embedding (NGAME, Renée). It
@@ -12,13 +13,16 @@
 pub(crate) mod candidates;
 pub(crate) mod labels;
 pub(crate) mod shortlist;
+mod soft;
 mod start;
 mod step;
 mod tables;
 
 use crate::checkpoint::{Chained, HeadState, Link};
 use crate::config::{Config, HeadConfig};
+use crate::embed::CHUNK_TOKENS;
 use crate::exec::Record;
+use crate::network::Network;
 use crate::text_ids::TextIds;
 use autograd::{Anomaly, Dropout, Grad, RowGrad};
 use candidates::Candidates;
@@ -30,6 +34,7 @@ use models::losses::set::{self, SetObjective, SetTerms};
 use samplers::TableRows;
 use samplers::table_rows::PART;
 use shortlist::Shortlist;
+use soft::{OfRows, SoftTargets};
 use std::panic::Location;
 use std::path::Path;
 use tables::{Layout, Tables};
@@ -58,6 +63,12 @@ pub(crate) struct Head {
     layout: Layout,
     learning: Learning,
     config: HeadConfig,
+    /// Who is to be asked for soft targets, where it is not the model in training.
+    teacher: Option<Network>,
+    /// What it said.
+    soft: Option<SoftTargets>,
+    /// Training queries of the data set, behind which the texts of labels stand.
+    queries: u32,
     /// The checkpoints that hold the tables but for what they have changed since.
     chain: Vec<Link>,
 }
@@ -103,7 +114,8 @@ impl Head {
     pub(crate) fn new(config: &Config, data: &DataSet, ids: &TextIds, width: usize) -> Head {
         let layout = Layout::new(config, data.labels().len(), width);
         let (config, learning) = (config.head.clone(), learning(&config.head, data, ids));
-        Head { tables: None, layout, learning, config, chain: vec![] }
+        let queries = data.queries(Split::Train).len() as u32;
+        Head { tables: None, layout, learning, config, teacher: None, soft: None, queries, chain: vec![] }
     }
     /// The tables will lie in files of `directory`, unless the user has named another place for them.
     ///
@@ -134,12 +146,14 @@ impl Head {
             key: batch.stream.with_tag(tags::DROPOUT).key(),
             places: Places { slots: (0..n).collect(), positions: vec![0; n as usize] }.into(),
         });
+        let soft = self.soft.as_ref().map(|soft| soft.of(batch.rows));
         let Tables { weights: table, optimizer } =
             self.tables.as_mut().expect("the weights have been started");
         match &mut self.learning {
             Learning::All { loss, labels } => {
                 let marks = labels.marks(batch.data, batch.ids, batch.rows);
-                match loss.step(engine, table, &mut **optimizer, &seen.value(), marks.truth(), rate) {
+                let truth = marks.truth(soft.as_ref().map(OfRows::soft));
+                match loss.step(engine, table, &mut **optimizer, &seen.value(), truth, rate) {
                     Some((loss, seed)) => {
                         let dx = dense(engine, tape.backward(vec![(seen, seed)]).take(x));
                         let masked = marks.left_out() as u64;
@@ -158,14 +172,14 @@ impl Head {
                 }
             }
             Learning::Sampled { objective, shortlist } => {
-                let found = choose(&self.config, shortlist, batch);
+                let (found, soft) = choose(&self.config, shortlist, batch, soft.as_ref());
                 let weights = tape.leaf(table.gather(engine, &found.labels));
                 let (queries, labels) = match self.config.is_cosine() {
                     true => (seen.normalise(), weights.normalise()),
                     false => (seen, weights),
                 };
                 let masked = found.left_out() as u64;
-                let terms = SetTerms { relevance: found.relevance, omega: Some(found.omega) };
+                let terms = SetTerms { relevance: found.relevance, omega: Some(found.omega), soft };
                 let loss = objective.loss(queries.matmul_nt(labels), &terms);
                 let value = loss.value().item();
                 let mut grads = tape.backward_from(loss);
@@ -204,7 +218,7 @@ impl Head {
         queries: usize,
         batch: usize,
         frequencies: usize,
-    ) -> [(&'static str, usize); 5] {
+    ) -> [(&'static str, usize); 6] {
         let Layout { labels, width, .. } = self.layout;
         let [weights, state] = if self.layout.scratch.is_some() { [0, 0] } else { self.layout.bytes() };
         let (lists, step) = match &self.learning {
@@ -212,13 +226,17 @@ impl Head {
             Learning::All { .. } => (0, 4 * CHUNK.min(labels) * (batch + 3 * width)),
             Learning::Sampled { .. } => {
                 // Three positives a query; scores, their gradient, masks, weights and temporaries.
-                let pool = labels.min(batch * (self.config.mined + 3) + self.config.uniform);
+                let near = if self.config.has_teacher() { self.config.near_labels } else { 0 };
+                let pool = labels.min(batch * (self.config.mined + 3 + near) + self.config.uniform);
                 (4 * queries * self.config.shortlist, pool * (32 * batch + 16 * width))
             }
         };
         let step = step + 16 * batch * width;
         let search = 4 * PART.min(labels) * width + frequencies;
+        // A teacher is asked before there are weights.
+        let [soft, asking] = self.teacher_bytes();
         [
+            ("soft targets", soft + asking.saturating_sub(weights + state + step)),
             ("label weights", weights),
             ("label optimizer", state),
             ("shortlists", lists),
@@ -226,9 +244,26 @@ impl Head {
             ("label search", search.saturating_sub(step)),
         ]
     }
-    /// Bytes of label weights, their optimizer's state and shortlists, as far as they are not mapped.
+    /// Bytes of soft targets, label weights, their optimizer's state and shortlists, as far as they are not mapped.
     pub(crate) fn resting_bytes(&self, queries: usize) -> usize {
-        self.bytes(queries, 0, 0)[..3].iter().map(|(_, bytes)| bytes).sum()
+        let [_, tables @ .., _, _] = self.bytes(queries, 0, 0);
+        self.teacher_bytes()[0] + tables.iter().map(|(_, bytes)| bytes).sum::<usize>()
+    }
+    /// Bytes of soft targets, and those that it takes to ask for them.
+    fn teacher_bytes(&self) -> [usize; 2] {
+        if !self.config.has_teacher() {
+            return [0, 0];
+        }
+        let near = self.config.near_labels;
+        let model = |teacher: &Network| {
+            4 * teacher.model.params.count() + teacher.encoder.inference_bytes(CHUNK_TOKENS)
+        };
+        let width = self.teacher.as_ref().map_or(self.layout.width, Network::width);
+        let labels = self.layout.labels;
+        let block = labels.min(soft::ROWS) * (4 * width + 8 * near);
+        // All texts; and rows of pairs, before they are put one after another.
+        let asking = 4 * labels * width + block + labels * (24 + 8 * near);
+        [SoftTargets::bytes(labels, near), asking + self.teacher.as_ref().map_or(0, model)]
     }
     /// Everything that the next step depends on; nothing before the weights have their first values.
     pub(crate) fn state(&self) -> Option<HeadState<'_, &Table>> {
@@ -240,7 +275,8 @@ impl Head {
             Learning::All { .. } => (None, &[][..]),
         };
         let (steps, chain) = (optimizer.steps(), self.chain.clone());
-        Some(HeadState { steps, tables, lists_epoch, lists: lists.into(), chain })
+        let soft = self.soft.as_ref().map(SoftTargets::state);
+        Some(HeadState { steps, tables, lists_epoch, lists: lists.into(), soft, chain })
     }
     /// Hears where what [`Head::state`] gave is kept.
     pub(crate) fn saved(&mut self, chain: Vec<Link>) {
@@ -272,16 +308,31 @@ impl Head {
         {
             return Err(other("lists"));
         }
-        self.tables = Some(tables);
+        let soft = from.soft.map(|soft| SoftTargets::restored(soft, self.queries, self.layout.labels));
+        self.soft = match (soft, self.config.has_teacher()) {
+            (None, false) => None,
+            (Some(Some(soft)), true) => Some(soft),
+            _ => return Err(other("soft")),
+        };
+        (self.tables, self.teacher) = (Some(tables), None);
         Ok(())
     }
 }
 
-/// The labels that a sampled step scores for a batch.
-fn choose(config: &HeadConfig, shortlist: &Shortlist, batch: &Embedded<'_>) -> Candidates {
+/// The labels that a sampled step scores for a batch, and the soft targets among its scores: their labels are certain
+/// to be there.
+fn choose(
+    config: &HeadConfig,
+    shortlist: &Shortlist,
+    batch: &Embedded<'_>,
+    soft: Option<&OfRows>,
+) -> (Candidates, Vec<(usize, f32)>) {
     let [mined, uniform] = [tags::MINED, tags::UNIFORM].map(|tag| batch.stream.with_tag(tag));
-    let mined = shortlist.draw(batch.rows, config.mined, mined);
-    Candidates::compose(batch.data, batch.ids, batch.rows, &mined, config.uniform, uniform)
+    let mut certain = shortlist.draw(batch.rows, config.mined, mined);
+    certain.extend(soft.iter().flat_map(|soft| &soft.labels));
+    let found = Candidates::compose(batch.data, batch.ids, batch.rows, &certain, config.uniform, uniform);
+    let soft = soft.map_or(vec![], |soft| soft.places(&found.labels));
+    (found, soft)
 }
 
 /// The gradient of what the loss depends on.

@@ -7,20 +7,80 @@
 //! ```
 //! A label with neither keeps zeros: nothing is known of it.
 
+use super::soft::{Question, SoftTargets};
 use super::{Head, Learning, Tables};
 use crate::embed::{Part, embed};
+use crate::guide::{self, START};
 use crate::network::Network;
 use crate::observer::Observer;
 use crate::text_ids::TextIds;
+use crate::trainer::Trainer;
 use crate::warm_start::WarmStart;
 use data::DataSet;
 use engine::{Engine, Packed, Result, Tensor};
 use samplers::{Bank, Items, TableRows};
+use std::path::Path;
 
 /// Labels that are embedded and written at once: their texts are all that memory holds besides the table.
 const ROWS: usize = 4096;
 
+impl Trainer {
+    /// Gives a head its first weights, after its teacher was asked, and its shortlists where they are due. The bank
+    /// holds the embeddings of the training queries.
+    ///
+    /// # Errors
+    /// As [`Head::start`] and [`Head::ask_teacher`].
+    pub(crate) fn begin_head(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let Trainer { engine, network, data, text_ids, head, bank, warm, progress, .. } = self;
+        let Some(head) = head else { return Ok(()) };
+        let (epoch, warm) = (progress.epoch, warm.as_ref());
+        let bank = bank.as_ref().expect("a head has a bank");
+        let (train_rows, validation_rows) = (&self.train_rows, &self.validation_rows);
+        if head.wants_start() {
+            let question = Question { teacher: network, data, ids: text_ids, held_out: validation_rows };
+            head.ask_teacher(engine, question, observer)?;
+            head.start(engine, network, data, (bank, train_rows), warm, observer)?;
+        }
+        head.begin_epoch(engine, epoch, data, text_ids, bank);
+        Ok(())
+    }
+}
+
 impl Head {
+    /// Reads the teacher, where one is named that is not the model in training: its faults are told before a run has a
+    /// folder.
+    ///
+    /// # Errors
+    /// If it cannot be read, or its tokens are not those of the data set.
+    pub(crate) fn read_teacher(&mut self, data: &DataSet) -> Result<()> {
+        if self.config.has_teacher() && self.config.teacher != START {
+            self.teacher = Some(guide::named(Path::new(&self.config.teacher), data)?);
+        }
+        Ok(())
+    }
+    /// Asks the teacher, where there is one that was not asked yet. It is forgotten then: what it said does not change.
+    /// The teacher of `question` is the model in training, which no step has changed.
+    fn ask_teacher(
+        &mut self,
+        engine: &Engine,
+        question: Question<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        if !self.config.has_teacher() || self.soft.is_some() {
+            return Ok(());
+        }
+        if self.teacher.is_none() {
+            // A run that was stopped before it was asked.
+            self.read_teacher(question.data)?;
+        }
+        let teacher = self.teacher.as_ref().unwrap_or(question.teacher);
+        engine.trim();
+        self.soft =
+            Some(SoftTargets::ask(engine, &Question { teacher, ..question }, &self.config, observer)?);
+        self.teacher = None;
+        engine.trim();
+        Ok(())
+    }
     /// Whether the weights still need their first values.
     pub(crate) fn wants_start(&self) -> bool {
         self.tables.is_none()

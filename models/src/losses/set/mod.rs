@@ -31,6 +31,9 @@ pub struct SetTerms {
     pub relevance: Relevance,
     /// ω: what a candidate weighs as a negative, `[m]`; none is 1.
     pub omega: Option<Vec<f32>>,
+    /// Where a candidate has a target between that of a negative, 0, and that of a positive, 1: its place among the
+    /// scores, and the target. [`Bce`] alone reads them: of other losses a target is no number of one pair.
+    pub soft: Vec<(usize, f32)>,
 }
 
 impl SetTerms {
@@ -88,7 +91,7 @@ mod tests {
         let relevance = Relevance { positive: positive.into(), negative: vec![true; m].into() };
         let tape = Tape::checked(&Engine::poisoned(1));
         let s = tape.leaf(Tensor::from_vec([1, m], scores.to_vec()));
-        let loss = objective.loss(s, &SetTerms { relevance, omega });
+        let loss = objective.loss(s, &SetTerms { relevance, omega, soft: vec![] });
         let value = loss.value().item();
         (value, tape.backward_from(loss).of(s).to_f64())
     }
@@ -128,6 +131,25 @@ mod tests {
             assert!((twice - once).abs() < 1e-6, "{objective:?}: {twice}, {once}");
             assert!((grad[1] + grad[2] - weighted[1]).abs() < 1e-6, "{objective:?}");
         }
+    }
+
+    /// Loss and gradient from the equations: targets 1, 0.3, 0 and logits 2, −1, 0.5.
+    #[test]
+    fn a_soft_target_stands_between_positive_and_negative() {
+        let relevance =
+            Relevance { positive: [true, false, false].into(), negative: [false, true, true].into() };
+        let tape = Tape::checked(&Engine::poisoned(1));
+        let s = tape.leaf(Tensor::from_vec([1, 3], vec![2.0f32, -1.0, 0.5]));
+        let terms = SetTerms { relevance, omega: None, soft: vec![(1, 0.3)] };
+        let loss = Bce { scale: 1.0, shift: 0.0 }.loss(s, &terms);
+        let cross = |t: f64, z: f64| {
+            let p = 1.0 / (1.0 + (-z).exp());
+            (-t * p.ln() - (1.0 - t) * (1.0 - p).ln(), p - t)
+        };
+        let want = [cross(1.0, 2.0), cross(0.3, -1.0), cross(0.0, 0.5)];
+        let got = (loss.value().item(), tape.backward_from(loss).of(s).to_f64());
+        assert!((got.0 - want.iter().map(|w| w.0).sum::<f64>()).abs() < 1e-6, "{got:?}");
+        assert!(got.1.iter().zip(want).all(|(g, w)| (g - w.1).abs() < 1e-6), "{got:?}");
     }
 
     #[test]
