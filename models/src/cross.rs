@@ -9,11 +9,13 @@
 //! Nogueira, Cho, "Passage re-ranking with BERT", 2019; as `CrossEncoder` of sentence-transformers with one label, and
 //! `…ForSequenceClassification` of transformers. The tape records it like any encoder.
 
+use crate::architecture::Architecture;
 use crate::bert::{Bert, Config, Family};
 use crate::encoder::{Encoder, Scope};
 use crate::layout::{Entry, Role};
+use crate::model::Model;
 use autograd::{ParamId, Params, Pool, Var};
-use engine::Packed;
+use engine::{Packed, Tensor};
 
 /// Names of the head's dense layer and of its output, in the files of the family.
 const BERT_HEAD: [&str; 2] = ["pooler.dense", "classifier"];
@@ -75,9 +77,40 @@ impl CrossEncoder {
     pub fn config(&self) -> &Config {
         self.bert.config()
     }
+    /// The encoder of a model with a fresh head: as of a BERT that has learned no pairs yet.
+    ///
+    /// # Errors
+    /// Says what the model is, where it has no such head.
+    pub fn on(model: &Model, seed: u64) -> Result<(CrossEncoder, Params), String> {
+        let config = match &model.architecture {
+            Architecture::Bert(config) if has_head(config.family) => config.clone(),
+            Architecture::Bert(config) => return Err(format!("{:?}", config.family).to_lowercase()),
+            Architecture::ModernBert(_) => return Err("modernbert".into()),
+            Architecture::Bag(_) => return Err("bag".into()),
+        };
+        let mut params = Params::default();
+        for entry in config.layout() {
+            let id = model.params.find(&entry.name).expect("a model has all parameters of its layout");
+            // A copy: both may learn.
+            let value = model.params.value(id);
+            entry.add(&mut params, Tensor::from_vec(value.shape(), value.data::<f32>().to_vec()));
+        }
+        head_layout(&config).iter().for_each(|entry| entry.add(&mut params, entry.initial(seed)));
+        Ok((CrossEncoder::new(config, &params), params))
+    }
+    /// The same with every rate of dropout set to this.
+    #[must_use]
+    pub fn with_dropout(self, rate: f32, params: &Params) -> CrossEncoder {
+        let config = Config { hidden_dropout: rate, attention_dropout: rate, ..self.config().clone() };
+        CrossEncoder::new(config, params)
+    }
     /// Bytes that scoring so many tokens without a tape holds at its peak.
     pub fn inference_bytes(&self, tokens: usize) -> usize {
         self.bert.inference_bytes(tokens)
+    }
+    /// Bytes that a step on these texts holds: what its tape keeps, and what backward needs besides.
+    pub fn training_bytes(&self, texts: &Packed, recompute: bool) -> usize {
+        self.bert.activation_bytes(texts, recompute) + self.bert.working_bytes(texts)
     }
     /// The numbers of pairs, `[B]`, before any activation. Pair `i` has dropout slot `first_slot + i`.
     ///

@@ -39,7 +39,7 @@ mod streams;
 pub use architecture::{Architecture, init_from_bag};
 pub use encoder::{Encoder, Scope};
 pub use losses::{
-    CoSent, Debiased, Distil, InfoNce, MarginMse, Objective, Outcome, Pairwise, SetObjective, SetTerms,
-    Terms, Triplet, Weighting,
+    Adversarial, CoSent, Debiased, Distil, InfoNce, ListLoss, MarginMse, Objective, Outcome, Pairwise,
+    SetObjective, SetTerms, Terms, Triplet, Weighting,
 };
 pub use model::Model;

@@ -5,11 +5,14 @@ Run: python make_cross.py   (sentence-transformers, transformers, torch)
 Each folder is a model directory (config.json, model.safetensors, tokenizer.json) and pairs.json: texts, token ids, logits
 and what `CrossEncoder.predict` gives, with the activation that the directory names. bert/mined.json is what
 `mine_hard_negatives` finds with it as `cross_encoder`: every label is a candidate, so who embeds does not matter.
+learned.json is what three plain steps make of it without dropout, by either loss over lists of pairs:
+`python make_cross.py learned` writes that alone.
 """
 
 import json
 import random
 import shutil
+import sys
 from pathlib import Path
 
 import datasets
@@ -96,7 +99,54 @@ def mine(cross):
     return {"options": options, "labels": labels, "pairs": pairs, "negatives": found}
 
 
+# Lists of pairs, numbers of PAIRS: the first of each is the right one.
+LISTS = [[0, 1, 2], [3, 4], [5, 6, 2, 1]]
+
+
+def learn(folder, of):
+    """Losses before three steps, and the logits of all pairs after them."""
+    rows = json.loads((folder / "pairs.json").read_text())
+    kind = BertForSequenceClassification if folder.name == "bert" else RobertaForSequenceClassification
+    net = kind.from_pretrained(folder).eval()
+    # Plain steps: Adam's would be as long where a gradient is nothing but rounding.
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+    def logit(row):
+        ids = torch.tensor([row["ids"]])
+        if folder.name != "bert":
+            return net(input_ids=ids).logits[0, 0]
+        second = row["ids"].index(3) + 1
+        types = torch.tensor([[int(i >= second) for i in range(len(row["ids"]))]])
+        return net(input_ids=ids, token_type_ids=types).logits[0, 0]
+
+    losses = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        parts = []
+        for numbers in LISTS:
+            logits = torch.stack([logit(rows[number]) for number in numbers])
+            labels = torch.tensor([1.0] + [0.0] * (len(numbers) - 1))
+            if of == "softmax":
+                parts.append(torch.nn.functional.cross_entropy(logits[None], torch.tensor([0])))
+            else:
+                parts.append(torch.nn.functional.binary_cross_entropy_with_logits(logits, labels))
+        loss = torch.stack(parts).mean()
+        loss.backward()
+        losses.append(loss.item())
+        optimizer.step()
+    with torch.no_grad():
+        return {"losses": losses, "logits": [logit(row).item() for row in rows]}
+
+
+def learned():
+    for folder in (HERE / "bert", HERE / "roberta"):
+        found = {of: learn(folder, of) for of in ("softmax", "pairs")}
+        (folder / "learned.json").write_text(json.dumps({"lists": LISTS, "rate": 0.1, **found}, indent=1) + "\n")
+
+
 def main():
+    if sys.argv[1:] == ["learned"]:
+        return learned()
     for family in ("bert", "roberta"):
         torch.manual_seed(7)
         folder = HERE / family
@@ -136,6 +186,7 @@ def main():
         (folder / "pairs.json").write_text(json.dumps(rows, indent=1) + "\n")
         if family == "bert":
             (folder / "mined.json").write_text(json.dumps(mine(cross), indent=1) + "\n")
+    learned()
 
 
 main()

@@ -20,23 +20,34 @@ pub struct Card {
 impl Card {
     /// The text of the card. `width` and `tokens_max` are the model's.
     pub(super) fn text(&self, width: usize, tokens_max: usize) -> String {
-        let mut out =
-            String::from("---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n");
-        out += "tags:\n- sentence-transformers\n- feature-extraction\n- lode\n";
+        let what = format!(
+            "A text encoder trained with Lode: {width} dimensions, texts of up to {tokens_max} tokens.\n\n\
+             ```python\nfrom sentence_transformers import SentenceTransformer\n\n\
+             model = SentenceTransformer(\"path/to/this/directory\")\n\
+             embeddings = model.encode([\"a query\", \"a label\"])\n```\n"
+        );
+        self.with(("sentence-similarity", "feature-extraction"), &what)
+    }
+    /// The text of the card of a cross-encoder for pairs of up to so many tokens.
+    pub(super) fn text_of_cross(&self, tokens_max: usize) -> String {
+        let what = format!(
+            "A cross-encoder trained with Lode: a query and a label in, up to {tokens_max} tokens together, one score \
+             out.\n\n```python\nfrom sentence_transformers import CrossEncoder\n\n\
+             model = CrossEncoder(\"path/to/this/directory\")\n\
+             scores = model.predict([(\"a query\", \"a label\")])\n```\n"
+        );
+        self.with(("text-ranking", "cross-encoder"), &what)
+    }
+    fn with(&self, (pipeline, tag): (&str, &str), what: &str) -> String {
+        let mut out = format!("---\nlibrary_name: sentence-transformers\npipeline_tag: {pipeline}\n");
+        let _ = write!(out, "tags:\n- sentence-transformers\n- {tag}\n- lode\n");
         for (key, value) in [("base_model", &self.base_model), ("license", &self.license)] {
             if let Some(value) = value {
                 // A JSON string is a YAML string.
                 let _ = writeln!(out, "{key}: {}", serde_json::Value::from(value.as_str()));
             }
         }
-        let _ = write!(out, "---\n\n# {}\n\n", one_line(&self.title));
-        let _ = write!(
-            out,
-            "A text encoder trained with Lode: {width} dimensions, texts of up to {tokens_max} tokens.\n\n"
-        );
-        out += "```python\nfrom sentence_transformers import SentenceTransformer\n\n";
-        out += "model = SentenceTransformer(\"path/to/this/directory\")\n";
-        out += "embeddings = model.encode([\"a query\", \"a label\"])\n```\n";
+        let _ = write!(out, "---\n\n# {}\n\n{what}", one_line(&self.title));
         if !self.facts.is_empty() {
             out += "\n## Training\n\n| | |\n|---|---|\n";
             for (key, value) in &self.facts {

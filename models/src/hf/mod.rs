@@ -20,6 +20,6 @@ mod weights;
 mod write;
 
 pub use card::Card;
-pub use cross::{CrossImport, read_cross};
+pub use cross::{CrossExport, CrossImport, read_cross, write_cross};
 pub use read::{Import, read, tokenizer_folder};
 pub use write::{Export, write};

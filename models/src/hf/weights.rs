@@ -224,15 +224,13 @@ impl<'de> Deserialize<'de> for Names {
     }
 }
 
-/// Writes all parameters in F32, sorted by name, and makes sure that they are on the disk. `metadata` says
-/// `format: pt`, without which older loaders refuse the file.
-pub(super) fn write(path: &Path, params: &Params, names: &[String]) -> Result<()> {
-    let mut sorted: Vec<&String> = names.iter().collect();
-    sorted.sort();
-    let tensors: Vec<(&String, &Tensor)> = sorted
-        .into_iter()
-        .map(|name| (name, params.value(params.find(name).expect("the layout's parameters exist"))))
-        .collect();
+/// Writes all parameters in F32, sorted by name, and makes sure that they are on the disk: `names` are each one's here
+/// and in the file. `metadata` says `format: pt`, without which older loaders refuse the file.
+pub(super) fn write(path: &Path, params: &Params, names: &[(String, String)]) -> Result<()> {
+    let value = |name: &str| params.value(params.find(name).expect("the layout's parameters exist"));
+    let mut tensors: Vec<(&String, &Tensor)> =
+        names.iter().map(|(here, there)| (there, value(here))).collect();
+    tensors.sort_by_key(|(name, _)| *name);
     let mut end = 0;
     let mut infos = Vec::new();
     for (name, tensor) in &tensors {

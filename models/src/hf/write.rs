@@ -45,7 +45,7 @@ const OURS: [&str; 14] = [
 ];
 
 /// The file by which an export knows an earlier one.
-const MARKED: &str = "config_sentence_transformers.json";
+pub(super) const MARKED: &str = "config_sentence_transformers.json";
 
 /// Writes a directory that sentence-transformers loads, and [`super::read`]. A previous export of that name
 /// is replaced; it is known by `__version__.lode` in `config_sentence_transformers.json` and by holding
@@ -59,6 +59,19 @@ const MARKED: &str = "config_sentence_transformers.json";
 /// If a parameter of the architecture is not among the parameters.
 pub fn write(export: &Export<'_>, dir: &Path) -> Result<()> {
     let tokenizer = Tokenizer::parse(export.tokenizer_json, export.architecture.vocab())?;
+    replace(dir, |dir| match export.architecture {
+        Architecture::Bert(c) => {
+            transformer(export, (config::write(c), c.pooling, c.normalise), &tokenizer, dir)
+        }
+        Architecture::ModernBert(c) => {
+            transformer(export, (modernbert::write(c), c.pooling, c.normalise), &tokenizer, dir)
+        }
+        Architecture::Bag(config) => bag(export, config, &tokenizer, dir),
+    })
+}
+
+/// Gives a directory that `fill` writes its name, in the place of a previous export.
+pub(super) fn replace(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     refuse_what_is_not_ours(dir)?;
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Some(name) = dir.file_name().and_then(|name| name.to_str()) else {
@@ -69,15 +82,7 @@ pub fn write(export: &Export<'_>, dir: &Path) -> Result<()> {
     remove(&partial.0)?;
     remove(&previous)?;
     create(&partial.0)?;
-    match export.architecture {
-        Architecture::Bert(c) => {
-            transformer(export, (config::write(c), c.pooling, c.normalise), &tokenizer, &partial.0)?;
-        }
-        Architecture::ModernBert(c) => {
-            transformer(export, (modernbert::write(c), c.pooling, c.normalise), &tokenizer, &partial.0)?;
-        }
-        Architecture::Bag(config) => bag(export, config, &tokenizer, &partial.0)?,
-    }
+    fill(&partial.0)?;
     sync(&partial.0)?;
     let replaces = dir.exists();
     if replaces {
@@ -147,17 +152,25 @@ fn transformer(
     }
     shared(export, &parts, dir)?;
     put_json(dir, "config.json", &config)?;
-    put_json(dir, "tokenizer.json", &tokenizer.json(None))?;
-    put_json(dir, "tokenizer_config.json", &tokenizer.config(export.architecture, export.tokens_max)?)?;
-    put_json(dir, "special_tokens_map.json", &Value::Object(tokenizer.special_tokens()?))?;
-    if let Some(vocab) = tokenizer.vocab_txt() {
-        put(dir, "vocab.txt", vocab.as_bytes())?;
-    }
+    words(tokenizer, export.architecture, export.tokens_max, dir)?;
     let pooling = dir.join("1_Pooling");
     create(&pooling)?;
     put_json(&pooling, "config.json", &modules::write_pooling(how, export.architecture.width()))?;
     sync(&pooling)?;
     put_weights(export, dir)
+}
+
+/// The files of the tokenizer of a transformer.
+pub(super) fn words(
+    tokenizer: &Tokenizer,
+    architecture: &Architecture,
+    tokens_max: usize,
+    dir: &Path,
+) -> Result<()> {
+    put_json(dir, "tokenizer.json", &tokenizer.json(None))?;
+    put_json(dir, "tokenizer_config.json", &tokenizer.config(architecture, tokens_max)?)?;
+    put_json(dir, "special_tokens_map.json", &Value::Object(tokenizer.special_tokens()?))?;
+    tokenizer.vocab_txt().map_or(Ok(()), |vocab| put(dir, "vocab.txt", vocab.as_bytes()))
 }
 
 fn bag(export: &Export<'_>, config: &crate::bag::Config, tokenizer: &Tokenizer, dir: &Path) -> Result<()> {
@@ -199,18 +212,19 @@ fn shared(export: &Export<'_>, parts: &[(&str, &str)], dir: &Path) -> Result<()>
 }
 
 fn put_weights(export: &Export<'_>, dir: &Path) -> Result<()> {
-    let names: Vec<String> = export.architecture.layout().into_iter().map(|entry| entry.name).collect();
+    let same = |name: String| (name.clone(), name);
+    let names: Vec<_> = export.architecture.layout().into_iter().map(|entry| same(entry.name)).collect();
     weights::write(&dir.join("model.safetensors"), export.params, &names)
 }
 
-fn put_json(dir: &Path, name: &str, json: &Value) -> Result<()> {
+pub(super) fn put_json(dir: &Path, name: &str, json: &Value) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(json).expect("a JSON value can be written");
     text.push(b'\n');
     put(dir, name, &text)
 }
 
 /// Writes a file and waits for the disk.
-fn put(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn put(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = dir.join(name);
     let fail = |e| Error::io(&path, e);
     let mut file = File::create(&path).map_err(fail)?;

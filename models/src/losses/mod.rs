@@ -5,10 +5,12 @@
 //! L    = (1/Σρ) Σ_i ρ_i ℓ_i(s_i)
 //! ```
 
+mod adversarial;
 mod cosent;
 mod debiased;
 mod distil;
 mod infonce;
+mod list;
 mod pairs;
 mod pairwise;
 pub mod set;
@@ -16,11 +18,13 @@ pub mod set;
 mod testing;
 mod triplet;
 
+pub use adversarial::Adversarial;
 pub use autograd::Weighting;
 pub use cosent::CoSent;
 pub use debiased::Debiased;
 pub use distil::Distil;
 pub use infonce::InfoNce;
+pub use list::ListLoss;
 pub use pairwise::{MarginMse, Pairwise};
 pub use set::{SetObjective, SetTerms};
 pub use triplet::Triplet;
