@@ -16,13 +16,18 @@ use samplers::fusion::Weights;
 use samplers::knn::Voting;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use train::evaluate::{Evaluation, LabelSet, OfBin, OfMember, Options, Queries, evaluate_with};
 use train::index::Index;
+use train::judge::Judge;
 use train::scoring::{Members, Scoring};
 use train::{Network, Overlay, RunDir, load, vocabulary};
 
 /// What is measured where nothing is said.
 const METRICS: &str = "P@1,P@3,P@5,nDCG@5,R@10,PSP@1,PSP@5";
+
+/// Labels of a query that a cross-encoder reads.
+const DEPTH: usize = 50;
 
 /// Flags of `evaluate`.
 #[derive(clap::Args)]
@@ -58,6 +63,12 @@ pub(crate) struct Args {
     /// Also measure this model or run on the same queries, and say whether the difference is more than luck
     #[arg(long, value_name = "MODEL|RUN")]
     against: Option<PathBuf>,
+    /// A cross-encoder's directory or run: it reads each query with the labels that rank highest, and orders them
+    #[arg(long, value_name = "DIR|RUN")]
+    rescore: Option<PathBuf>,
+    /// Labels of each query that it reads
+    #[arg(long, value_name = "N", default_value_t = DEPTH)]
+    rescore_depth: usize,
     #[command(flatten)]
     encoding: Encoding,
     /// The numbers by which labels are searched
@@ -88,6 +99,8 @@ impl Args {
             errors: 0,
             by_frequency: false,
             against: None,
+            rescore: None,
+            rescore_depth: DEPTH,
             encoding: Encoding::default(),
             index_precision: IndexPrecision::F32,
             ties: Tie::Number,
@@ -162,8 +175,19 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let (knn, propensity, search) = (args.knn, args.propensity, args.index_precision.search());
     let depth = misses::SHOWN.max(args.files.depth());
     let ties = if args.ties == Tie::Trec { Ties::Trec } else { Ties::Number };
-    let options =
-        Options { metrics: wanted, knn, labels, propensity, depth, search, ties, ..Options::default() };
+    let judge = args.rescore.as_deref().map(Judge::read).transpose()?;
+    let rescore = judge.map(|judge| (Arc::new(judge), args.rescore_depth));
+    let options = Options {
+        metrics: wanted,
+        knn,
+        labels,
+        propensity,
+        depth,
+        search,
+        ties,
+        rescore,
+        ..Options::default()
+    };
     let measure = |path: &Path| measure(path, args, &data, split, &options, context);
     let found = measure(&args.model)?;
     files.write(&found.rankings, &data, split)?;

@@ -12,6 +12,7 @@ use serde_json::json;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use train::embed::embed;
+use train::judge::Judge;
 use train::{Network, RunDir, load, vocabulary};
 
 /// Flags of `export`.
@@ -38,26 +39,47 @@ pub(crate) struct Args {
 /// What to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Target {
-    /// A directory that sentence-transformers loads
+    /// A directory that sentence-transformers loads: of a run that trains a cross-encoder alone that one, else the
+    /// encoder
     Hf,
     /// One ONNX file: input_ids and attention_mask in, sentence_embedding out
     Onnx,
+    /// The cross-encoder of a run, as a directory that sentence-transformers loads
+    Cross,
     /// labels.npy and labels.jsonl: the embedding, id and title of each label
     Npy,
 }
 
 /// Exports.
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
+    if args.to == Target::Cross || args.to == Target::Hf && trains_cross_alone(&args.model)? {
+        return cross(args, context);
+    }
     let network = load::network(&args.model)?;
     match args.to {
-        Target::Hf => hf(&network, args)?,
         Target::Onnx => onnx(&network, args)?,
         Target::Npy => npy(&network, args, context)?,
+        _ => hf(&network, args)?,
     }
     match context.json {
         true => context.print_json(&json!({"out": args.out, "width": network.width()})),
         false => {
             context.say(&format!("{} is written", args.out.display()));
+            Ok(())
+        }
+    }
+}
+
+fn trains_cross_alone(path: &Path) -> Result<bool> {
+    Ok(RunDir::is_run(path) && load::run_settings(path)?.1.config()?.cross.alone())
+}
+
+fn cross(args: &Args, context: &Context) -> Done {
+    Judge::read(&args.model)?.write(&load::card(&args.model)?, &args.out)?;
+    match context.json {
+        true => context.print_json(&json!({ "out": args.out })),
+        false => {
+            context.say(&format!("{} is written: a cross-encoder", args.out.display()));
             Ok(())
         }
     }

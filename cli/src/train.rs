@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Who shares a batch: ngame (clusters of near queries) or shuffled
     #[arg(long, value_name = "NAME")]
     composer: Option<String>,
-    /// What is minimised: infonce, triplet, pairwise, cosent, debiased, margin-mse or distil; with --head bce,
+    /// What is minimised: infonce, triplet, pairwise, cosent, debiased, margin-mse, distil or ar2; with --head bce,
     /// supcon, decoupled, softtopk or triplets
     #[arg(long, value_name = "NAME")]
     loss: Option<String>,
@@ -228,7 +228,16 @@ fn said(args: &Args, assignments: &[String]) -> Result<Settings> {
     }
     flags(args, &mut settings)?;
     // They are read again when the run is resumed, from whatever folder.
-    for key in ["guide.model", "negatives.model", "negatives.file", "head.scratch", "head.teacher"] {
+    let paths = [
+        "guide.model",
+        "negatives.model",
+        "negatives.file",
+        "negatives.rescore",
+        "cross.model",
+        "head.scratch",
+        "head.teacher",
+    ];
+    for key in paths {
         settings.rewrite(key, |path| if path.is_empty() { String::new() } else { source(path) });
     }
     Ok(settings)

@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_models;
 mod catalogue;
 mod classifier;
+mod cross;
 mod device;
 mod disk;
 mod export;

@@ -19,6 +19,7 @@ pub use folder::{list, path_of, remove_unfinished};
 pub use tables::{Chained, HeadState, Link, SoftState};
 
 use crate::head::WEIGHTS;
+use autograd::Params;
 use bincode::{Decode, Encode};
 use engine::container::{Container, Disk, Spare, System, Unsynced, Verify, Writer};
 use engine::{DType, Error, Kind, Result, Shape, Table, Tensor};
@@ -121,6 +122,8 @@ pub struct Trained {
     pub params: Vec<(String, Tensor)>,
     /// None without a classifier.
     head: Option<HeadEntry>,
+    /// What is remembered, and the section in which it begins.
+    memory: (Vec<Entry>, usize),
     file: Container,
 }
 
@@ -285,7 +288,26 @@ impl Trained {
         let m = manifest(&file)?;
         (0..m.params.len()).try_for_each(|i| file.check(&section(i)))?;
         let params = tensors(&file, &m.params, 0)?;
-        Ok(Trained { progress: m.progress(), data: m.data, params, head: m.head, file })
+        let first = m.params.len() + m.optimizer.len();
+        let progress = m.progress();
+        Ok(Trained { progress, data: m.data, params, head: m.head, memory: (m.memory, first), file })
+    }
+
+    /// Of what is remembered the tensors whose names begin with `prefix`, without it. Their checksums are verified
+    /// here.
+    ///
+    /// # Errors
+    /// If they are damaged.
+    pub(crate) fn remembered(&self, prefix: &str) -> Result<Vec<(String, Tensor)>> {
+        let (entries, first) = &self.memory;
+        let mut all = vec![];
+        for (i, entry) in entries.iter().enumerate() {
+            let Some(name) = entry.name.strip_prefix(prefix) else { continue };
+            self.file.check(&section(first + i))?;
+            let tensors = tensors(&self.file, std::slice::from_ref(entry), first + i)?;
+            all.extend(tensors.into_iter().map(|(_, tensor)| (name.to_owned(), tensor)));
+        }
+        Ok(all)
     }
 
     /// The label weights; none if no classifier was learned. Their checksums are verified here.
@@ -343,6 +365,28 @@ fn manifest(file: &Container) -> Result<Manifest> {
         return Err(bad(format!("format {format}, this program reads {FORMAT}")));
     }
     bincode::decode_from_slice(&bytes[at..], limit()).map(|(m, _)| m).map_err(|e| bad(e.to_string()))
+}
+
+/// Sets parameters to those of a checkpoint.
+///
+/// # Errors
+/// If names or shapes differ.
+pub(crate) fn restore_params(params: &mut Params, from: Vec<(String, Tensor)>) -> Result<()> {
+    if from.len() != params.len() {
+        let (here, there) = (params.len(), from.len());
+        let what = format!("the checkpoint has {there} tensors, the model has {here}");
+        return Err(Error::new(Kind::Damaged, what));
+    }
+    for (name, value) in from {
+        match params.find(&name) {
+            Some(id) if params.value(id).shape() == value.shape() => params.set(id, value),
+            _ => {
+                let what = format!("`{name}` of the checkpoint does not fit the model");
+                return Err(Error::new(Kind::Damaged, what));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The files that a checkpoint adds to.

@@ -1,5 +1,6 @@
 //! The configuration of a run: every value, its default and its range. [`Settings`] says where each comes from.
 
+mod cross;
 mod head;
 mod memory;
 mod negatives;
@@ -7,6 +8,8 @@ mod save;
 mod settings;
 mod train;
 
+pub use cross::CrossConfig;
+pub(crate) use cross::OWN;
 pub use head::{HeadConfig, LOSSES};
 pub use memory::MemoryConfig;
 pub use negatives::{GuideConfig, NegativesConfig};
@@ -39,6 +42,8 @@ pub struct Config {
     pub negatives: NegativesConfig,
     /// Who judges negatives.
     pub guide: GuideConfig,
+    /// A cross-encoder that learns, too.
+    pub cross: CrossConfig,
     /// What is remembered of batches and epochs before.
     pub memory: MemoryConfig,
     /// What is minimised.
@@ -109,7 +114,7 @@ pub struct ComposerConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
-    /// `infonce`, `triplet`, `pairwise`, `cosent`, `debiased`, `margin-mse` or `distil`.
+    /// `infonce`, `triplet`, `pairwise`, `cosent`, `debiased`, `margin-mse`, `distil` or `ar2`.
     pub name: String,
     /// What a batch is scored by: `cosine`, or `angle`, of embeddings read as complex numbers. Predictions go by the
     /// cosine.
@@ -126,8 +131,10 @@ pub struct LossConfig {
     pub false_negatives: f64,
     /// Debiased: how much hard negatives outweigh the others.
     pub concentration: f64,
-    /// Distil: temperature of the guide's scores.
+    /// Distil, AR2: temperature of the teacher's scores.
     pub teacher_temperature: f64,
+    /// AR2: what the adversarial term weighs, against what is left to distillation.
+    pub adversarial: f64,
     /// Triplet: the margin γ.
     pub margin: f64,
     /// Negatives a row: the k hardest of the batch; 0 for all (InfoNCE).
@@ -188,6 +195,7 @@ impl Default for LossConfig {
             false_negatives: 0.0,
             concentration: 0.0,
             teacher_temperature: 0.05,
+            adversarial: 0.5,
             margin: 0.3,
             hardest: 0,
             others: -1.0,
@@ -197,6 +205,10 @@ impl Default for LossConfig {
 }
 
 impl LossConfig {
+    /// Whether it learns from what a guide or a cross-encoder scores.
+    pub fn is_taught(&self) -> bool {
+        ["margin-mse", "distil", "ar2"].contains(&&*self.name)
+    }
     /// The blocks of a row's columns.
     ///
     /// # Errors
@@ -269,9 +281,13 @@ impl LossConfig {
             let what = format!("`loss.name` must be one of {}, it is {}", names.join(", "), self.name);
             return Err(Error::input(what));
         }
-        if ["margin-mse", "distil"].contains(&&*self.name) && guide.model.is_empty() {
+        if self.is_taught() && guide.model.is_empty() && !of.cross.is_on() {
             let e = Error::input(format!("the loss {} learns from a guide, and none is named", self.name));
-            return Err(e.help("--set guide.model=DIR"));
+            return Err(e.help("--set guide.model=DIR, or a cross-encoder: --set cross.model=DIR"));
+        }
+        if !(0.0..=1.0).contains(&self.adversarial) {
+            let got = self.adversarial;
+            return Err(Error::input(format!("`loss.adversarial` must be from 0 to 1, it is {got}")));
         }
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
             return Err(Error::input(format!(
@@ -362,6 +378,7 @@ impl Config {
         self.loss.check(self)?;
         self.negatives.check(&self.strategy.name)?;
         self.memory.check(self)?;
+        self.cross.check(self)?;
         if self.head.is_on() && !self.data.truth.as_os_str().is_empty() {
             return wrong(
                 "data.truth",

@@ -2,16 +2,18 @@
 
 use crate::embed::{Part, embed};
 use crate::index::{Index, Ranking, Search};
+use crate::judge::Judge;
 use crate::network::Network;
-use crate::observer::Observer;
+use crate::observer::{Event, Observer};
 use crate::scoring::{Score, Scoring};
 use crate::text_ids::filtered;
 use crate::vocabulary;
 use data::metrics::{Bin, Evaluator, FrequencyBins, Metric, Propensities, Ties};
 use data::{DataSet, Split};
-use engine::{Engine, Error, Result};
+use engine::{Engine, Error, Kind, Result};
 use samplers::fusion::{Candidate, Weights};
 use samplers::{Csr, Matrix};
+use std::sync::Arc;
 
 /// Queries that are embedded and ranked at once: their embeddings and scores are all that grows with it.
 const BLOCK: usize = 4096;
@@ -56,6 +58,8 @@ pub struct Options {
     pub search: Search,
     /// Which of several labels with equal scores comes first; trec_eval's order only where the text alone ranks.
     pub ties: Ties,
+    /// A cross-encoder that reads each query with so many of the labels that rank highest: these stay, in its order.
+    pub rescore: Option<(Arc<Judge>, usize)>,
 }
 
 impl Default for Options {
@@ -71,6 +75,7 @@ impl Default for Options {
             depth: 5,
             search: Search::F32,
             ties: Ties::Number,
+            rescore: None,
         }
     }
 }
@@ -79,6 +84,10 @@ impl Options {
     /// Labels of each ranking.
     fn ranks(&self) -> usize {
         self.metrics.iter().map(|m| m.k).max().unwrap_or(1).max(self.depth)
+    }
+    /// Labels that are looked for.
+    fn searched(&self) -> usize {
+        self.rescore.as_ref().map_or(0, |(_, depth)| *depth).max(self.ranks())
     }
 }
 
@@ -185,7 +194,22 @@ pub fn evaluate_with(
         let mut part = Part { observer: &mut *observer, before: block * BLOCK, total };
         let embeddings = embed(engine, network, rows.len(), push, "queries", &mut part)?;
         let matrix = Matrix::new(&embeddings, width);
-        let found = truth.rank(engine, index, matrix, rows, (options, &scoring));
+        let mut found = truth.rank(engine, index, matrix, rows, (options, &scoring));
+        if let Some((judge, depth)) = &options.rescore {
+            let mut done = block * BLOCK;
+            for (&query, found) in rows.iter().zip(&mut found) {
+                found.labels.truncate(*depth);
+                rescore(engine, judge, data, (queries.split, query), &mut found.labels)?;
+                done += 1;
+                observer.event(&Event::Embedding { what: "rankings for the cross-encoder", done, total });
+                if observer.stop() {
+                    return Err(Error::new(
+                        Kind::Interrupted,
+                        format!("stopped after {done} of {total} queries"),
+                    ));
+                }
+            }
+        }
         for ((&query, found), x) in rows.iter().zip(found).zip(embeddings.chunks(width)) {
             let relevant = truth.relevant(query);
             if relevant.is_empty() && options.labels != LabelSet::All {
@@ -198,6 +222,32 @@ pub fn evaluate_with(
         }
     }
     Ok(Evaluation { scoring, ..sums.finish(rankings) })
+}
+
+/// The labels of a query in the order, and with the scores, of a cross-encoder.
+fn rescore(
+    engine: &Engine,
+    judge: &Judge,
+    data: &DataSet,
+    (split, query): (Split, u32),
+    labels: &mut [(u32, f32)],
+) -> Result<()> {
+    let texts: Vec<_> = labels.iter().map(|&(label, _)| data.labels().text(label as usize)).collect();
+    let query = data.queries(split).text(query as usize);
+    let scores = judge.scores(engine, &query, texts.iter().map(|text| &**text))?;
+    labels.iter_mut().zip(scores).for_each(|((_, score), of_judge)| *score = of_judge);
+    labels.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    Ok(())
+}
+
+/// What rankings of training or test queries are worth, that somebody else made.
+pub(crate) fn of_rankings(data: &DataSet, split: Split, options: &Options, made: Vec<Ranked>) -> Evaluation {
+    let mut sums = Sums::new(data, options);
+    for Ranked { query, labels, .. } in &made {
+        let found = Found { labels: labels.clone(), candidates: vec![] };
+        sums.add(&found, &relevant(data, split, *query));
+    }
+    sums.finish(made)
 }
 
 /// The labels that are right for a query: its positives, less what the data set filters for it.
@@ -246,7 +296,7 @@ impl<'a> Truth<'a> {
         rows: &[u32],
         (options, scoring): (&Options, &Scoring),
     ) -> Vec<Found> {
-        let k = options.ranks();
+        let k = options.searched();
         if let Scoring::Members(members) = scoring {
             let search =
                 |ranking: &Ranking<'_>| index.candidates(engine, self.data, queries, members, ranking);

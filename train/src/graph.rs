@@ -66,7 +66,7 @@ impl Graph {
         let batches = trainer.next_batches(observer)?;
         if trainer.head.is_none() {
             // A first step waits for memory from the system, which no later one does.
-            trainer.rehearse(&batches);
+            trainer.rehearse(&batches)?;
         }
         let watches = Watches::new(clock);
         let since = clock().wall;

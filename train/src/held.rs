@@ -67,6 +67,7 @@ impl Held {
             ("memory bank", bank),
             ("ranked lists", lists),
             ("text numbers", trainer.text_ids.bytes()),
+            ("cross-encoder", trainer.cross.as_ref().map_or(0, |cross| cross.bytes(config.cross.learns()))),
             ("label tables", trainer.head.as_ref().map_or(0, |head| head.resting_bytes(queries))),
         ]);
         parts

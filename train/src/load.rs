@@ -1,6 +1,6 @@
 //! From a path to a network: model directories, runs, fresh shapes; and back to a directory.
 
-use crate::checkpoint::{self, Trained};
+use crate::checkpoint::{self, Trained, restore_params};
 use crate::classifier::Classifier;
 use crate::config::{Config, Settings};
 use crate::device::Inference;
@@ -8,7 +8,6 @@ use crate::network::Network;
 use crate::pipeline::{Pipeline, STAGES};
 use crate::run_dir::RunDir;
 use crate::scoring::Score;
-use crate::trainer::restore_params;
 use crate::vocabulary;
 use data::metrics::Metric;
 use data::{DataSet, Split, Verify};
@@ -21,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 /// Fresh shapes by name.
 const SHAPES: [&str; 3] = ["bag", "tiny", "small"];
+/// Those that are transformers.
+pub(crate) const TRANSFORMERS: [&str; 2] = ["tiny", "small"];
 /// Width of a fresh bag.
 const BAG_WIDTH: usize = 256;
 
@@ -71,7 +72,11 @@ pub fn source(config: &Config, data: &DataSet) -> Result<Network> {
     Ok(Network::new(model))
 }
 
-fn fresh(name: &str, vocab: usize, width: usize, tokens_max: usize) -> Result<Architecture> {
+/// A fresh architecture by the name of its shape; width 0 for the shape's own.
+///
+/// # Errors
+/// If its heads do not divide the width.
+pub(crate) fn fresh(name: &str, vocab: usize, width: usize, tokens_max: usize) -> Result<Architecture> {
     let size = match name {
         "bag" => {
             let width = if width == 0 { BAG_WIDTH } else { width };
@@ -119,7 +124,7 @@ pub fn network(path: &Path) -> Result<Network> {
     let run = RunDir::at(path);
     let mut import = hf::read(&run.model())?;
     if !checkpoint::list(&run.checkpoints()).is_empty() {
-        restore_params(&mut import.model, Trained::newest(&run.checkpoints())?.params)?;
+        restore_params(&mut import.model.params, Trained::newest(&run.checkpoints())?.params)?;
     }
     Ok(Network::of_import(import))
 }

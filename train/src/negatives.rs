@@ -3,14 +3,16 @@
 //! ```text
 //! bm25     words of the labels' texts                             once: texts do not change
 //! model    embeddings of all training queries and all labels     N + L texts encoded, then an exact search
+//! tree     the same, and labels cut into leaves                  the same, and a search among leaves
 //! file     what `lode mine` wrote, or somebody else              nothing
 //! ```
 //! Known labels of a query, by any query of its text, labels that are filtered for it, and labels of the text of one of
 //! these are never in its list. Where rules may leave labels out, ten times as many are looked at; then the best so
 //! many go, and `depth` labels stay. A cross-encoder may judge what was found before rules are asked
-//! (`negatives.rescore`); then no more is looked at than `depth`. A run waits for its lists, so no race decides a bit.
+//! (`negatives.rescore`); then no more is looked at than `depth`. Where it is that of the run itself, lists that nobody
+//! judged serve while it learns, and are made again when it has. A run waits for its lists, so no race decides a bit.
 
-use crate::config::NegativesConfig;
+use crate::config::{NegativesConfig, OWN};
 use crate::embed::embed;
 use crate::guide;
 use crate::head::labels::AllLabels;
@@ -20,10 +22,10 @@ use crate::observer::{Event, Observer};
 use crate::text_ids::place;
 use crate::trainer::Trainer;
 use engine::profile::Way;
-use engine::{Error, Kind, Packed, Result};
+use engine::{Error, Kind, Packed, Result, Stream};
 use samplers::bm25::Bm25;
 use samplers::search::{Hits, Limits, NO_HIT, search};
-use samplers::{Lists, Matrix, Ranked};
+use samplers::{LabelTree, Lists, Matrix, Ranked};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
@@ -34,7 +36,7 @@ impl Trainer {
     /// # Errors
     /// If the observer wants to stop while texts are embedded, or a model cannot be read; nothing has changed then.
     pub(crate) fn refresh_lists(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        if !self.parts.miner.wants_lists(self.progress.step) {
+        if !self.parts.miner.wants_lists(self.progress.step) && !self.wants_judged_lists() {
             return Ok(());
         }
         let engine = self.engine.clone();
@@ -65,16 +67,17 @@ impl Trainer {
                 self.by_model(config, &guide::named(Path::new(path), &self.data)?, observer)?
             }
         };
-        if let Some(judge) = &self.judge {
+        if config.rescore == OWN {
+            let own = self.cross.as_ref().filter(|_| self.judges_itself());
+            let Some(cross) = own else { return Ok(ruled(lists, config, false)) };
+            lists = self.rescored(lists, &cross.judge, observer)?;
+        } else if let Some(judge) = &self.judge {
             lists = self.rescored(lists, judge, observer)?;
         } else if !config.rescore.is_empty() {
             // A run that was stopped before it had any.
             lists = self.rescored(lists, &Judge::read(Path::new(&config.rescore))?, observer)?;
         }
-        lists.retain(|positive, score| config.may_be_negative(positive, score));
-        lists.skip(config.skip);
-        lists.shorten(config.depth);
-        Ok(lists)
+        Ok(ruled(lists, config, true))
     }
     /// The lists with the scores of a judge, and their order. Each label that is looked at is read with its query once.
     fn rescored(&self, lists: Ranked, judge: &Judge, observer: &mut dyn Observer) -> Result<Ranked> {
@@ -186,16 +189,35 @@ impl Trainer {
         let queries = embed(&self.engine, network, total, query, "queries", observer)?;
         let items = embed(&self.engine, network, labels.len(), label, "labels", observer)?;
         let (queries, items) = (Matrix::new(&queries, network.width()), Matrix::new(&items, network.width()));
-        let barred = self.barred_of_all();
-        let limits = Limits { exclude: Some(barred.csr()), only: None };
-        let hits = search(&self.engine, queries, items, looked_at(config), limits);
+        let (barred, of) = (self.barred_of_all(), self.text_ids.positives(&self.data));
+        let hits = match &*config.from {
+            "tree" => {
+                let stream = Stream::new(self.config.train.seed, 0).at_step(self.progress.step);
+                let tree = LabelTree::new(&self.engine, items, config.leaf, stream);
+                let sizes = (config.beam, looked_at(config).min(labels.len()));
+                tree.search(&self.engine, (queries, items), (of, barred.csr()), sizes)
+            }
+            _ => {
+                let limits = Limits { exclude: Some(barred.csr()), only: None };
+                search(&self.engine, queries, items, looked_at(config), limits)
+            }
+        };
         self.engine.trim();
-        let of = self.text_ids.positives(&self.data);
         let cosine =
             |q: usize, l: u32| queries.row(q).iter().zip(items.row(l as usize)).map(|(a, b)| a * b).sum();
         let lowest = self.engine.map(total, |q| lowest(of.row(q).iter().map(|&l| cosine(q, l)).collect()));
         Ok(Ranked::new(hits, lowest, self.progress.step))
     }
+}
+
+/// The lists after the rules for scores, where these are the scores that rules are for.
+fn ruled(mut lists: Ranked, config: &NegativesConfig, by_scores: bool) -> Ranked {
+    if by_scores {
+        lists.retain(|positive, score| config.may_be_negative(positive, score));
+    }
+    lists.skip(config.skip);
+    lists.shorten(config.depth);
+    lists
 }
 
 /// Labels of each query that are looked at.

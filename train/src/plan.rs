@@ -107,7 +107,9 @@ impl MemoryPlan {
         let working = slack(network.encoder.working_bytes(&live));
         let embedding = network.encoder.inference_bytes(CHUNK_TOKENS.min(all_tokens(trainer)));
         let pairs = batch.rows.len();
-        let learns = trainer.head.is_none() || trainer.config.head.encoder_lr > 0.0;
+        let rests =
+            trainer.config.cross.alone() || trainer.head.is_some() && trainer.config.head.encoder_lr == 0.0;
+        let learns = !rests;
         let if_learns = |bytes: usize| if learns { bytes } else { 0 };
         let (activations, working) = (if_learns(activations), if_learns(working));
         let blocks = batch.keep.len();
@@ -131,6 +133,7 @@ impl MemoryPlan {
             ("embedding", embedding.saturating_sub(activations + working)),
             ("memory bank", 2 * bank),
             ("guide", trainer.guide.as_ref().map_or(0, |guide| guide.bytes(texts.len()))),
+            ("cross-encoder", cross_encoder(trainer)),
             ("memory", trainer.memory.bytes(&batch, network.width())),
             ("ranked lists", lists(trainer)),
             ("clusters", clusters),
@@ -231,6 +234,38 @@ fn lists(trainer: &Trainer) -> usize {
         own + inference + 4 * (queries + labels) * who.width()
     };
     made + (making + barred).max(made)
+}
+
+/// A cross-encoder, and the longest pairs that it may read at once: to learn, or to judge.
+fn cross_encoder(trainer: &Trainer) -> usize {
+    let Some(cross) = &trainer.cross else { return 0 };
+    let (of, config) = (&cross.judge.model, &trainer.config);
+    let reads = of.inference_bytes(CHUNK_TOKENS);
+    if !config.cross.learns() {
+        return cross.bytes(false) + reads;
+    }
+    let list = 1 + match config.negatives.own {
+        true => config.negatives.count,
+        false => config.train.batch * (1 + config.negatives.count),
+    };
+    let lists = match config.train.chunk {
+        0 => config.train.batch,
+        pairs => (pairs / list).clamp(1, config.train.batch),
+    };
+    let labels = trainer.data.labels();
+    let longest = (0..labels.len()).map(|label| labels.token_count(label)).max().unwrap_or(0);
+    let of_query = |&q: &u32| {
+        let (texts, i) = place(&trainer.data, q);
+        texts.token_count(i)
+    };
+    let mut queries: Vec<usize> = trainer.train_rows.iter().map(of_query).collect();
+    queries.sort_unstable_by_key(|&tokens| std::cmp::Reverse(tokens));
+    let mut pairs = Packed::default();
+    for &query in queries.iter().take(lists) {
+        let tokens = (query + longest).clamp(2, of.config().tokens_max());
+        (0..list).for_each(|_| pairs.push(std::iter::repeat_n(0, tokens)));
+    }
+    cross.bytes(true) + of.training_bytes(&pairs, config.model.recompute).max(reads)
 }
 
 /// The largest of some random batches.

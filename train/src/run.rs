@@ -1,7 +1,8 @@
 //! The loop around the step: epochs, log, validation, checkpoints, stopping.
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::config::{Config, Settings};
+use crate::config::{Config, OWN, Settings};
+use crate::cross::Cross;
 use crate::guide::{self, Guide};
 use crate::head::Head;
 use crate::judge::Judge;
@@ -62,8 +63,9 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
     let data = DataSet::open(&config.data.path, Verify::Header)?;
     let network = load::source(&config, &data)?;
     let guide = Guide::of(&config, &data, || load::source(&config, &data))?;
+    let cross = Cross::of(&config, &data, &network)?;
     let mut trainer = Trainer::new(engine, data, network, config)?;
-    trainer.guide = guide;
+    (trainer.guide, trainer.cross) = (guide, cross);
     trainer.truth = Truth::of(&trainer.config, &trainer.data)?;
     trainer.warm = warm_start(&trainer)?;
     let ranks = &trainer.config.negatives;
@@ -74,10 +76,10 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
     if let Some(head) = &mut trainer.head {
         head.read_teacher(&trainer.data)?;
     }
-    if !ranks.rescore.is_empty() {
+    if !ranks.rescore.is_empty() && ranks.rescore != OWN {
         trainer.judge = Some(Judge::read(Path::new(&ranks.rescore))?);
     }
-    if ranks.from == "model" && !ranks.model.is_empty() {
+    if ranks.embedded() && !ranks.model.is_empty() {
         trainer.ranker = Some(guide::named(Path::new(&ranks.model), &trainer.data)?);
     }
     Ok(trainer)
@@ -89,11 +91,19 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
 /// If the directory is not empty, or the system refuses; nothing is left behind.
 pub fn found(trainer: &Trainer, settings: &Settings, out: &Path) -> Result<RunDir> {
     let dir = RunDir::create(out)?;
-    load::write_model(&trainer.network, trainer.data(), &dir.model(), card(trainer, &[]))
+    write_models(trainer, &dir, card(trainer, &[]))
         .and_then(|()| keep_excluded(trainer, &dir))
         .and_then(|()| RunDir::write_text(&dir.config(), &settings.to_string()))
         .inspect_err(|_| dir.discard())?;
     Ok(dir)
+}
+
+/// The models as they are.
+fn write_models(trainer: &Trainer, dir: &RunDir, card: Card) -> Result<()> {
+    if let Some(cross) = &trainer.cross {
+        cross.judge.write(&card, &dir.cross())?;
+    }
+    load::write_model(&trainer.network, trainer.data(), &dir.model(), card)
 }
 
 /// The file of excluded pairs may grow while somebody looks at this run: what counts here is what it was.
@@ -150,8 +160,12 @@ fn opened(engine: &Engine, dir: RunDir, mut config: Config) -> Result<(Trainer, 
     // Until a run ends its folder has the model that it started from.
     let start = || load::network(&dir.model());
     let guide = Guide::of(&config, &data, start)?;
+    let cross = match config.cross.is_on() {
+        true => Some(Cross::learning(Judge::of_directory(&dir.cross())?, &config)),
+        false => None,
+    };
     let mut trainer = Trainer::new(engine, data, start()?, config)?;
-    trainer.guide = guide;
+    (trainer.guide, trainer.cross) = (guide, cross);
     // Nothing learns from it, so a file that has gone is no reason not to go on.
     trainer.truth = Truth::of(&trainer.config, &trainer.data).unwrap_or(None);
     Ok((trainer, dir))
@@ -444,8 +458,7 @@ impl Loop<'_> {
             Some(before) => measure_old_labels(trainer, observer)?
                 .map(|(labels, queries, after)| OldLabels { labels, queries, before, after }),
         };
-        let card = card(trainer, &validation);
-        load::write_model(&trainer.network, trainer.data(), &self.dir.model(), card)?;
+        write_models(trainer, self.dir, card(trainer, &validation))?;
         let last = json!({
             "final": true,
             "step": trainer.progress().step,

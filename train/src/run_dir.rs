@@ -6,6 +6,7 @@
 //! RUN/tensorboard/      the log as event files, where `save.tensorboard` asks for it (written by the command line)
 //! RUN/processes.jsonl   which processes trained it, on what (written by the command line)
 //! RUN/model/            the encoder as a sentence-transformers directory
+//! RUN/cross/            the cross-encoder as one, where the run has one
 //! RUN/excluded-*.tsv    pairs that are no negatives, as they were when it began (`train --exclude`); its checksum
 //!                       stands in its name
 //! RUN/checkpoints/      the newest states, each whole or absent
@@ -40,16 +41,18 @@ impl RunDir {
     pub fn is_run(path: &Path) -> bool {
         path.join("config.toml").is_file() && path.join("model").is_dir()
     }
-    /// Gives the model its name back where a process was killed between the two renames that replace it.
+    /// Gives its models their names back where a process was killed between the two renames that replace one.
     ///
     /// # Errors
     /// If the system refuses.
     pub fn restore_model(&self) -> Result<()> {
-        let (model, previous) = (self.model(), self.root.join(".model.previous"));
-        if model.exists() || !previous.is_dir() {
-            return Ok(());
+        for (model, previous) in [(self.model(), ".model.previous"), (self.cross(), ".cross.previous")] {
+            let previous = self.root.join(previous);
+            if !model.exists() && previous.is_dir() {
+                fs::rename(&previous, &model).map_err(|e| Error::io(&model, e))?;
+            }
         }
-        fs::rename(&previous, &model).map_err(|e| Error::io(&model, e))
+        Ok(())
     }
     /// Makes the directory for a new run.
     ///
@@ -77,6 +80,10 @@ impl RunDir {
     /// The model directory.
     pub fn model(&self) -> PathBuf {
         self.root.join("model")
+    }
+    /// The directory of the cross-encoder.
+    pub fn cross(&self) -> PathBuf {
+        self.root.join("cross")
     }
     /// The folder of checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
@@ -214,8 +221,9 @@ impl RunDir {
         for path in self.excluded_files() {
             let _ = fs::remove_file(path);
         }
-        let _ = fs::remove_dir_all(self.model());
-        let _ = fs::remove_dir_all(self.root.join(".model.partial"));
+        for folder in ["model", "cross", ".model.partial", ".cross.partial"] {
+            let _ = fs::remove_dir_all(self.root.join(folder));
+        }
         let _ = fs::remove_dir(&self.root);
     }
 }

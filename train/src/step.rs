@@ -50,13 +50,13 @@ pub struct StepReport {
 
 impl Trainer {
     /// The loss of what a batch was composed of and its gradient with respect to every parameter.
-    fn gradient(&self, rows: &[u32], stream: Stream, record: Record<'_>) -> (Measured, ParamGrads) {
+    fn gradient(&self, rows: &[u32], stream: Stream, record: Record<'_>) -> Result<(Measured, ParamGrads)> {
         let batch = self.engine.span("batch", Way::Beside, || Batch::compose(self.source(), rows, stream));
         self.walk(&batch, stream, record)
     }
 
     /// From the ids and tokens of a batch to the gradient: encode, score, shape, lose, go back.
-    fn walk(&self, batch: &Batch, stream: Stream, record: Record<'_>) -> (Measured, ParamGrads) {
+    fn walk(&self, batch: &Batch, stream: Stream, record: Record<'_>) -> Result<(Measured, ParamGrads)> {
         let [encoder_tape, loss_tape] = ["encoder", "loss"].map(|name| record.tape(&self.engine, name));
         let how = (stream, self.exec);
         let encoded = Encoded::new(&encoder_tape, &self.network, &batch.texts, how, record);
@@ -64,11 +64,11 @@ impl Trainer {
         let embeddings = loss_tape.leaf(encoded.embeddings());
         let keys = self.memory.embed_keys(&self.engine, batch);
         let scores = batch.scores(embeddings, keys.as_ref(), self.parts.similarity);
-        let guide = self.guide.as_ref().map(|guide| guide.scores(&self.engine, batch));
+        let taught = self.taught(batch)?;
         // What is looked at beside the tapes is looked at by the CPU.
         let seen = |var: Var<'_>| var.value().to_cpu();
         let scored = seen(scores);
-        let terms = self.parts.shape(&scored, guide, batch);
+        let terms = self.parts.shape(&scored, taught, batch);
         let terms = self.memory.shape(terms, batch, (self.progress.epoch, self.epochs()));
         let loss = self.parts.objective.loss(scores, &terms);
 
@@ -83,10 +83,9 @@ impl Trainer {
         let notes = vec![self.memory.note(&self.engine, batch, &of_labels, (objective, &scored, &terms))];
         let found = self.truth.as_ref().map(|truth| truth.found(batch, &terms.keep));
         let hardness = terms.hardness(scored.data());
-        (
-            Measured { anomaly, found, notes, banked, hardness, ..Measured::of(loss, batch, &terms, texts) },
-            grads,
-        )
+        let measured =
+            Measured { anomaly, found, notes, banked, hardness, ..Measured::of(loss, batch, &terms, texts) };
+        Ok((measured, grads))
     }
 
     /// The gradient of one or more batches, clipped, and what a step with it would report.
@@ -94,17 +93,17 @@ impl Trainer {
         &self,
         batches: &[Vec<u32>],
         record: Record<'_>,
-    ) -> (Measured, ParamGrads, StepReport) {
+    ) -> Result<(Measured, ParamGrads, StepReport)> {
         let (mut total, mut grads) = (Measured::default(), ParamGrads::default());
         for (micro, rows) in batches.iter().enumerate() {
-            let (measured, more) = self.gradient(rows, self.stream(micro), record);
+            let (measured, more) = self.gradient(rows, self.stream(micro), record)?;
             total.add(measured);
             grads.add(&self.engine, more);
         }
         grads.scale(&self.engine, 1.0 / batches.len() as f64);
         let grad_norm = clip(&self.engine, &mut grads, self.config.train.norm_max());
         let report = total.report(self, batches.len(), grad_norm);
-        (total, grads, report)
+        Ok((total, grads, report))
     }
 
     /// What a step on these batches tells, on tapes that are watched. An encoder alone is not updated; a head learns
@@ -112,14 +111,22 @@ impl Trainer {
     pub(crate) fn watched_step(&mut self, batches: &[Vec<u32>], watches: &Watches) -> Result<StepReport> {
         match self.head {
             Some(_) => self.head_step(&batches[0], Record::Watched(watches)),
-            None => Ok(self.clipped_gradient(batches, Record::Watched(watches)).2),
+            None if self.cross_learns() => self.cross_step(batches, Record::Watched(watches)),
+            None => Ok(self.clipped_gradient(batches, Record::Watched(watches))?.2),
         }
     }
 
     /// Takes the memory of the system that the step of these batches needs; nothing changes.
-    pub(crate) fn rehearse(&self, batches: &[Vec<u32>]) {
-        drop(self.clipped_gradient(batches, Record::Plain));
+    ///
+    /// # Errors
+    /// If a cross-encoder cannot spell a text.
+    pub(crate) fn rehearse(&self, batches: &[Vec<u32>]) -> Result<()> {
+        match self.cross_learns() {
+            true => drop(self.gradient_of_pairs(batches, Record::Plain)?),
+            false => drop(self.clipped_gradient(batches, Record::Plain)?),
+        }
         self.engine.settle();
+        Ok(())
     }
 
     /// One update of the parameters, from one or more batches of training queries.
@@ -128,7 +135,7 @@ impl Trainer {
     /// If the loss or the gradient is not finite ([`engine::Kind::Numeric`]) and the run may not pass over it: nothing
     /// has changed then.
     pub fn step(&mut self, batches: &[Vec<u32>]) -> Result<StepReport> {
-        let (total, grads, report) = self.clipped_gradient(batches, Record::Plain);
+        let (total, grads, report) = self.clipped_gradient(batches, Record::Plain)?;
         if !report.is_finite() {
             return self.ran_away(report, batches);
         }
@@ -148,34 +155,40 @@ impl Trainer {
     /// If the observer wants to stop while texts are embedded.
     pub fn gradient_of_next_batch(&mut self, observer: &mut dyn Observer) -> Result<(f64, Vec<f64>)> {
         let batches = self.next_batches(observer)?;
-        let (measured, grads) = self.gradient(&batches[0], self.stream(0), Record::Plain);
+        let (measured, grads) = self.gradient(&batches[0], self.stream(0), Record::Plain)?;
         let params = &self.network.model.params;
         let one = |id| grads.get(id).map_or_else(|| vec![0.0; params.value(id).len()], Grad::to_f64);
         Ok((measured.loss, params.ids().flat_map(one).collect()))
     }
 
     /// Runs the largest batch that can occur without an update, so that the pool holds all buffers that a step needs.
-    pub fn warm_up(&self) {
+    ///
+    /// # Errors
+    /// If a cross-encoder that teaches cannot spell a text.
+    pub fn warm_up(&self) -> Result<()> {
         let batch = Batch::largest(self.source(), &self.train_rows, self.config.train.batch);
         // Small buffers meet in other sizes in every batch, and a small one may be lent a larger one that the next
         // request misses: one spare of each size from 64 bytes to 64 KiB evens that out.
         let spares: Vec<_> = (4..15).map(|log| self.engine.buffer::<f32>(1 << log)).collect();
-        self.walk(&batch, self.stream(0), Record::Plain);
+        self.walk(&batch, self.stream(0), Record::Plain)?;
         drop(spares);
         self.engine.settle();
+        Ok(())
     }
 
-    /// Texts that a batch makes somebody encode: the model in so many passes, a guide, and a copy of the model.
+    /// Texts that a batch makes somebody encode: the model in so many passes, a guide or a cross-encoder that teaches,
+    /// and a copy of the model.
     fn texts_encoded(&self, batch: &Batch, passes: u64) -> u64 {
         let keys = batch.key_texts.as_ref().map_or(0, |keys| keys.len() as u64);
-        (passes + u64::from(self.guide.is_some())) * batch.texts.len() as u64 + keys
+        (passes + u64::from(self.guide.is_some())) * batch.texts.len() as u64 + keys + self.pairs_read(batch)
     }
 
     /// A step is a function of its place: it is walked again on tapes that look at every result, to name the batch and
     /// the operation that made the first number that is not finite.
     fn ran_away(&mut self, report: StepReport, batches: &[Vec<u32>]) -> Result<StepReport> {
         let again = |(micro, rows): (usize, &Vec<u32>)| {
-            let anomaly = self.gradient(rows, self.stream(micro), Record::Checked).0.anomaly;
+            // It was walked a moment ago, so it can be walked.
+            let anomaly = self.gradient(rows, self.stream(micro), Record::Checked).ok()?.0.anomaly;
             anomaly.map(|anomaly| (anomaly, micro))
         };
         let (anomaly, micro) = batches.iter().enumerate().find_map(again).unzip();
@@ -189,22 +202,22 @@ impl Trainer {
 
 /// What is added up over the batches of a step.
 #[derive(Default)]
-struct Measured {
-    loss: f64,
-    tokens: u64,
-    texts: u64,
-    masked: u64,
-    negatives: f64,
+pub(crate) struct Measured {
+    pub(crate) loss: f64,
+    pub(crate) tokens: u64,
+    pub(crate) texts: u64,
+    pub(crate) masked: u64,
+    pub(crate) negatives: f64,
     /// What positives and the hardest negatives score, of the last batch.
-    hardness: Option<(f64, f64)>,
+    pub(crate) hardness: Option<(f64, f64)>,
     /// What the truth says of them.
-    found: Option<Found>,
+    pub(crate) found: Option<Found>,
     /// What is to be remembered.
-    notes: Vec<Note>,
+    pub(crate) notes: Vec<Note>,
     /// Ids and their embeddings, for the bank.
-    banked: Vec<(Vec<u32>, Vec<f32>)>,
+    pub(crate) banked: Vec<(Vec<u32>, Vec<f32>)>,
     /// The first NaN or infinity, where it was looked for.
-    anomaly: Option<Anomaly>,
+    pub(crate) anomaly: Option<Anomaly>,
 }
 
 /// Which came first: the encoder runs before the loss, and goes back after it.
@@ -228,7 +241,7 @@ impl Measured {
             negatives: terms.negatives(),
         }
     }
-    fn add(&mut self, mut other: Measured) {
+    pub(crate) fn add(&mut self, mut other: Measured) {
         self.loss += other.loss;
         self.tokens += other.tokens;
         self.texts += other.texts;
@@ -239,7 +252,7 @@ impl Measured {
         self.hardness = other.hardness.or(self.hardness);
         self.found = self.found.into_iter().chain(other.found).reduce(Found::plus);
     }
-    fn report(&self, of: &Trainer, batches: usize, grad_norm: f64) -> StepReport {
+    pub(crate) fn report(&self, of: &Trainer, batches: usize, grad_norm: f64) -> StepReport {
         StepReport {
             step: of.progress.step + 1,
             epoch: of.progress.epoch,

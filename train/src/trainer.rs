@@ -1,9 +1,10 @@
 //! The trainer: all that a step reads and writes, and how it is made, saved and taken up again.
 
 use crate::batch::Source;
-use crate::checkpoint::{Chained, Checkpoint, Progress, Staged};
+use crate::checkpoint::{Chained, Checkpoint, Progress, Staged, restore_params};
 use crate::classifier::Classifier;
-use crate::config::{Config, TrainConfig};
+use crate::config::Config;
+use crate::cross::Cross;
 use crate::device;
 use crate::embed::embed;
 use crate::exec::{Exec, Record};
@@ -13,21 +14,23 @@ use crate::judge::Judge;
 use crate::memory::Memory;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
+use crate::pace::{self, batches_per_epoch, steps_per_epoch, total_steps};
 use crate::parts::{Parts, Population};
 use crate::step::StepReport;
 use crate::text_ids::{TextIds, is_nameless, place};
 use crate::truth::Truth;
 use crate::vocabulary;
 use crate::warm_start::WarmStart;
-use autograd::optim::{AdamW, AdamWOptions, Lamb, LambOptions, Optimizer};
-use autograd::{Schedule, ScheduleKind};
+use autograd::optim::Optimizer;
+use autograd::{Params, Schedule};
 use data::{DataSet, Holdout, Split, Texts};
 use engine::container::{Spare, System};
 use engine::profile::Way;
-use engine::{Cuda, Engine, Error, Kind, Packed, Result, Stream, Table, Tensor};
+use engine::{Cuda, Engine, Error, Packed, Result, Stream, Table};
+use models::hf::Card;
 use samplers::bank::Bank;
 use samplers::composer::Plan;
-use samplers::{Lists, Snapshot};
+use samplers::{Lists, Ranked, Snapshot};
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,6 +61,8 @@ pub struct Trainer {
     pub(crate) ranker: Option<Network>,
     /// Who judges what is listed, for the lists of a run that has none yet.
     pub(crate) judge: Option<Judge>,
+    /// A cross-encoder that learns or teaches.
+    pub(crate) cross: Option<Cross>,
     pub(crate) optimizer: Box<dyn Optimizer>,
     pub(crate) schedule: Schedule,
     /// The last embedding of every training query, where a composer wants them.
@@ -128,7 +133,7 @@ impl Trainer {
         };
         let bank = (parts.wants_bank() || head.is_some()).then(|| Bank::new(composed, network.width()));
         let t = &config.train;
-        let optimizer = optimizer(t);
+        let optimizer = pace::optimizer(t);
         // What the memory copies of the network stays on the CPU.
         let memory = Memory::new(&config, (text_ids.queries.len(), data.labels().len()), &network);
         Ok(Trainer {
@@ -138,7 +143,7 @@ impl Trainer {
             head,
             warm: None,
             exec: if t.chunk == 0 { Exec::Whole } else { Exec::Chunked(t.chunk) },
-            schedule: schedule(t, total),
+            schedule: pace::schedule(t, total),
             data,
             config,
             network,
@@ -148,6 +153,7 @@ impl Trainer {
             memory,
             ranker: None,
             judge: None,
+            cross: None,
             optimizer,
             bank,
             progress: Progress::default(),
@@ -227,6 +233,24 @@ impl Trainer {
     pub fn warm_start(&self) -> Option<&WarmStart> {
         self.warm.as_ref()
     }
+    /// The numbers of the cross-encoder, where the run has one.
+    pub fn cross_params(&self) -> Option<&Params> {
+        self.cross.as_ref().map(|cross| &cross.judge.params)
+    }
+    /// Writes the cross-encoder as it is, as a directory that `CrossEncoder` of sentence-transformers loads.
+    ///
+    /// # Errors
+    /// If the run has none, the directory holds something else, or the system refuses.
+    pub fn write_cross(&self, card: &Card, dir: &Path) -> Result<()> {
+        match &self.cross {
+            Some(cross) => cross.judge.write(card, dir),
+            None => Err(Error::input("this run has no cross-encoder")),
+        }
+    }
+    /// The lists that negatives are drawn from, where they are drawn from such.
+    pub fn listed(&self) -> Option<&Ranked> {
+        self.parts.miner.lists()
+    }
     /// A copy of the label weights as they are, where a classifier is learned.
     pub fn classifier(&self) -> Option<Classifier> {
         let weights = self.head.as_ref()?.weights()?;
@@ -263,6 +287,7 @@ impl Trainer {
             let batches = self.next_batches(observer)?;
             engine.span("step", Way::Beside, || match self.head {
                 Some(_) => self.head_step(&batches[0], Record::Plain),
+                None if self.cross_learns() => self.cross_step(&batches, Record::Plain),
                 None => self.step(&batches),
             })
         })?;
@@ -340,13 +365,14 @@ impl Trainer {
         let value = |id| (params.name(id).to_owned(), params.value(id).to_cpu());
         let state = self.optimizer.state(params).into_iter();
         let bank = self.bank.as_ref().map(|b| (b.matrix().data.to_vec(), b.written_at().to_vec()));
+        let cross = self.cross.iter().filter(|_| self.config.cross.learns()).flat_map(Cross::state);
         Checkpoint {
             progress: self.progress,
             data: self.data.fingerprint(),
             kernel_class: self.kernel_class().to_owned(),
             params: params.ids().map(value).collect(),
             optimizer: state.map(|(name, value)| (name, value.to_cpu())).collect(),
-            memory: self.memory.state(),
+            memory: self.memory.state().into_iter().chain(cross).collect(),
             bank: bank.unwrap_or_default(),
             composer: self.parts.composer.state(),
             lists: self.parts.miner.lists().filter(|lists| lists.rows() > 0).map(Cow::Borrowed),
@@ -357,7 +383,7 @@ impl Trainer {
     ///
     /// # Errors
     /// If it belongs to another data set, another model or another configuration.
-    pub fn restore(&mut self, from: Checkpoint<'_, Chained>) -> Result<()> {
+    pub fn restore(&mut self, mut from: Checkpoint<'_, Chained>) -> Result<()> {
         if from.data != self.data.fingerprint() {
             return Err(Error::input("the data set is not the one that this run was trained on")
                 .help("prepare it again from the same source with the same options"));
@@ -370,11 +396,14 @@ impl Trainer {
             return Err(Error::input("the configuration of the run was changed since its checkpoint")
                 .help("put config.toml back as it was, or begin a new run with --init RUN"));
         }
-        restore_params(&mut self.network.model, from.params)?;
+        restore_params(&mut self.network.model.params, from.params)?;
         if let Some(cuda) = &self.cuda {
             device::move_to(&mut self.network, cuda)?;
         }
         self.optimizer.restore(&self.network.model.params, from.optimizer)?;
+        if let Some(cross) = self.cross.as_mut().filter(|_| self.config.cross.learns()) {
+            cross.restore(&mut from.memory)?;
+        }
         self.memory.restore(from.memory, self.network.width())?;
         if self.bank.is_some() {
             self.bank = Some(Bank::from_parts(from.bank.0, self.network.width(), from.bank.1)?);
@@ -390,32 +419,6 @@ impl Trainer {
         self.plan = None;
         Ok(())
     }
-}
-
-/// Sets the parameters of a model to those of a checkpoint.
-///
-/// # Errors
-/// If names or shapes differ.
-pub(crate) fn restore_params(model: &mut models::Model, params: Vec<(String, Tensor)>) -> Result<()> {
-    if params.len() != model.params.len() {
-        let (here, there) = (model.params.len(), params.len());
-        return Err(Error::new(
-            Kind::Damaged,
-            format!("the checkpoint has {there} tensors, the model has {here}"),
-        ));
-    }
-    for (name, value) in params {
-        match model.params.find(&name) {
-            Some(id) if model.params.value(id).shape() == value.shape() => model.params.set(id, value),
-            _ => {
-                return Err(Error::new(
-                    Kind::Damaged,
-                    format!("`{name}` of the checkpoint does not fit the model"),
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// What batches are composed of: the labels that have a text and a query, or the queries.
@@ -455,39 +458,4 @@ fn population(data: &DataSet, ids: &TextIds, rows: &[u32]) -> Population {
 pub(crate) fn held_out(data: &DataSet, config: &Config) -> (Vec<u32>, Vec<u32>) {
     let size = Holdout::PerMille(config.data.validation_per_mille);
     data::holdout(data, size, Stream::new(config.train.seed, tags::HOLDOUT))
-}
-
-/// What moves the parameters.
-fn optimizer(t: &TrainConfig) -> Box<dyn Optimizer> {
-    let TrainConfig { weight_decay, decay_all, .. } = *t;
-    match &*t.optimizer {
-        "lamb" => Box::new(Lamb::new(LambOptions { weight_decay, decay_all, ..LambOptions::default() })),
-        _ => Box::new(AdamW::new(AdamWOptions { weight_decay, decay_all, ..AdamWOptions::default() })),
-    }
-}
-
-fn schedule(config: &TrainConfig, total_steps: u64) -> Schedule {
-    let kind = match &*config.schedule {
-        "cosine" => ScheduleKind::Cosine,
-        "constant" => ScheduleKind::Constant,
-        _ => ScheduleKind::Linear,
-    };
-    let warmup_steps = config.warmup_steps.min(total_steps / 2);
-    Schedule { kind, warmup_steps, total_steps: total_steps + u64::from(warmup_steps > 0) }
-}
-
-/// As the composers cut them: the rest that fills no batch waits for another epoch.
-fn batches_per_epoch(config: &Config, rows: usize) -> u64 {
-    (rows / config.train.batch).max(1) as u64
-}
-
-fn steps_per_epoch(config: &Config, rows: usize) -> u64 {
-    batches_per_epoch(config, rows).div_ceil(u64::from(config.train.accumulate))
-}
-
-fn total_steps(config: &Config, steps_per_epoch: u64) -> u64 {
-    match config.train.steps {
-        0 => u64::from(config.train.epochs) * steps_per_epoch,
-        steps => steps,
-    }
 }

@@ -15,8 +15,11 @@ use serde_json::{Map, Value, json};
 /// What is measured on the queries held out of training; the first is shown.
 const VALIDATION: &str = "P@1,P@3,P@5,nDCG@5,R@10";
 
-/// Measures the model on the queries held out of training.
+/// Measures what learns on the queries held out of training.
 pub(crate) fn measure_validation(trainer: &Trainer, observer: &mut dyn Observer) -> Result<Evaluation> {
+    if trainer.config().cross.alone() {
+        return trainer.measure_cross(&trainer.validation_rows, Metric::list(VALIDATION)?, observer);
+    }
     let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
     measure(trainer, queries, Metric::list(VALIDATION)?, LabelSet::All, observer)
 }

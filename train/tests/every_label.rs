@@ -113,7 +113,7 @@ fn after_a_warm_up_a_step_over_all_labels_takes_nothing_from_the_system() {
     let mut trainer = trainer(&data, &["train.chunk=8", "train.batch=4"]);
     // The first step makes the optimizer's state; the warm-up is the largest batch.
     trainer.next_step(&mut Silent).expect("steps");
-    trainer.warm_up();
+    trainer.warm_up().expect("walks");
     let before = trainer.engine().pool_stats().system_allocations;
     for _ in 0..25 {
         trainer.next_step(&mut Silent).expect("steps");

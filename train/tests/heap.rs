@@ -59,7 +59,7 @@ fn a_step_asks_the_heap_for_little_and_never_for_more() {
     let (mut trainer, _) = run::begin(&engine, &settings, &dir.path().join("run")).expect("begins");
     // The first step clusters the queries and makes the optimizer's state; the warm-up is the largest batch.
     trainer.next_step(&mut Silent).expect("steps");
-    trainer.warm_up();
+    trainer.warm_up().expect("walks");
     of_steps(&mut trainer, 20);
     let (held, pool) = (HEAP.bytes_in_use(), engine.pool_stats().system_allocations);
     let early = of_steps(&mut trainer, 100);

@@ -65,6 +65,8 @@ const HIDDEN: &[Claim] = &[
     Claim(Better, "log-uniform T", "log-uniform T negatives.correct=false", 1200),
     Claim(Shown, "star I negatives.count=4 WARM", "in-batch T WARM", 300),
     Claim(Shown, "SHARED WARM", "in-batch T WARM", 300),
+    Claim(Shown, "TREE WARM", "in-batch T WARM", 300),
+    Claim(Better, "TREE WARM", "SHARED WARM", 300),
     Claim(Shown, "CLUSTERS", "in-batch T", 1200),
     Claim(Shown, "CLUSTERS WARM", "in-batch T WARM", 300),
     Claim(Shown, "ngame-labels I", "in-batch T", 1200),
@@ -85,6 +87,8 @@ const PLAIN: &[Claim] = &[
     // Hard negatives help where none is false, once the model has begun to know what is near.
     Claim(Better, "star I negatives.count=4 WARM", "in-batch T WARM", 300),
     Claim(Plainly, "SHARED WARM", "in-batch T WARM", 300),
+    Claim(Better, "TREE WARM", "in-batch T WARM", 300),
+    Claim(Shown, "TREE WARM", "SHARED WARM", 300),
     // There is nothing to take out.
     Claim(NoBetter, "gist T guide.model=GUIDE", "gist T guide.model=GUIDE guide.mask=false", 1200),
     Claim(NoBetter, "SHARED guide.model=GUIDE guide.margin=0.05", "SHARED", 1200),
@@ -150,10 +154,31 @@ const ONE_LANGUAGE: &[Claim] = &[
 const SOME_WORDS: &[Claim] =
     &[Claim(Better, "bm25 T", "in-batch T", 1200), Claim(Shown, "bm25 T", "uniform T", 1200)];
 
+/// As [`HIDDEN`], small enough for a cross-encoder to learn something: READER learned from all answers for 3000 steps.
+const READ: &[Claim] = &[
+    Claim(Shown, "rocketqa I ONCE negatives.rescore=READER negatives.max_score=0.3", "star I ONCE", 300),
+    Claim(Shown, "RANKED cross.model=READER", "ance I LISTS", 600),
+    Claim(Shown, "RANKED cross.model=READER", "in-batch T", 600),
+    // One that has not learned teaches nothing.
+    Claim(Plainly, "ance I LISTS", "RANKED cross.model=tiny model.dropout=0", 600),
+    Claim(Shown, "RANKED cross.model=READER cross.share=0.25", "RANKED cross.model=READER", 600),
+    Claim(Shown, "RANKED cross.model=READER loss.adversarial=0.5", "RANKED cross.model=READER", 600),
+    Claim(
+        Shown,
+        "RANKED cross.model=READER cross.share=0.25 loss.adversarial=0.5",
+        "RANKED cross.model=READER cross.share=0.25",
+        600,
+    ),
+];
+
 /// Short for settings that many have in common.
 const SHORT: &[(&str, &str)] = &[
     ("SHARED", "ance I negatives.refresh_steps=100 negatives.own=false negatives.count=4 negatives.depth=20"),
+    ("TREE", "label-tree T negatives.refresh_steps=100 negatives.leaf=16"),
     ("CLUSTERS", "ngame I composer.sizes=['0:8']"),
+    ("RANKED", "ar2 T LISTS cross.share=0.0 loss.adversarial=0.0 cross.lr=1e-3"),
+    ("ONCE", "LISTS negatives.refresh_steps=0 WARM"),
+    ("LISTS", "negatives.count=7 negatives.depth=40 negatives.refresh_steps=100 negatives.own=true"),
     ("MOCO", "moco T memory.queue=512"),
     ("TAS", "tas-balanced guide.model=GUIDE negatives.model=GUIDE composer.sizes=['0:8']"),
     ("DCL", "loss.name=debiased loss.temperature=0.5 loss.false_negatives=0.1"),
@@ -162,6 +187,9 @@ const SHORT: &[(&str, &str)] = &[
     ("I", "loss.name=infonce T"),
     ("T", "loss.temperature=0.1"),
 ];
+
+/// How a reader is trained: a tiny transformer, each pair for itself, so that its numbers become probabilities.
+const READS: &str = "model.width=32 cross.model=tiny cross.loss=pairs cross.lr=2e-3 model.dropout=0";
 
 fn spelled(arm: &str) -> String {
     SHORT.iter().fold(arm.to_owned(), |arm, (short, long)| {
@@ -176,16 +204,19 @@ struct Place {
     truth: PathBuf,
     guide: PathBuf,
     begun: PathBuf,
+    /// A cross-encoder that was trained on all answers, where one is asked for.
+    reader: PathBuf,
     seed: u64,
 }
 
 impl Place {
-    fn new(dir: &Path, world: World) -> Place {
+    fn new(dir: &Path, (world, tokens): (World, usize), with_reader: bool) -> Place {
         let seed = world.seed;
         let prepared = |name: &str, world: World| {
             let (folder, out) = (dir.join(format!("{name}{seed}")), dir.join(format!("{name}{seed}.lode")));
             world.write(&folder).expect("written");
-            let options = PrepareOptions::new(&out, TokenizerChoice::Train(2000));
+            let options =
+                PrepareOptions { max_len: tokens, ..PrepareOptions::new(&out, TokenizerChoice::Train(2000)) };
             data::prepare(&Source::Beir(folder.clone()), &options, &mut |_| {}).expect("prepared");
             (out, folder.join("qrels/truth.tsv"))
         };
@@ -200,12 +231,23 @@ impl Place {
         };
         let guide = model("guide", &judged, "in-batch T train.batch=256", 1500, 77);
         let begun = model("begun", &data, "in-batch T", 600, 78);
-        Place { data, truth, guide, begun, seed }
+        let reader = dir.join(format!("reader{seed}"));
+        if with_reader {
+            let arm = format!(
+                "cross-encoder negatives.from=model negatives.depth=40 model.source={}",
+                guide.display()
+            );
+            let arm = format!("{arm} {READS}");
+            let (trainer, _) = trained(&judged, &truth, &arm, 3000, 79);
+            trainer.write_cross(&models::hf::Card::default(), &reader).expect("written");
+        }
+        Place { data, truth, guide, begun, reader, seed }
     }
     /// P@8 and MRR@10 of the test queries, and the share of false negatives.
     fn run(&self, arm: &str, steps: u64) -> [f64; 3] {
-        let [guide, begun] = [&self.guide, &self.begun].map(|path| path.to_str().expect("a name"));
-        let arm = spelled(arm).replace("GUIDE", guide).replace("BEGUN", begun);
+        let [guide, begun, reader] =
+            [&self.guide, &self.begun, &self.reader].map(|path| path.to_str().expect("a name"));
+        let arm = spelled(arm).replace("GUIDE", guide).replace("BEGUN", begun).replace("READER", reader);
         let (trainer, share) = trained(&self.data, &self.truth, &arm, steps, self.seed);
         let options = Options { metrics: Metric::list("P@8,MRR@10").expect("metrics"), ..Options::default() };
         let queries = Queries { split: Split::Test, rows: None };
@@ -267,7 +309,10 @@ fn check(claims: &[Claim], make: fn(u64) -> World, (metric, name): (usize, &str)
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
-    let places = (0..seeds).map(|seed| Place::new(dir.path(), make(seed))).collect();
+    let reads = claims.iter().any(|claim| claim.1.contains("READER"));
+    let tokens =
+        if reads { 14 } else { PrepareOptions::new(Path::new(""), TokenizerChoice::Train(0)).max_len };
+    let places = (0..seeds).map(|seed| Place::new(dir.path(), (make(seed), tokens), reads)).collect();
     let mut runs = Runs { places, done: HashMap::new() };
     let mut failed = vec![];
     println!("\n| | {name} | false | against | {name} | false | difference | | steps |");
@@ -316,6 +361,15 @@ fn where_some_words_are_shared() {
 #[test]
 fn where_words_are_shared() {
     check(ONE_LANGUAGE, |seed| World { shared: 30, ..World::plain(seed) }, (1, "MRR@10"));
+}
+
+#[test]
+fn where_a_cross_encoder_can_learn() {
+    if std::env::var_os("SLOW").is_none() {
+        println!("skipped: set SLOW=1");
+        return;
+    }
+    check(READ, |seed| World { topics: 12, aspects: 4, queries: 4800, ..World::hidden(seed) }, (0, "P@8"));
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn after_a_warm_up_ragged_steps_take_nothing_from_the_system() {
     let (mut trainer, _) = run::begin(&engine, &settings, &dir.path().join("pool")).expect("begins");
     // The first step clusters the queries and makes the optimizer's state; the warm-up is the largest batch.
     trainer.next_step(&mut Silent).expect("steps");
-    trainer.warm_up();
+    trainer.warm_up().expect("walks");
     let before = engine.pool_stats().system_allocations;
     for _ in 0..500 {
         trainer.next_step(&mut Silent).expect("steps");

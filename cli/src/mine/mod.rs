@@ -47,9 +47,9 @@ pub(crate) struct Args {
     /// Whose queries
     #[arg(long, value_enum, default_value = "train")]
     split: Part,
-    /// A cross-encoder's directory: it reads each query with each of its candidates and positives, and its scores are
-    /// those that the rules ask
-    #[arg(long, value_name = "DIR")]
+    /// A cross-encoder's directory, or a run that trained one: it reads each query with each of its candidates and
+    /// positives, and its scores are those that the rules ask
+    #[arg(long, value_name = "DIR|RUN")]
     rescore: Option<PathBuf>,
     #[command(flatten)]
     encoding: Encoding,

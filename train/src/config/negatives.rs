@@ -4,14 +4,14 @@ use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Where negatives may come from.
-const SOURCES: [&str; 6] = ["batch", "all", "random", "bm25", "model", "file"];
+const SOURCES: [&str; 7] = ["batch", "all", "random", "bm25", "model", "tree", "file"];
 
 /// Which labels a batch is scored against besides its positives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NegativesConfig {
     /// `batch` for the other rows' positives alone; `all` for every label, whose texts are then encoded in every step;
-    /// `random` by a law; `bm25`, `model` or `file` from ranked lists.
+    /// `random` by a law; `bm25`, `model`, `tree` or `file` from ranked lists.
     pub from: String,
     /// Labels drawn for each row, besides the positives of the batch.
     pub count: usize,
@@ -39,10 +39,14 @@ pub struct NegativesConfig {
     pub relative_margin: f64,
     /// Lists: a label must not score higher.
     pub max_score: f64,
-    /// Lists of a model: make them anew every so many steps; 0 for once.
+    /// Lists of a model, or of a tree: make them anew every so many steps; 0 for once.
     pub refresh_steps: u64,
-    /// Lists of a model: whose; empty for the model in training as it is then.
+    /// Lists of a model, or of a tree: whose; empty for the model in training as it is then.
     pub model: String,
+    /// Lists of a tree: labels in a leaf, at most.
+    pub leaf: usize,
+    /// Lists of a tree: leaves that a query is matched to, besides those of its positives.
+    pub beam: usize,
     /// Lists: a cross-encoder's directory, which reads each query with each of its labels; its scores are then those
     /// that the rules ask. Empty for none.
     pub rescore: String,
@@ -87,6 +91,8 @@ impl Default for NegativesConfig {
             max_score: f64::INFINITY,
             refresh_steps: 0,
             model: String::new(),
+            leaf: 32,
+            beam: 4,
             rescore: String::new(),
             file: String::new(),
             k1: 0.9,
@@ -103,7 +109,11 @@ impl Default for GuideConfig {
 impl NegativesConfig {
     /// Whether they are drawn from ranked lists.
     pub fn listed(&self) -> bool {
-        ["bm25", "model", "file"].contains(&&*self.from)
+        ["bm25", "model", "tree", "file"].contains(&&*self.from)
+    }
+    /// Whether a model's embeddings rank them.
+    pub fn embedded(&self) -> bool {
+        ["model", "tree"].contains(&&*self.from)
     }
     /// Checks ranges and names.
     ///
@@ -130,6 +140,9 @@ impl NegativesConfig {
         if self.listed() && self.depth < self.count {
             return wrong("depth", "at least negatives.count", &self.depth.to_string());
         }
+        if self.leaf == 0 {
+            return wrong("leaf", "at least 1", "0");
+        }
         if (self.from == "file") == self.file.is_empty() {
             let e = Error::input("`negatives.from=file` and `negatives.file` need each other");
             return Err(
@@ -144,14 +157,14 @@ impl NegativesConfig {
         }
         if !self.rescore.is_empty() && !self.listed() {
             let e = Error::input("`negatives.rescore` is for labels of lists");
-            return Err(e.help("negatives.from = bm25, model or file"));
+            return Err(e.help("negatives.from = bm25, model, tree or file"));
         }
         if self.own && !drawn {
             let e = Error::input(format!(
                 "`negatives.own` needs labels that are drawn for each row, not `{}`",
                 self.from
             ));
-            return Err(e.help("negatives.from = random, bm25, model or file"));
+            return Err(e.help("negatives.from = random, bm25, model, tree or file"));
         }
         if !(self.k1 >= 0.0 && (0.0..=1.0).contains(&self.b)) {
             return wrong(

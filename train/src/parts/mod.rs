@@ -13,7 +13,8 @@ mod composers;
 use crate::batch::{Batch, Similarity};
 use crate::config::{Config, LossConfig, NegativesConfig};
 use engine::{Result, Tensor};
-use models::{CoSent, Debiased, Distil, InfoNce, MarginMse, Objective, Pairwise, Terms, Triplet, Weighting};
+use models::{Adversarial, CoSent, Debiased, Distil, InfoNce, MarginMse, Objective};
+use models::{Pairwise, Terms, Triplet, Weighting};
 use samplers::bm25::Bm25Options;
 use samplers::composer::Composer;
 use samplers::miner::listed::{Listed, Pick};
@@ -24,8 +25,8 @@ use samplers::shaper::{Edits, Scores, Shaper};
 use samplers::{Block, Hardness, KHardest, Matrix, OwnOnly, Ranked, Sampled, Shares};
 
 /// Names of the losses of an encoder.
-pub(crate) const OBJECTIVES: [&str; 7] =
-    ["infonce", "triplet", "pairwise", "cosent", "debiased", "margin-mse", "distil"];
+pub(crate) const OBJECTIVES: [&str; 8] =
+    ["infonce", "triplet", "pairwise", "cosent", "debiased", "margin-mse", "distil", "ar2"];
 
 /// Demands that there is a composer of this name.
 ///
@@ -139,7 +140,7 @@ fn miner(config: &NegativesConfig, labels: usize, population: impl FnOnce() -> P
                 _ => Pick::Uniform,
             };
             // What does not learn ranks alike for ever.
-            let changes = config.from == "model" && config.model.is_empty();
+            let changes = config.embedded() && config.model.is_empty();
             let (lists, every) = (Ranked::default(), if changes { config.refresh_steps } else { 0 });
             Box::new(Listed { lists, every, count: config.count, pick })
         }
@@ -207,6 +208,10 @@ fn objective(loss: &LossConfig, negatives: usize) -> Box<dyn Objective> {
         }),
         "margin-mse" => Box::new(MarginMse),
         "distil" => Box::new(Distil { temperature, teacher: loss.teacher_temperature }),
+        "ar2" => {
+            let (teacher, adversarial) = (loss.teacher_temperature, loss.adversarial);
+            Box::new(Adversarial { temperature, teacher, adversarial })
+        }
         _ => Box::new(InfoNce { temperature, symmetric: loss.symmetric, top_rows: loss.top_rows }),
     }
 }

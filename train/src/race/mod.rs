@@ -138,10 +138,16 @@ impl Race {
         choice.rate.map_or(Ok(()), |rate| settings.set(&format!("train.lr={rate:?}")))?;
         choice.temperature.map_or(Ok(()), |t| settings.set(&format!("loss.temperature={t:?}")))?;
         recipes::apply_defaults(&mut settings)?;
-        match settings.config()?.head.is_on() {
-            true => Err(Error::input("a race is between encoders").help("leave head.name away")),
-            false => Ok(settings),
+        let config = settings.config()?;
+        if config.head.is_on() {
+            return Err(Error::input("a race is between encoders").help("leave head.name away"));
         }
+        if config.cross.alone() {
+            let e =
+                Error::input("a race is between encoders, and one of them would rest: `cross.share` is 1");
+            return Err(e.help("leave the strategy cross-encoder away"));
+        }
+        Ok(settings)
     }
     /// What is tried for an entrant: its own temperature at each rate, then the others that it can have.
     fn choices(&self, entrant: &Entrant) -> Result<Vec<Choice>> {

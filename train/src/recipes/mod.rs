@@ -10,8 +10,10 @@ use crate::config::{Origin, Settings};
 use engine::{Error, Result};
 
 mod ance;
+mod ar2;
 mod bm25;
 mod cosent;
+mod cross_encoder;
 mod dbpm;
 mod debiased;
 mod dexml;
@@ -22,6 +24,7 @@ mod gte;
 mod hard_weighted;
 mod hardness;
 mod in_batch;
+mod label_tree;
 mod log_uniform;
 mod margin_mse;
 mod memory_queue;
@@ -67,8 +70,11 @@ pub const RECIPES: &[Recipe] = &[
     star::RECIPE,
     ance::RECIPE,
     simans::RECIPE,
+    label_tree::RECIPE,
     nv_retriever::RECIPE,
     rocketqa::RECIPE,
+    cross_encoder::RECIPE,
+    ar2::RECIPE,
     gist::RECIPE,
     gte::RECIPE,
     debiased::RECIPE,

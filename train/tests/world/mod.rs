@@ -67,11 +67,13 @@ pub(crate) fn settings_of(data: &Path, changes: &[&str]) -> engine::Result<Setti
     Ok(settings)
 }
 
-/// All bits of a model.
+/// All bits of what a run may train.
 #[allow(dead_code, reason = "not every test has a run")]
 pub(crate) fn bits(trainer: &Trainer) -> Vec<u32> {
-    let params = &trainer.network.model.params;
-    params.ids().flat_map(|id| params.value(id).data::<f32>().iter().map(|x| x.to_bits())).collect()
+    let of = |params: &autograd::Params| -> Vec<u32> {
+        params.ids().flat_map(|id| params.value(id).data::<f32>().iter().map(|x| x.to_bits())).collect()
+    };
+    [of(&trainer.network.model.params), trainer.cross_params().map(of).unwrap_or_default()].concat()
 }
 
 /// Wants to stop after so many steps.

@@ -1,0 +1,221 @@
+//! A cross-encoder that learns, alone and in turns with an encoder.
+
+mod world;
+
+use data::metrics::Metric;
+use data::{DataSet, Split, Verify};
+use engine::{Engine, Kind};
+use std::path::Path;
+use train::config::Settings;
+use train::judge::Judge;
+use train::{Silent, Trainer, load, run};
+use world::{bits, topics};
+
+fn settings(data: &Path, changes: &[&str]) -> Settings {
+    let base = ["model.source=tiny", "model.width=32", "train.batch=12", "train.warmup_steps=0"];
+    world::settings(data, &base, changes)
+}
+
+fn trainer(data: &Path, changes: &[&str]) -> Trainer {
+    run::assemble(&Engine::new(2), &settings(data, changes)).expect("fits")
+}
+
+fn steps(trainer: &mut Trainer, count: usize) {
+    (0..count).for_each(|_| _ = trainer.next_step(&mut Silent).expect("a step"));
+}
+
+/// Bits of the encoder, and of the cross-encoder.
+fn apart(trainer: &Trainer) -> [Vec<u32>; 2] {
+    let mut all = bits(trainer);
+    let of_cross = all.split_off(trainer.network.model.params.count());
+    [all, of_cross]
+}
+
+#[test]
+fn a_cross_encoder_learns_to_tell_the_right_label_of_a_list() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // Which label is right for a title follows from its first word, and no word says so but by example. All share one
+    // word, by which BM25 lists all others.
+    let row = |i: usize| format!("t{} n{} of,l{} of\n", i % 12, i / 12 % 13, 5 * i % 12);
+    let rows: String = (0..720).map(row).collect();
+    let data = world::prepared(dir.path(), &format!("title,label\n{rows}"), 200, |_| ());
+    for loss in ["softmax", "pairs"] {
+        let loss = format!("cross.loss={loss}");
+        let changes = [
+            "strategy.name=cross-encoder",
+            "train.steps=400",
+            "cross.lr=2e-3",
+            "model.dropout=0",
+            "data.validation_per_mille=100",
+            &loss,
+        ];
+        let mut trainer = trainer(&data, &changes);
+        let measured = |trainer: &Trainer| {
+            let metrics = Metric::list("P@1").expect("a metric");
+            let rows = trainer.validation_rows.clone();
+            trainer.measure_cross(&rows, metrics, &mut Silent).expect("measured").metrics[0].1
+        };
+        steps(&mut trainer, 1);
+        let encoder = apart(&trainer)[0].clone();
+        let before = measured(&trainer);
+        steps(&mut trainer, 399);
+        let after = measured(&trainer);
+        assert!(before < 0.3 && after > 0.6, "{loss}: P@1 of held-out lists was {before} and is {after}");
+        assert!(apart(&trainer)[0] == encoder, "the encoder rests");
+    }
+}
+
+#[test]
+fn lists_read_in_groups_have_the_gradient_of_the_batch() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 120);
+    for loss in ["cross.loss=softmax", "cross.loss=pairs"] {
+        for own in ["negatives.own=true", "negatives.own=false"] {
+            let gradient = |chunk: &str, threads: usize| {
+                let changes =
+                    ["strategy.name=cross-encoder", "train.batch=6", "train.positives=0", loss, own, chunk];
+                let settings = settings(&data, &changes);
+                let mut trainer = run::assemble(&Engine::new(threads), &settings).expect("fits");
+                trainer.cross_gradient_of_next_batch(&mut Silent).expect("a gradient")
+            };
+            let (whole_loss, whole) = gradient("train.chunk=0", 2);
+            let (parts_loss, parts) = gradient("train.chunk=17", 2);
+            assert!(whole_loss > 0.0 && (whole_loss - parts_loss).abs() <= 1e-5 * whole_loss);
+            let largest = whole.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+            let off = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(off <= 1e-5 * largest, "{loss} {own}: {off} of {largest}");
+            assert!(gradient("train.chunk=17", 1) == (parts_loss, parts), "threads change no bit");
+        }
+    }
+}
+
+#[test]
+fn encoder_and_cross_encoder_take_turns() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 180);
+    let changes = ["strategy.name=ar2", "negatives.refresh_steps=8", "cross.share=0.25", "train.steps=18"];
+    let mut trainer = trainer(&data, &changes);
+    for step in 0..18 {
+        let before = apart(&trainer);
+        let report = trainer.next_step(&mut Silent).expect("a step");
+        // Twelve rows with their lists are read in every step, and the encoder's texts besides in its own.
+        let pairs = (12.0 * (1.0 + report.negatives.expect("counted"))).round() as u64;
+        assert!(if step % 8 < 2 { report.texts == pairs } else { report.texts > pairs }, "step {step}");
+        let moved: Vec<bool> = apart(&trainer).iter().zip(&before).map(|(a, b)| a != b).collect();
+        // Two steps of each eight are the cross-encoder's.
+        assert_eq!(moved, [step % 8 >= 2, step % 8 < 2], "step {step}");
+    }
+}
+
+/// Its numbers are copies: two models that begin alike go ways of their own.
+#[test]
+fn it_may_begin_with_the_encoder_of_the_run_or_with_that_of_a_directory() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (data, warm) = (topics(dir.path(), 120), dir.path().join("warm"));
+    let begun = trainer(&data, &["strategy.name=in-batch"]);
+    load::write_model(&begun.network, begun.data(), &warm, models::hf::Card::default()).expect("written");
+    let source = format!("model.source={}", warm.display());
+    for cross in ["start".to_owned(), warm.display().to_string()] {
+        let cross = format!("cross.model={cross}");
+        let changes = ["strategy.name=ar2", "negatives.refresh_steps=4", &source, &cross];
+        let mut trainer = trainer(&data, &changes);
+        let [encoder, of_cross] = apart(&trainer);
+        assert!(of_cross[..encoder.len()] == encoder && of_cross.len() > encoder.len(), "and a fresh head");
+        steps(&mut trainer, 4);
+        let [after, of_cross] = apart(&trainer);
+        assert!(
+            after != encoder && of_cross[..encoder.len()] != encoder && of_cross[..encoder.len()] != after
+        );
+    }
+}
+
+#[test]
+fn a_run_has_its_cross_encoder_in_a_directory_and_after_its_newest_checkpoint() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (data, out) = (topics(dir.path(), 120), dir.path().join("run"));
+    let settings = settings(&data, &["strategy.name=cross-encoder", "train.steps=6", "cross.loss=pairs"]);
+    let (mut trainer, run_dir) = run::begin(&Engine::new(2), &settings, &out).expect("begins");
+    let set = DataSet::open(&data, Verify::Full).expect("opens");
+    let scores = |path: &Path| {
+        let judge = Judge::read(path).expect("a judge");
+        let query = set.queries(Split::Train).text(3).into_owned();
+        let labels: Vec<_> = (0..9).map(|l| set.labels().text(l).into_owned()).collect();
+        judge.scores(&Engine::new(1), &query, labels.iter().map(|text| &**text)).expect("scores")
+    };
+    let fresh = scores(&out);
+    assert!(!run::run(&mut trainer, &run_dir, &mut world::StopAfter(4)).expect("stops").finished);
+    let stopped = scores(&out);
+    assert!(stopped != fresh && scores(&out.join("cross")) == fresh, "its directory is as it began");
+    let (mut again, run_dir) = run::resume(&Engine::new(1), &out, &mut Silent).expect("resumes");
+    assert!(run::run(&mut again, &run_dir, &mut Silent).expect("ends").finished);
+    let ended = scores(&out);
+    assert!(ended != stopped && scores(&out.join("cross")) == ended);
+    assert!(ended.iter().all(|p| (0.0..=1.0).contains(p)), "each pair for itself: probabilities");
+    let plain = dir.path().join("plain");
+    run::begin(&Engine::new(1), &world::settings(&data, &["model.source=bag"], &[]), &plain).expect("begins");
+    let error = Judge::read(&plain).expect_err("none there").to_string();
+    assert!(error.contains("this run has no cross-encoder"), "{error}");
+}
+
+/// Lists of the starting model serve while the cross-encoder learns; then it reads them, and what it finds right is
+/// out.
+#[test]
+fn a_cross_encoder_judges_the_lists_once_it_has_learned() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 180);
+    let run_of = |limit: f32| {
+        let limit = format!("negatives.max_score={limit}");
+        let changes = [
+            "strategy.name=rocketqa",
+            "negatives.rescore=cross",
+            "cross.model=start",
+            "cross.share=0.5",
+            "cross.loss=pairs",
+            "train.steps=12",
+            "negatives.depth=20",
+            &limit,
+        ];
+        let mut trainer = trainer(&data, &changes);
+        steps(&mut trainer, 6);
+        assert_eq!(trainer.listed().expect("lists").made_at_step, 0);
+        steps(&mut trainer, 6);
+        assert_eq!(trainer.listed().expect("lists").made_at_step, 6, "when it had learned, and once");
+        let lists = trainer.listed().expect("lists");
+        let mut all: Vec<f32> =
+            trainer.train_rows.iter().flat_map(|&q| lists.row(q as usize).1.to_vec()).collect();
+        all.sort_by(f32::total_cmp);
+        all
+    };
+    let all = run_of(1.0);
+    assert!(all.iter().all(|p| (0.0..=1.0).contains(p)), "its probabilities are the scores");
+    let middle = all[all.len() / 2];
+    assert_eq!(run_of(middle), all[..all.partition_point(|&p| p <= middle)], "what is above goes");
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_what_helps() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 60);
+    let told = |changes: &[&str]| {
+        let error = match world::settings_of(&data, changes) {
+            Err(error) => error,
+            Ok(settings) => run::assemble(&Engine::new(1), &settings).err().expect("refused"),
+        };
+        assert_eq!(error.kind(), Kind::Input);
+        error.to_string()
+    };
+    let check = |changes: &[&str], want: &str| {
+        let error = told(changes);
+        assert!(error.contains(want) && error.contains("help"), "{changes:?}: {error}");
+    };
+    let cross = "strategy.name=cross-encoder";
+    check(&[cross], "a bag cannot read two texts as one here");
+    check(&[cross, "negatives.from=batch", "negatives.own=false"], "lists");
+    check(&[cross, "negatives.from=model", "negatives.refresh_steps=5"], "ranks alike for ever");
+    check(&["strategy.name=ar2", "cross.model="], "learns from a guide, and none is named");
+    check(&["strategy.name=ar2", "guide.model=start"], "would both teach");
+    check(&["strategy.name=rocketqa", "negatives.rescore=cross"], "there is no cross-encoder in this run");
+    assert!(told(&[cross, "cross.loss=ranknet"]).contains("softmax or pairs"));
+    assert!(told(&[cross, "cross.share=1.5"]).contains("from 0 to 1"));
+    assert!(told(&[cross, "cross.model=/nowhere"]).contains("/nowhere"));
+}
