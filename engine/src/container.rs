@@ -262,8 +262,10 @@ fn map_file(path: &Path) -> Result<Mapped> {
     }
     // A file system without locks has none for `Disk::reopen` either, which then writes over nothing.
     if let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
-        let gone = std::io::Error::new(std::io::ErrorKind::NotFound, "it was removed just now");
-        return Err(Error::io(path, gone));
+        let what = "another process has it locked for writing: a run that no longer keeps it, or a backup";
+        return Err(
+            Error::io(path, std::io::Error::new(std::io::ErrorKind::WouldBlock, what)).help("try again")
+        );
     }
     // SAFETY: the mapping is read-only, and nobody of ours writes files of this format in place while it lasts:
     // `Writer` replaces them by rename, which leaves mapped pages alone, or writes over one that has no name any more

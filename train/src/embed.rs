@@ -13,6 +13,14 @@ use engine::{Engine, Error, Kind, Packed, Result};
 /// Tokens that are encoded at once. Large enough for the matrix products, small against the memory of a step.
 pub const CHUNK_TOKENS: usize = 2048;
 
+/// x ← x/‖x‖, after which inner products are cosines whatever the model. Zeros stay.
+pub(crate) fn normalise(x: &mut [f32]) {
+    let length = x.iter().map(|x| x * x).sum::<f32>().sqrt();
+    if length > 0.0 {
+        x.iter_mut().for_each(|x| *x /= length);
+    }
+}
+
 /// The embeddings `[n, width]` of `n` texts; `push(i, packed)` appends the tokens of text `i`.
 ///
 /// # Errors

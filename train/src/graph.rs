@@ -18,7 +18,7 @@ use engine::profile::Clock;
 use engine::{Engine, Result};
 use std::path::Path;
 
-/// Asks for what the step takes; label tables are mapped where they are too much.
+/// Asks for what the step takes; label tables are mapped where that is refused.
 fn afford(trainer: &mut Trainer, directory: &Path, observer: &mut dyn Observer) -> Result<()> {
     let asked = observer.afford(&Graph::held(trainer));
     match &mut trainer.head {

@@ -16,7 +16,7 @@
 
 mod probe;
 
-use crate::embed::embed;
+use crate::embed::{embed, normalise};
 use crate::evaluate::{Evaluation, Options, Queries, evaluate_with, relevant};
 use crate::index::Index;
 use crate::network::Network;
@@ -25,7 +25,7 @@ use data::{DataSet, Split};
 use engine::{Engine, Error, Kind, Packed, Result, Stream};
 use probe::{Probe, Task};
 use samplers::search::Limits;
-use samplers::{Items, Matrix};
+use samplers::{Items, Matrix, search};
 
 /// Labels among which a probe chooses.
 pub const OPTIONS: usize = 8;
@@ -35,8 +35,6 @@ pub const FOUND: usize = 5;
 const SIZES: [usize; 6] = [5, 10, 20, 40, 80, 160];
 /// Orders of the pairs.
 const ORDERS: u64 = 10;
-/// Labels that are looked for among the titles at once.
-const ROWS: usize = 4096;
 /// Pairs that are judged at once.
 const BLOCK: usize = 256;
 
@@ -93,8 +91,12 @@ impl Hardness {
         let Evaluation { rankings, hits, .. } =
             evaluate_with(engine, network, index, data, all, &options, observer)?;
         let push = |i: usize, packed: &mut Packed| test.push_to(i, packed);
-        let embeddings = embed(engine, network, test.len(), push, "test titles", observer)?;
-        let queries = Matrix::new(&embeddings, network.width());
+        let width = network.width();
+        let mut embeddings = embed(engine, network, test.len(), push, "test titles", observer)?;
+        embeddings.chunks_exact_mut(width).for_each(normalise);
+        let labels = directions(index.labels(), data.labels().len());
+        let titles = directions(index.titles(), data.queries(Split::Train).len());
+        let [queries, labels, trained] = [&embeddings, &labels, &titles].map(|rows| Matrix::new(rows, width));
         let mut tasks = vec![];
         for ranked in &rankings {
             let right = relevant(data, Split::Test, ranked.query);
@@ -106,7 +108,7 @@ impl Hardness {
             let message = format!("there are {} pairs of a test title and its label", tasks.len());
             return Err(Error::input(message).help(format!("probes need {} of them", 2 * SIZES[0])));
         }
-        let nats = lengths(engine, queries, index.labels(), &tasks, observer)?;
+        let nats = lengths(engine, queries, labels.into(), &tasks, observer)?;
         let found = |task: &Task| {
             let row = rankings.binary_search_by_key(&task.query, |r| r.query);
             row.is_ok_and(|i| rankings[i].labels.iter().take(FOUND).any(|&(l, _)| l == task.options[0]))
@@ -116,13 +118,7 @@ impl Hardness {
             Pair { query: task.query, label: task.options[0], nats, found }
         };
         let pairs = tasks.iter().zip(nats).map(pair).collect();
-        let titles = distances(engine, queries, index);
-        let block = |first: usize| {
-            let rows = first..(first + ROWS).min(data.labels().len());
-            let rows: Vec<f32> = rows.flat_map(|l| index.labels().row(l).into_owned()).collect();
-            distances(engine, Matrix::new(&rows, network.width()), index)
-        };
-        let labels = (0..data.labels().len()).step_by(ROWS).flat_map(block).collect();
+        let [titles, labels] = [queries, labels].map(|rows| distances(engine, rows, trained));
         Ok(Hardness { hits, pairs, titles, labels })
     }
 }
@@ -144,9 +140,16 @@ fn wrong(query: u32, right: &[u32], labels: usize) -> Vec<u32> {
     drawn
 }
 
+/// The first `n` items scaled to length 1: not every model does that.
+fn directions(items: Items<'_>, n: usize) -> Vec<f32> {
+    let mut rows: Vec<f32> = (0..n).flat_map(|i| items.row(i).into_owned()).collect();
+    rows.chunks_exact_mut(items.width()).for_each(normalise);
+    rows
+}
+
 /// 1 − cosine to the nearest training title.
-fn distances(engine: &Engine, rows: Matrix<'_>, index: &Index<'_>) -> Vec<f64> {
-    let hits = index.titles().search(engine, rows, 1, Limits::default());
+fn distances(engine: &Engine, rows: Matrix<'_>, trained: Matrix<'_>) -> Vec<f64> {
+    let hits = search(engine, rows, trained, 1, Limits::default());
     (0..rows.rows())
         .map(|i| hits.row(i).1.first().map_or(f64::NAN, |&cosine| 1.0 - f64::from(cosine)))
         .collect()

@@ -231,7 +231,15 @@ fn lists(trainer: &Trainer) -> usize {
         let own = trainer.ranker.as_ref().map_or(0, |ranker| 4 * ranker.model.params.count());
         let inference =
             trainer.ranker.as_ref().map_or(0, |ranker| ranker.encoder.inference_bytes(CHUNK_TOKENS));
-        own + inference + 4 * (queries + labels) * who.width()
+        let tree = match &*config.from {
+            // Its centres, and what is copied while it is made.
+            "tree" => {
+                4 * labels / config.leaf.min(labels) * 2 * who.width()
+                    + copied_bytes(&trainer.engine, labels, who.width())
+            }
+            _ => 0,
+        };
+        own + inference + 4 * (queries + labels) * who.width() + tree
     };
     made + (making + barred).max(made)
 }

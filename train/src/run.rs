@@ -166,6 +166,12 @@ fn opened(engine: &Engine, dir: RunDir, mut config: Config) -> Result<(Trainer, 
     };
     let mut trainer = Trainer::new(engine, data, start()?, config)?;
     (trainer.guide, trainer.cross) = (guide, cross);
+    if let Some(head) = &mut trainer.head
+        && checkpoint::list(&dir.checkpoints()).is_empty()
+    {
+        // It was not asked yet, and what asking takes is planned.
+        head.read_teacher(&trainer.data)?;
+    }
     // Nothing learns from it, so a file that has gone is no reason not to go on.
     trainer.truth = Truth::of(&trainer.config, &trainer.data).unwrap_or(None);
     Ok((trainer, dir))

@@ -296,11 +296,6 @@ fn a_sigmoid_needs_held_out_queries() {
     };
     let error = step("data.validation_per_mille=20").expect_err("too few").to_string();
     assert!(error.contains("at least 100 are needed"), "{error}");
-    // Names that say nothing: whether a sigmoid rises over an untrained bag's cosines is chance, and both are answers.
-    match step("data.validation_per_mille=300") {
-        Ok(loss) => assert!(loss.is_finite()),
-        Err(error) => assert!(error.to_string().contains("no rising sigmoid"), "{error}"),
-    }
 }
 
 #[test]

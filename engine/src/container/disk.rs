@@ -14,7 +14,8 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// [`std::io::ErrorKind::AlreadyExists`] where something has this name; else what the system says.
     fn create(&self, path: &Path) -> std::io::Result<Box<dyn DiskFile>>;
-    /// Opens a file that nobody needs any more, to be written over from its start; none where a process still reads it.
+    /// Opens a file that nobody needs any more, to be written over from its start; none where a process of ours still
+    /// reads it, or it has another name, too.
     /// Until what this gives is dropped, no container can be opened there.
     ///
     /// # Errors
@@ -61,6 +62,11 @@ impl Disk for System {
     }
     fn reopen(&self, path: &Path) -> std::io::Result<Option<Box<dyn DiskFile>>> {
         let file = OpenOptions::new().write(true).open(path)?;
+        // Under another name it is somebody's copy.
+        #[cfg(unix)]
+        if std::os::unix::fs::MetadataExt::nlink(&file.metadata()?) != 1 {
+            return Ok(None);
+        }
         match file.try_lock() {
             Ok(()) => Ok(Some(Box::new(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -109,7 +115,9 @@ impl Drop for Temporary {
 pub struct Spare(Temporary);
 
 impl Spare {
-    /// Takes its name from a file. Whoever still has it open goes on reading it: it is not written over then.
+    /// Takes its name from a file. A process of ours that has it open goes on reading it: it is not written over then,
+    /// and neither is one that has another name, too. Who copies it by other means just now reads what a checksum will
+    /// refuse.
     ///
     /// # Errors
     /// What the system says; the file keeps its name.

@@ -226,7 +226,7 @@ impl Head {
             Learning::All { .. } => (0, 4 * CHUNK.min(labels) * (batch + 3 * width)),
             Learning::Sampled { .. } => {
                 // Three positives a query; scores, their gradient, masks, weights and temporaries.
-                let near = if self.config.has_teacher() { self.config.near_labels } else { 0 };
+                let near = if self.config.has_teacher() { self.config.near_labels.min(labels) } else { 0 };
                 let pool = labels.min(batch * (self.config.mined + 3 + near) + self.config.uniform);
                 (4 * queries * self.config.shortlist, pool * (32 * batch + 16 * width))
             }
@@ -254,7 +254,7 @@ impl Head {
         if !self.config.has_teacher() {
             return [0, 0];
         }
-        let near = self.config.near_labels;
+        let near = self.config.near_labels.min(self.layout.labels);
         let model = |teacher: &Network| {
             4 * teacher.model.params.count() + teacher.encoder.inference_bytes(CHUNK_TOKENS)
         };

@@ -19,7 +19,7 @@
 use super::labels::AllLabels;
 use crate::checkpoint::SoftState;
 use crate::config::HeadConfig;
-use crate::embed::embed;
+use crate::embed::{embed, normalise};
 use crate::evaluate::relevant;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
@@ -80,7 +80,8 @@ impl SoftTargets {
         let (labels, width) = (data.labels(), teacher.width());
         let first = data.queries(Split::Train).len() as u32;
         let push = |i: usize, packed: &mut Packed| labels.push_to(i, packed);
-        let texts = embed(engine, teacher, labels.len(), push, "labels by the teacher", observer)?;
+        let mut texts = embed(engine, teacher, labels.len(), push, "labels by the teacher", observer)?;
+        texts.chunks_exact_mut(width).for_each(normalise);
         let texts = Matrix::new(&texts, width);
         // To an encoder labels without a text are one.
         let named: Vec<u32> = (0..labels.len() as u32).filter(|&label| !is_nameless(data, label)).collect();
@@ -96,7 +97,8 @@ impl SoftTargets {
             let of: Vec<u32> = block.iter().map(|&label| first + label).collect();
             let barred = known.barred(data, ids, &of);
             let limits = Limits { exclude: Some(barred.csr()), only: Some(&named) };
-            let hits = search(engine, Matrix::new(&queries, width), texts, config.near_labels, limits);
+            let most = config.near_labels.min(named.len());
+            let hits = search(engine, Matrix::new(&queries, width), texts, most, limits);
             for (row, &label) in block.iter().enumerate() {
                 let (near, cosines) = hits.row(row);
                 let near = near.iter().zip(cosines).filter(|(_, cosine)| **cosine >= config.near_cosine);
@@ -205,7 +207,8 @@ impl Relevance {
         }
         let queries = data.queries(Split::Train);
         let push = |i: usize, packed: &mut Packed| queries.push_to(held_out[i] as usize, packed);
-        let rows = embed(engine, teacher, count, push, "held-out queries by the teacher", observer)?;
+        let mut rows = embed(engine, teacher, count, push, "held-out queries by the teacher", observer)?;
+        rows.chunks_exact_mut(teacher.width()).for_each(normalise);
         let exclude = filtered(data, Split::Train, &held_out[..count]);
         let limits = Limits { exclude: exclude.as_ref().map(Lists::csr), only: Some(named) };
         let hits = search(engine, Matrix::new(&rows, teacher.width()), texts, NEAREST, limits);
@@ -311,12 +314,17 @@ mod tests {
     #[test]
     fn the_nearest_labels_have_the_targets_of_the_equation() {
         let (_dir, data) = named();
-        let config = bag::Config { vocab: data.vocab_size(), width: 16, normalise: true };
+        // As a directory without a module that scales: cosines are none of its inner products.
+        let config = bag::Config { vocab: data.vocab_size(), width: 16, normalise: false };
         let teacher = Network::new(Model::fresh(Architecture::Bag(config), 32, 5));
         let (engine, ids) = (Engine::new(2), TextIds::of(&data, true).with_nameless_apart(&data));
         let labels = data.labels();
         let push = |i: usize, packed: &mut Packed| labels.push_to(i, packed);
-        let texts = embed(&engine, &teacher, 7, push, "", &mut Silent).expect("embedded");
+        let mut texts = embed(&engine, &teacher, 7, push, "", &mut Silent).expect("embedded");
+        texts.chunks_exact_mut(16).for_each(|row| {
+            let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+            row.iter_mut().for_each(|x| *x /= length.max(1e-30));
+        });
         let row = |label: u32| &texts[16 * label as usize..][..16];
         let cosine = |a: u32, b: u32| row(a).iter().zip(row(b)).map(|(x, y)| x * y).sum::<f32>();
         // What each text must not push is what is known of it, and other labels of such a text.
@@ -341,6 +349,60 @@ mod tests {
                 }
             }
             assert!(pairs > 5, "{pairs} pairs of at least {near_cosine}");
+        }
+    }
+
+    /// Held-out titles of which each has a word of its label's name, so that the sigmoid rises; fitted here to pairs
+    /// that are found one by one.
+    #[test]
+    fn a_sigmoid_is_fitted_to_held_out_queries_and_their_labels() {
+        const WORDS: [&str; 8] = ["red", "green", "shoe", "boot", "lamp", "wine", "table", "clock"];
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).expect("written");
+        write("Y.txt", WORDS.map(|word| format!("{word}\n")).concat());
+        let word = |i: usize| WORDS[i % 8];
+        let titles = (0..160).map(|i| format!("{} {} number\n", word(i), word(i / 8 + 3 * i)));
+        let positives = (0..160).map(|i| format!("{}:1\n", i % 8));
+        for split in ["trn", "tst"] {
+            write(&format!("{split}_X.txt"), titles.clone().collect());
+            write(&format!("{split}_X_Y.txt"), format!("160 8\n{}", positives.clone().collect::<String>()));
+        }
+        let out = dir.path().join("t.lode");
+        let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
+        data::prepare(&data::Source::Xc(dir.path().into()), &options, &mut |_| {}).expect("prepared");
+        let data = DataSet::open(&out, Verify::Full).expect("opens");
+        let config = bag::Config { vocab: data.vocab_size(), width: 32, normalise: false };
+        let teacher = Network::new(Model::fresh(Architecture::Bag(config), 32, 5));
+        let (engine, ids) = (Engine::new(2), TextIds::of(&data, true).with_nameless_apart(&data));
+        let directions = |n: usize, of: data::Texts<'_>| -> Vec<Vec<f64>> {
+            let push = |i: usize, packed: &mut Packed| of.push_to(i, packed);
+            let rows = embed(&engine, &teacher, n, push, "", &mut Silent).expect("embedded");
+            let scaled = |row: &[f32]| {
+                let length = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+                row.iter().map(|&x| f64::from(x) / length).collect()
+            };
+            rows.chunks_exact(32).map(scaled).collect()
+        };
+        let cosine = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+        let labels = directions(8, data.labels());
+        let titles = directions(160, data.queries(Split::Train));
+        let held_out: Vec<u32> = (20..150).collect();
+        let of_title = |i: &u32| {
+            let (title, right) = (&titles[*i as usize], *i as usize % 8);
+            labels.iter().enumerate().map(move |(l, label)| (cosine(title, label), l == right))
+        };
+        let points: Vec<(f64, bool)> = held_out.iter().flat_map(of_title).collect();
+        let (slope, level) = sigmoid(&points).expect("it rises");
+        let question = Question { teacher: &teacher, data: &data, ids: &ids, held_out: &held_out };
+        let config = HeadConfig { near_cosine: -1.0, relevance: "sigmoid".into(), ..HeadConfig::default() };
+        let soft = SoftTargets::ask(&engine, &question, &config, &mut Silent).expect("asked");
+        for label in 0..8 {
+            let of = soft.of(&[160 + label as u32]);
+            assert_eq!(of.labels.len(), 7, "all labels but its own");
+            for (&near, target) in of.labels.iter().zip(of.targets) {
+                let want = logistic(slope * cosine(&labels[label], &labels[near as usize]) + level) / 2.0;
+                assert!((f64::from(target) - want).abs() < 1e-4, "{label}, {near}: {target}, {want}");
+            }
         }
     }
 

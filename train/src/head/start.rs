@@ -9,7 +9,7 @@
 
 use super::soft::{Question, SoftTargets};
 use super::{Head, Learning, Tables};
-use crate::embed::{Part, embed};
+use crate::embed::{Part, embed, normalise};
 use crate::guide::{self, START};
 use crate::network::Network;
 use crate::observer::Observer;
@@ -150,18 +150,7 @@ impl Head {
 
 /// sum ← sum + x/‖x‖.
 fn add_direction(sum: &mut [f32], x: &[f32]) {
-    let per = 1.0 / length(x).max(f32::MIN_POSITIVE);
+    let length = x.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let per = 1.0 / length.max(f32::MIN_POSITIVE);
     sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x * per);
-}
-
-/// x ← x/‖x‖. Zeros stay.
-fn normalise(x: &mut [f32]) {
-    let length = length(x);
-    if length > 0.0 {
-        x.iter_mut().for_each(|x| *x /= length);
-    }
-}
-
-fn length(x: &[f32]) -> f32 {
-    x.iter().map(|x| x * x).sum::<f32>().sqrt()
 }
