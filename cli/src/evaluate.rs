@@ -159,6 +159,9 @@ fn threshold(text: &str) -> Result<(String, f64), String> {
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let mut wanted = Metric::list(&args.metrics)?;
     let demands = demands(args)?;
+    if args.rescore_depth == 0 {
+        return Err(Error::input("--rescore-depth must be at least 1").into());
+    }
     for (metric, _) in &demands {
         if !wanted.contains(metric) {
             wanted.push(*metric);

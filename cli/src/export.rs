@@ -75,7 +75,7 @@ fn trains_cross_alone(path: &Path) -> Result<bool> {
 }
 
 fn cross(args: &Args, context: &Context) -> Done {
-    Judge::read(&args.model)?.write(&load::card(&args.model)?, &args.out)?;
+    Judge::read(&args.model)?.write(&load::cross_card(&args.model)?, &args.out)?;
     match context.json {
         true => context.print_json(&json!({ "out": args.out })),
         false => {

@@ -227,18 +227,19 @@ fn said(args: &Args, assignments: &[String]) -> Result<Settings> {
         settings.set(assignment)?;
     }
     flags(args, &mut settings)?;
-    // They are read again when the run is resumed, from whatever folder.
+    // They are read again when the run is resumed, from whatever folder. A word that names a model of the run itself
+    // does so whatever folders there are.
     let paths = [
-        "guide.model",
-        "negatives.model",
-        "negatives.file",
-        "negatives.rescore",
-        "cross.model",
-        "head.scratch",
-        "head.teacher",
+        ("guide.model", "start"),
+        ("negatives.model", ""),
+        ("negatives.file", ""),
+        ("negatives.rescore", "cross"),
+        ("cross.model", "start"),
+        ("head.scratch", ""),
+        ("head.teacher", "start"),
     ];
-    for key in paths {
-        settings.rewrite(key, |path| if path.is_empty() { String::new() } else { source(path) });
+    for (key, word) in paths {
+        settings.rewrite(key, |path| if path == word { path.to_owned() } else { source(path) });
     }
     Ok(settings)
 }

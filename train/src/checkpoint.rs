@@ -26,6 +26,7 @@ use engine::{DType, Error, Kind, Result, Shape, Table, Tensor};
 use samplers::Ranked;
 use samplers::composer::State;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -370,16 +371,18 @@ fn manifest(file: &Container) -> Result<Manifest> {
 /// Sets parameters to those of a checkpoint.
 ///
 /// # Errors
-/// If names or shapes differ.
+/// If names, shapes or types differ, or a name comes twice.
 pub(crate) fn restore_params(params: &mut Params, from: Vec<(String, Tensor)>) -> Result<()> {
     if from.len() != params.len() {
         let (here, there) = (params.len(), from.len());
         let what = format!("the checkpoint has {there} tensors, the model has {here}");
         return Err(Error::new(Kind::Damaged, what));
     }
+    let fits = |a: &Tensor, b: &Tensor| a.shape() == b.shape() && a.dtype() == b.dtype();
+    let mut met = HashSet::new();
     for (name, value) in from {
         match params.find(&name) {
-            Some(id) if params.value(id).shape() == value.shape() => params.set(id, value),
+            Some(id) if fits(params.value(id), &value) && met.insert(id) => params.set(id, value),
             _ => {
                 let what = format!("`{name}` of the checkpoint does not fit the model");
                 return Err(Error::new(Kind::Damaged, what));

@@ -58,7 +58,8 @@ pub struct Options {
     pub search: Search,
     /// Which of several labels with equal scores comes first; trec_eval's order only where the text alone ranks.
     pub ties: Ties,
-    /// A cross-encoder that reads each query with so many of the labels that rank highest: these stay, in its order.
+    /// A cross-encoder that reads each query with so many of the labels that rank highest: these come first, in its
+    /// order, and the others below them as they were.
     pub rescore: Option<(Arc<Judge>, usize)>,
 }
 
@@ -198,8 +199,10 @@ pub fn evaluate_with(
         if let Some((judge, depth)) = &options.rescore {
             let mut done = block * BLOCK;
             for (&query, found) in rows.iter().zip(&mut found) {
-                found.labels.truncate(*depth);
-                rescore(engine, judge, data, (queries.split, query), &mut found.labels)?;
+                let read = found.labels.len().min(*depth);
+                let (read, rest) = found.labels.split_at_mut(read);
+                rescore(engine, judge, data, (queries.split, query), read)?;
+                below(read, rest);
                 done += 1;
                 observer.event(&Event::Embedding { what: "rankings for the cross-encoder", done, total });
                 if observer.stop() {
@@ -238,6 +241,13 @@ fn rescore(
     labels.iter_mut().zip(scores).for_each(|((_, score), of_judge)| *score = of_judge);
     labels.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     Ok(())
+}
+
+/// Gives labels that were not read scores below those of labels that were, a whole number apart: who sorts by score
+/// finds the order that they have.
+fn below(read: &[(u32, f32)], rest: &mut [(u32, f32)]) {
+    let lowest = read.last().map_or(0.0, |&(_, score)| score.floor());
+    rest.iter_mut().enumerate().for_each(|(i, (_, score))| *score = lowest - (i + 1) as f32);
 }
 
 /// What rankings of training or test queries are worth, that somebody else made.

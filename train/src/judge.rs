@@ -9,7 +9,7 @@ use crate::cross::PARAMS;
 use crate::embed::CHUNK_TOKENS;
 use crate::run_dir::RunDir;
 use autograd::{Params, Tape};
-use data::Tokenizer;
+use data::{DataSet, Tokenizer};
 use engine::container::{checksum, checksum_of};
 use engine::{Engine, Error, Result};
 use models::Scope;
@@ -103,6 +103,11 @@ impl Judge {
         }
         let words = checksum(&tokenizer.to_json()?);
         Ok(Judge { model, params, sigmoid, tokenizer, words })
+    }
+    /// Whether its tokenizer is that of a data set.
+    pub(crate) fn spells_as(&self, data: &DataSet) -> bool {
+        let json = data.tokenizer().and_then(|tokenizer| tokenizer.to_json());
+        json.is_ok_and(|json| checksum(&json) == self.words)
     }
     /// The tokens of a text, as many of them as it could ever read.
     ///

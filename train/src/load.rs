@@ -4,6 +4,7 @@ use crate::checkpoint::{self, Trained, restore_params};
 use crate::classifier::Classifier;
 use crate::config::{Config, Settings};
 use crate::device::Inference;
+use crate::guide::START;
 use crate::network::Network;
 use crate::pipeline::{Pipeline, STAGES};
 use crate::run_dir::RunDir;
@@ -262,6 +263,27 @@ pub fn write_model(network: &Network, data: &DataSet, dir: &Path, card: Card) ->
 /// # Errors
 /// If it is a run whose configuration or checkpoint cannot be read.
 pub fn card(path: &Path) -> Result<Card> {
+    card_of(path, Of::Encoder)
+}
+
+/// [`card`] of the cross-encoder of a run, or of a directory of one.
+///
+/// # Errors
+/// As [`card`].
+pub fn cross_card(path: &Path) -> Result<Card> {
+    card_of(path, Of::Cross)
+}
+
+/// Which model of a run a card is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// The encoder.
+    Encoder,
+    /// The cross-encoder.
+    Cross,
+}
+
+fn card_of(path: &Path, of: Of) -> Result<Card> {
     let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let title = last_name(&whole);
     if !RunDir::is_run(path) {
@@ -275,17 +297,20 @@ pub fn card(path: &Path) -> Result<Card> {
         true => 0,
         false => Trained::newest(&dir.checkpoints())?.progress.step,
     };
-    Ok(Card { title, ..run_card(&config, data.as_ref(), step, &dir.final_metrics()) })
+    Ok(Card { title, ..run_card((&config, of), data.as_ref(), step, &dir.final_metrics()) })
 }
 
 /// The card of a run after `step` updates.
 pub(crate) fn run_card(
-    config: &Config,
+    (config, of): (&Config, Of),
     data: Option<&DataSet>,
     step: u64,
     validation: &[(Metric, f64)],
 ) -> Card {
-    let (t, l, source) = (&config.train, &config.loss, last_name(Path::new(&config.model.source)));
+    let (t, l, cross) = (&config.train, &config.loss, &config.cross);
+    let is_cross = of == Of::Cross;
+    let start = if is_cross && cross.model != START { &cross.model } else { &config.model.source };
+    let source = last_name(Path::new(start));
     let data = data.map_or_else(
         || last_name(&config.data.path),
         |data| format!("{} ({:016x})", data.source(), data.fingerprint()),
@@ -294,9 +319,11 @@ pub(crate) fn run_card(
     let margin = if l.name == "triplet" { format!("margin {}, ", l.margin) } else { String::new() };
     let head = &config.head;
     let loss = match head.is_on() {
+        _ if is_cross => format!("cross-encoder: {}", cross.loss),
         true => format!("classifier, {}: dropout {}, {}", head.loss, head.dropout, head.optimizer),
         false => format!("{}: {margin}temperature {}{hardest}", l.name, l.temperature),
     };
+    let rate = if is_cross { cross.lr } else { t.lr };
     let facts = [
         // The name alone: where it lay on this machine helps nobody.
         ("model at the start", source.clone()),
@@ -306,14 +333,16 @@ pub(crate) fn run_card(
         ("loss", loss),
         ("steps", step.to_string()),
         ("queries in a step", (t.batch * t.accumulate as usize).to_string()),
-        ("learning rate", format!("{} ({}, {} steps of warm-up)", t.lr, t.schedule, t.warmup_steps)),
+        ("learning rate", format!("{rate} ({}, {} steps of warm-up)", t.schedule, t.warmup_steps)),
         ("seed", t.seed.to_string()),
     ];
-    let fresh = SHAPES.contains(&&*config.model.source);
+    let fresh = SHAPES.contains(&&**start);
+    // A run measures the model that it is for.
+    let measured = if is_cross == cross.alone() { validation } else { &[] };
     Card {
         base_model: (!fresh).then_some(source),
         facts: facts.map(|(key, value)| (key.to_owned(), value)).into(),
-        metrics: validation.iter().map(|(m, v)| (format!("validation {m}"), *v)).collect(),
+        metrics: measured.iter().map(|(m, v)| (format!("validation {m}"), *v)).collect(),
         ..Card::default()
     }
 }

@@ -57,6 +57,15 @@ impl Trainer {
     }
     fn ranked(&self, observer: &mut dyn Observer) -> Result<Ranked> {
         let config = &self.config.negatives;
+        if let (true, Some(cross), Some(found)) =
+            (self.wants_judged_lists(), &self.cross, self.parts.miner.lists())
+        {
+            // The encoder has rested since: it would find the same. What is skipped is not in them any more.
+            let lists = Ranked { made_at_step: self.progress.step, ..found.clone() };
+            let mut lists = self.rescored(lists, &cross.judge, observer)?;
+            lists.retain(|positive, score| config.may_be_negative(positive, score));
+            return Ok(lists);
+        }
         let mut lists = match (&*config.from, &*config.model, &self.ranker) {
             ("bm25", ..) => self.by_words(config),
             ("file", ..) => self.by_file(config)?,

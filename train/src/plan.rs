@@ -256,22 +256,26 @@ fn cross_encoder(trainer: &Trainer) -> usize {
         true => config.negatives.count,
         false => config.train.batch * (1 + config.negatives.count),
     };
-    let lists = match config.train.chunk {
-        0 => config.train.batch,
-        pairs => (pairs / list).clamp(1, config.train.batch),
+    // A group takes lists as long as they fit; shorter ones fill what is left.
+    let at_once = match config.train.chunk {
+        0 => config.train.batch * list,
+        pairs => pairs.max(list).min(config.train.batch * list),
     };
-    let labels = trainer.data.labels();
-    let longest = (0..labels.len()).map(|label| labels.token_count(label)).max().unwrap_or(0);
+    // It reads texts whole, and with its own tokenizer: where their tokens here do not tell theirs there, all it can.
+    let (data, most) = (&trainer.data, of.config().tokens_max());
+    let cut = if cross.judge.spells_as(data) { data.max_len() } else { 0 };
+    let read = |tokens: usize| if tokens < cut { tokens } else { most };
+    let labels = data.labels();
+    let longest = (0..labels.len()).map(|label| read(labels.token_count(label))).max().unwrap_or(0);
     let of_query = |&q: &u32| {
-        let (texts, i) = place(&trainer.data, q);
-        texts.token_count(i)
+        let (texts, i) = place(data, q);
+        read(texts.token_count(i))
     };
     let mut queries: Vec<usize> = trainer.train_rows.iter().map(of_query).collect();
     queries.sort_unstable_by_key(|&tokens| std::cmp::Reverse(tokens));
     let mut pairs = Packed::default();
-    for &query in queries.iter().take(lists) {
-        let tokens = (query + longest).clamp(2, of.config().tokens_max());
-        (0..list).for_each(|_| pairs.push(std::iter::repeat_n(0, tokens)));
+    for &query in queries.iter().flat_map(|query| std::iter::repeat_n(query, list)).take(at_once) {
+        pairs.push(std::iter::repeat_n(0, (query + longest).clamp(2, most)));
     }
     cross.bytes(true) + of.training_bytes(&pairs, config.model.recompute).max(reads)
 }

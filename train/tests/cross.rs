@@ -8,6 +8,7 @@ use engine::{Engine, Kind};
 use std::path::Path;
 use train::config::Settings;
 use train::judge::Judge;
+use train::plan::MemoryPlan;
 use train::{Silent, Trainer, load, run};
 use world::{bits, topics};
 
@@ -189,6 +190,21 @@ fn a_cross_encoder_judges_the_lists_once_it_has_learned() {
     let all = run_of(1.0);
     assert!(all.iter().all(|p| (0.0..=1.0).contains(p)), "its probabilities are the scores");
     let middle = all[all.len() / 2];
+    // Who ranked may be gone by then: what was found is read again, not searched for again.
+    let ranker = dir.path().join("ranker");
+    run::begin(&Engine::new(1), &settings(&data, &[]), &ranker).expect("begins");
+    let changes =
+        ["strategy.name=rocketqa", "negatives.rescore=cross", "cross.model=start", "cross.share=0.5"];
+    let named = format!("negatives.model={}", ranker.display());
+    let mut other = trainer(&data, &[&changes[..], &["train.steps=4", "negatives.skip=2", &named]].concat());
+    steps(&mut other, 1);
+    let width =
+        |trainer: &Trainer| trainer.listed().expect("lists").row(trainer.train_rows[0] as usize).0.len();
+    let found = width(&other);
+    std::fs::remove_dir_all(&ranker).expect("removed");
+    steps(&mut other, 2);
+    assert_eq!(other.listed().expect("lists").made_at_step, 2);
+    assert!(width(&other) <= found);
     assert_eq!(run_of(middle), all[..all.partition_point(|&p| p <= middle)], "what is above goes");
 }
 
@@ -215,7 +231,40 @@ fn what_cannot_be_is_refused_with_what_helps() {
     check(&["strategy.name=ar2", "cross.model="], "learns from a guide, and none is named");
     check(&["strategy.name=ar2", "guide.model=start"], "would both teach");
     check(&["strategy.name=rocketqa", "negatives.rescore=cross"], "there is no cross-encoder in this run");
+    let distil = ["strategy.name=distil", "cross.model=tiny", "negatives.from=model"];
+    let with = |more: &'static str| [&distil[..], &[more]].concat();
+    check(&with("memory.queue=20"), "no other columns");
+    check(&with("loss.blocks=['query-label', 'query-query']"), "no other columns");
+    let judged = ["strategy.name=rocketqa", "negatives.rescore=cross", "cross.model=tiny", "cross.share=0.5"];
+    let settings = world::settings_of(&data, &judged).expect("known names");
+    assert!(settings.config().is_ok(), "its loss is pairs of itself");
+    check(&[&judged[..], &["cross.loss=softmax"]].concat(), "numbers of any size");
     assert!(told(&[cross, "cross.loss=ranknet"]).contains("softmax or pairs"));
     assert!(told(&[cross, "cross.share=1.5"]).contains("from 0 to 1"));
     assert!(told(&[cross, "cross.model=/nowhere"]).contains("/nowhere"));
+}
+
+#[test]
+fn the_plan_counts_what_a_cross_encoder_reads() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let planned = |data: &Path, changes: &[&str]| {
+        let trainer = trainer(data, &[&["strategy.name=cross-encoder", "train.batch=12"], changes].concat());
+        let plan = MemoryPlan::new(&trainer);
+        plan.parts.iter().find(|(part, _)| *part == "cross-encoder").expect("there is one").1
+    };
+    let data = topics(dir.path(), 180);
+    // Lists of 8: of 20 pairs 4 go to a list that is shorter.
+    let [two, more, three] =
+        [16, 20, 24].map(|chunk| planned(&data, &["model.source=small", &format!("train.chunk={chunk}")]));
+    assert!(two < more && more < three, "{two} {more} {three}");
+    assert!(planned(&data, &["model.source=small", "train.chunk=1"]) <= two, "one list at least");
+    // What another tokenizer makes of texts is not known: as many tokens as the model can read.
+    let other = concat!("cross.model=", env!("CARGO_MANIFEST_DIR"), "/../tests/golden/cross/bert");
+    let of_few = planned(&data, &[other]);
+    let more = dir.path().join("more");
+    std::fs::create_dir(&more).expect("made");
+    let long: String =
+        (0..180).map(|i| format!("a{i} red blue green shoe boot lamp,b{} red\n", i % 9)).collect();
+    let more = world::prepared(&more, &format!("title,label\n{long}"), 400, |_| ());
+    assert_eq!(of_few, planned(&more, &[other]));
 }

@@ -163,6 +163,8 @@ fn what_cannot_be_raced_is_said_before_anything_is_run() {
     refused(&["in-batch", "uniform:negatives.law=odd"], |_| (), "negatives.law");
     refused(&["in-batch:head.name=classifier"], |_| (), "between encoders");
     refused(&["in-batch", "cross-encoder"], |_| (), "one of them would rest");
+    refused(&["ar2:cross.model=tiny:negatives.refresh_steps=0"], |_| (), "goes by the run's length");
+    refused(&["ar2:cross.model=tiny:negatives.from=bm25"], |_| (), "goes by the run's length");
     assert!(Entrant::new("ancee").expect_err("unknown").to_string().contains("did you mean `ance`"));
     for own in ["data.path=x", "train.seed=3", "train.lr=1"] {
         let e = Entrant::new(&format!("ance:{own}")).expect_err("the same for all");

@@ -321,3 +321,16 @@ fn another_format_is_refused_by_its_number() {
     let error = Checkpoint::read(&path).err().expect("refused").to_string();
     assert!(error.contains("format 2, this program reads 5"), "{error}");
 }
+
+#[test]
+fn parameters_are_each_given_once_and_of_their_type() {
+    let mut params = Params::default();
+    ["a", "b"].iter().for_each(|name| _ = params.add(*name, Tensor::from_vec([2], vec![0.0f32; 2]), true));
+    let f32s = |name: &str| (name.to_owned(), Tensor::from_vec([2], vec![1.0f32, 2.0]));
+    let u32s = |name: &str| (name.to_owned(), Tensor::from_vec([2], vec![1u32, 2]));
+    assert!(restore_params(&mut params, vec![f32s("b"), f32s("a")]).is_ok());
+    for wrong in [vec![f32s("a"), f32s("a")], vec![f32s("a"), u32s("b")]] {
+        let e = restore_params(&mut params, wrong).expect_err("does not fit");
+        assert!(e.kind() == Kind::Damaged && e.to_string().contains("does not fit the model"), "{e}");
+    }
+}

@@ -79,6 +79,11 @@ impl CrossConfig {
                 "--set negatives.from=bm25, model, tree or file",
             ),
             (
+                self.is_on() && of.loss.is_taught() && (of.memory.queue > 0 || of.loss.blocks.len() > 1),
+                "a cross-encoder teaches what it reads: a query with labels of the batch, and no other columns",
+                "--set memory.queue=0 --set loss.blocks=\"['query-label']\"",
+            ),
+            (
                 self.is_on() && of.train.device != "cpu",
                 "a cross-encoder is trained, and reads, on the CPU",
                 "leave --device away",
@@ -92,6 +97,12 @@ impl CrossConfig {
                 self.alone() && ranks.refresh_steps > 0,
                 "where the cross-encoder alone learns, the encoder ranks alike for ever",
                 "--set negatives.refresh_steps=0",
+            ),
+            (
+                ranks.rescore == OWN && self.loss == "softmax" && ranks.limits_scores(),
+                "what learns by cross.loss=softmax says numbers of any size, and negatives.max_score or \
+                 relative_margin would hold them against a limit",
+                "--set cross.loss=pairs, whose scores are probabilities",
             ),
             (
                 ranks.rescore == OWN && (ranks.refresh_steps > 0 || self.share == 0.0 || self.alone()),

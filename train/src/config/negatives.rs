@@ -115,6 +115,14 @@ impl NegativesConfig {
     pub fn embedded(&self) -> bool {
         ["model", "tree"].contains(&&*self.from)
     }
+    /// Steps between two refreshes of the lists; 0 where they are made once: what does not learn ranks alike for ever.
+    pub(crate) fn refreshed_every(&self) -> u64 {
+        if self.embedded() && self.model.is_empty() { self.refresh_steps } else { 0 }
+    }
+    /// Whether labels may leave their lists for a score itself, and not for a difference of two.
+    pub(super) fn limits_scores(&self) -> bool {
+        self.max_score < f64::INFINITY || self.relative_margin >= 0.0
+    }
     /// Checks ranges and names.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use crate::batch::Batch;
 use crate::checkpoint::restore_params;
 use crate::config::{Config, OWN};
 use crate::embed::CHUNK_TOKENS;
+use crate::guide::START;
 use crate::judge::Judge;
 use crate::load;
 use crate::network::Network;
@@ -33,9 +34,6 @@ use std::path::Path;
 /// What a checkpoint calls its parameters and the state of its optimizer.
 pub(crate) const PARAMS: &str = "cross.params.";
 const OPTIMIZER: &str = "cross.optimizer.";
-
-/// The name of the model that a run starts from.
-const START: &str = "start";
 
 /// A cross-encoder of a run.
 pub(crate) struct Cross {
@@ -109,7 +107,7 @@ impl Cross {
 impl Trainer {
     /// Steps between two refreshes of the lists; those of the run where they are made once.
     fn round(&self) -> u64 {
-        match self.config.negatives.refresh_steps {
+        match self.config.negatives.refreshed_every() {
             0 => self.total_steps(),
             every => every,
         }

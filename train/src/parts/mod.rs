@@ -139,9 +139,7 @@ fn miner(config: &NegativesConfig, labels: usize, population: impl FnOnce() -> P
                 "window" => Pick::Window { narrow: config.window_narrow, above: config.window_above },
                 _ => Pick::Uniform,
             };
-            // What does not learn ranks alike for ever.
-            let changes = config.embedded() && config.model.is_empty();
-            let (lists, every) = (Ranked::default(), if changes { config.refresh_steps } else { 0 });
+            let (lists, every) = (Ranked::default(), config.refreshed_every());
             Box::new(Listed { lists, every, count: config.count, pick })
         }
     }

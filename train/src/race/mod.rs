@@ -147,6 +147,12 @@ impl Race {
                 Error::input("a race is between encoders, and one of them would rest: `cross.share` is 1");
             return Err(e.help("leave the strategy cross-encoder away"));
         }
+        if config.cross.learns() && config.negatives.refreshed_every() == 0 {
+            // A rehearsal, which is longer or shorter, would be another run.
+            let e =
+                Error::input("where lists are made once, a cross-encoder's turn goes by the run's length");
+            return Err(e.help("negatives.from=model and negatives.refresh_steps above 0, or cross.share=0"));
+        }
         Ok(settings)
     }
     /// What is tried for an entrant: its own temperature at each rate, then the others that it can have.

@@ -18,5 +18,6 @@ pub(super) const RECIPE: Recipe = Recipe {
         "negatives.depth=50",
         "negatives.max_score=0.1",
         "negatives.pick=uniform",
+        "cross.loss=pairs",
     ],
 };
