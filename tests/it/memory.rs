@@ -68,6 +68,8 @@ fn the_plan_is_near_the_peak() {
     println!("{HEAD}");
     let tiny = ["shop.data", "--model", "tiny", "--set", "model.width=256", "--batch", "512", "--steps", "4"];
     let pairs = ["shop.data", "--model", "tiny", "--set", "model.width=256", "--batch", "64", "--steps", "4"];
+    // Lists of a model are full.
+    let crosses = [&pairs[..], &["--strategy", "cross-encoder", "--set", "negatives.from=model"]].concat();
     let small = ["shop.data", "--model", "small", "--batch", "128", "--steps", "4"];
     let bag = ["shop.data", "--model", "bag", "--set", "model.width=512", "--batch", "1024", "--epochs", "2"];
     let rows = [
@@ -78,12 +80,8 @@ fn the_plan_is_near_the_peak() {
         check(&world, "tiny twice", &[&tiny[..], &["--set", "train.accumulate=2"]].concat()),
         check(&world, "tiny gist", &[&tiny[..], &["--strategy", "gist"]].concat()),
         check(&world, "tiny ance", &[&tiny[..], &["--strategy", "ance"]].concat()),
-        check(&world, "cross-encoder", &[&pairs[..], &["--strategy", "cross-encoder"]].concat()),
-        check(
-            &world,
-            "cross chunk",
-            &[&pairs[..], &["--strategy", "cross-encoder", "--chunk", "64"]].concat(),
-        ),
+        check(&world, "cross-encoder", &crosses),
+        check(&world, "cross chunk", &[&crosses[..], &["--chunk", "64"]].concat()),
         check(
             &world,
             "ar2",

@@ -106,6 +106,7 @@ impl MemoryPlan {
         let activations = slack(network.encoder.activation_bytes(&live, network.recompute));
         let working = slack(network.encoder.working_bytes(&live));
         let embedding = network.encoder.inference_bytes(CHUNK_TOKENS.min(all_tokens(trainer)));
+        let (cross, reading) = cross_encoder(trainer);
         let pairs = batch.rows.len();
         let rests =
             trainer.config.cross.alone() || trainer.head.is_some() && trainer.config.head.encoder_lr == 0.0;
@@ -130,10 +131,10 @@ impl MemoryPlan {
             ("activations", activations),
             ("working buffers", working),
             ("loss", if trainer.head.is_none() { each * scores + embedded } else { 0 }),
-            ("embedding", embedding.saturating_sub(activations + working)),
+            ("embedding", embedding.saturating_sub(activations + working + reading)),
             ("memory bank", 2 * bank),
             ("guide", trainer.guide.as_ref().map_or(0, |guide| guide.bytes(texts.len()))),
-            ("cross-encoder", cross_encoder(trainer)),
+            ("cross-encoder", cross + reading),
             ("memory", trainer.memory.bytes(&batch, network.width())),
             ("ranked lists", lists(trainer)),
             ("clusters", clusters),
@@ -244,13 +245,14 @@ fn lists(trainer: &Trainer) -> usize {
     made + (making + barred).max(made)
 }
 
-/// A cross-encoder, and the longest pairs that it may read at once: to learn, or to judge.
-fn cross_encoder(trainer: &Trainer) -> usize {
-    let Some(cross) = &trainer.cross else { return 0 };
+/// A cross-encoder, and what the longest pairs take that it may read at once: to learn, or to judge. Lists are counted
+/// as full as they may be: BM25 may find fewer labels.
+fn cross_encoder(trainer: &Trainer) -> (usize, usize) {
+    let Some(cross) = &trainer.cross else { return (0, 0) };
     let (of, config) = (&cross.judge.model, &trainer.config);
     let reads = of.inference_bytes(CHUNK_TOKENS);
     if !config.cross.learns() {
-        return cross.bytes(false) + reads;
+        return (cross.bytes(false), reads);
     }
     let list = 1 + match config.negatives.own {
         true => config.negatives.count,
@@ -277,7 +279,7 @@ fn cross_encoder(trainer: &Trainer) -> usize {
     for &query in queries.iter().flat_map(|query| std::iter::repeat_n(query, list)).take(at_once) {
         pairs.push(std::iter::repeat_n(0, (query + longest).clamp(2, most)));
     }
-    cross.bytes(true) + of.training_bytes(&pairs, config.model.recompute).max(reads)
+    (cross.bytes(true), of.training_bytes(&pairs, config.model.recompute).max(reads))
 }
 
 /// The largest of some random batches.
