@@ -9,6 +9,7 @@ use crate::network::Network;
 use crate::pipeline::{Pipeline, STAGES};
 use crate::run_dir::RunDir;
 use crate::scoring::Score;
+use crate::trainer::Trainer;
 use crate::vocabulary;
 use data::metrics::Metric;
 use data::{DataSet, Split, Verify};
@@ -274,9 +275,20 @@ pub fn cross_card(path: &Path) -> Result<Card> {
     card_of(path, Of::Cross)
 }
 
+/// The models of a run as they are, with what was measured of the one that learns.
+pub(crate) fn write_models(trainer: &Trainer, dir: &RunDir, validation: &[(Metric, f64)]) -> Result<()> {
+    let (data, config, step) = (trainer.data(), &trainer.config, trainer.progress().step);
+    let card =
+        |of| Card { title: data.source().to_owned(), ..run_card((config, of), Some(data), step, validation) };
+    if let Some(cross) = &trainer.cross {
+        cross.judge.write(&card(Of::Cross), &dir.cross())?;
+    }
+    write_model(&trainer.network, data, &dir.model(), card(Of::Encoder))
+}
+
 /// Which model of a run a card is of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Of {
+enum Of {
     /// The encoder.
     Encoder,
     /// The cross-encoder.
@@ -301,7 +313,7 @@ fn card_of(path: &Path, of: Of) -> Result<Card> {
 }
 
 /// The card of a run after `step` updates.
-pub(crate) fn run_card(
+fn run_card(
     (config, of): (&Config, Of),
     data: Option<&DataSet>,
     step: u64,

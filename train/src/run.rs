@@ -6,7 +6,7 @@ use crate::cross::Cross;
 use crate::guide::{self, Guide};
 use crate::head::Head;
 use crate::judge::Judge;
-use crate::load::{self, Of};
+use crate::load;
 use crate::log::Log;
 use crate::noted::Noted;
 use crate::observer::{Event, Observer};
@@ -21,7 +21,6 @@ use data::DataSet;
 use data::metrics::Metric;
 use engine::container::Verify;
 use engine::{Engine, Error, Kind, Result};
-use models::hf::Card;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -91,24 +90,11 @@ pub fn assemble(engine: &Engine, settings: &Settings) -> Result<Trainer> {
 /// If the directory is not empty, or the system refuses; nothing is left behind.
 pub fn found(trainer: &Trainer, settings: &Settings, out: &Path) -> Result<RunDir> {
     let dir = RunDir::create(out)?;
-    write_models(trainer, &dir, &[])
+    load::write_models(trainer, &dir, &[])
         .and_then(|()| keep_excluded(trainer, &dir))
         .and_then(|()| RunDir::write_text(&dir.config(), &settings.to_string()))
         .inspect_err(|_| dir.discard())?;
     Ok(dir)
-}
-
-/// The models as they are.
-fn write_models(trainer: &Trainer, dir: &RunDir, validation: &[(Metric, f64)]) -> Result<()> {
-    let (data, config, step) = (trainer.data(), &trainer.config, trainer.progress().step);
-    let card = |of| Card {
-        title: data.source().to_owned(),
-        ..load::run_card((config, of), Some(data), step, validation)
-    };
-    if let Some(cross) = &trainer.cross {
-        cross.judge.write(&card(Of::Cross), &dir.cross())?;
-    }
-    load::write_model(&trainer.network, data, &dir.model(), card(Of::Encoder))
 }
 
 /// The file of excluded pairs may grow while somebody looks at this run: what counts here is what it was.
@@ -469,7 +455,7 @@ impl Loop<'_> {
             Some(before) => measure_old_labels(trainer, observer)?
                 .map(|(labels, queries, after)| OldLabels { labels, queries, before, after }),
         };
-        write_models(trainer, self.dir, &validation)?;
+        load::write_models(trainer, self.dir, &validation)?;
         let last = json!({
             "final": true,
             "step": trainer.progress().step,
