@@ -37,16 +37,14 @@ struct Said {
 }
 
 impl Adversarial {
-    fn said(&self, columns: &[usize], target: usize, numbers: &[f32]) -> Said {
-        let of = |j: usize| f64::from(numbers[j]) / self.teacher;
-        let most = columns.iter().map(|&j| of(j)).fold(f64::NEG_INFINITY, f64::max);
-        let total: f64 = columns.iter().map(|&j| (of(j) - most).exp()).sum();
+    /// What a row's `logs` say, ln π_j behind each column.
+    fn said(&self, logs: &[(usize, f64)], target: usize) -> Said {
+        let of_target = logs.iter().find(|(j, _)| *j == target).expect("the target counts").1;
         let (learned, fooled) = (1.0 - self.adversarial, self.adversarial);
         let (mut entropy, mut shares) = (0.0, vec![]);
-        for &j in columns {
-            let log = of(j) - most - total.ln();
+        for &(j, log) in logs {
             // |ln σ(x)| = softplus(−x), from the side on which nothing overflows.
-            let behind = of(j) - of(target);
+            let behind = log - of_target;
             let reward = behind.max(0.0) + (-behind.abs()).exp().ln_1p();
             entropy += learned * log.exp() * log;
             shares.push((j, learned * log.exp() + fooled * reward));
@@ -68,13 +66,11 @@ impl Objective for Adversarial {
         // Shares that add up to w are a distribution times w: ℓ = w (ln Z − Σ_j (share_j/w) z_j) + entropy.
         let (mut shares, mut masses, mut entropies) = (vec![0.0; n * m], vec![0.0; n], vec![0.0; n]);
         for (i, &target) in terms.targets.iter().enumerate() {
-            let target = target as usize;
-            let counts = |&j: &usize| j == target || terms.keep[i * m + j];
-            let columns: Vec<usize> = (0..m).filter(counts).collect();
-            let said = self.said(&columns, target, &numbers[i * m..][..m]);
+            let logs = terms.taught(i, numbers, self.teacher);
+            let said = self.said(&logs, target as usize);
             let mass: f64 = said.shares.iter().map(|(_, share)| share).sum();
             said.shares.iter().for_each(|&(j, share)| shares[i * m + j] = (share / mass) as f32);
-            if columns.len() > 1 {
+            if logs.len() > 1 {
                 (masses[i], entropies[i]) = (mass as f32, said.entropy as f32);
             }
         }

@@ -33,16 +33,10 @@ impl Objective for Distil {
         let mut shares = vec![0.0f32; n * m];
         let mut entropies = vec![0.0f32; n];
         for i in 0..n {
-            let counts = |&j: &usize| j == terms.targets[i] as usize || terms.keep[i * m + j];
-            let columns: Vec<usize> = (0..m).filter(counts).collect();
-            let logit = |&j: &usize| f64::from(teacher[i * m + j]) / self.teacher;
-            let most = columns.iter().map(logit).fold(f64::NEG_INFINITY, f64::max);
-            let total: f64 = columns.iter().map(|j| (logit(j) - most).exp()).sum();
-            for j in &columns {
-                let log = logit(j) - most - total.ln();
+            // Of a row of one column that is ln 1: no choice, and no loss.
+            for (j, log) in terms.taught(i, teacher, self.teacher) {
                 shares[i * m + j] = log.exp() as f32;
-                // A row of one column is no choice: the kernel gives it no loss.
-                entropies[i] += if columns.len() > 1 { (log.exp() * log) as f32 } else { 0.0 };
+                entropies[i] += (log.exp() * log) as f32;
             }
         }
         let kernel = SoftmaxLoss {

@@ -94,6 +94,18 @@ impl Terms {
         }
         (rows > 0).then(|| (of_targets / f64::from(rows), of_hardest / f64::from(rows)))
     }
+    /// ln softmax_j(T_j/τ_t) of a teacher's scores T `[n, m]` over the columns of a row that count and its target, each
+    /// behind its column.
+    fn taught(&self, row: usize, teacher: &[f32], temperature: f64) -> Vec<(usize, f64)> {
+        let width = self.keep.len() / self.targets.len();
+        let keep = &self.keep[row * width..][..width];
+        let counts = |&j: &usize| keep[j] || j == self.targets[row] as usize;
+        let logit = |j: usize| (j, f64::from(teacher[row * width + j]) / temperature);
+        let logits: Vec<(usize, f64)> = (0..width).filter(counts).map(logit).collect();
+        let most = logits.iter().map(|l| l.1).fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = logits.iter().map(|l| (l.1 - most).exp()).sum();
+        logits.into_iter().map(|(j, logit)| (j, logit - most - total.ln())).collect()
+    }
     /// (1/Σρ) Σ ρ_i ℓ_i of row losses `[n]`; 0 where no row weighs anything.
     fn mean<'t>(&self, rows: Var<'t>) -> Var<'t> {
         let Some(weights) = &self.row_weight else { return rows.mean() };
