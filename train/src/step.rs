@@ -94,9 +94,18 @@ impl Trainer {
         batches: &[Vec<u32>],
         record: Record<'_>,
     ) -> Result<(Measured, ParamGrads, StepReport)> {
+        self.accumulated(batches, |rows, stream| self.gradient(rows, stream, record))
+    }
+
+    /// [`Trainer::clipped_gradient`], of whatever gives the gradient of one batch.
+    pub(crate) fn accumulated(
+        &self,
+        batches: &[Vec<u32>],
+        gradient: impl Fn(&[u32], Stream) -> Result<(Measured, ParamGrads)>,
+    ) -> Result<(Measured, ParamGrads, StepReport)> {
         let (mut total, mut grads) = (Measured::default(), ParamGrads::default());
         for (micro, rows) in batches.iter().enumerate() {
-            let (measured, more) = self.gradient(rows, self.stream(micro), record)?;
+            let (measured, more) = gradient(rows, self.stream(micro))?;
             total.add(measured);
             grads.add(&self.engine, more);
         }

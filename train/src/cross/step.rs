@@ -12,7 +12,7 @@ use crate::batch::Batch;
 use crate::exec::Record;
 use crate::step::{Measured, StepReport};
 use crate::trainer::Trainer;
-use autograd::{Grad, ParamGrads, clip};
+use autograd::{Grad, ParamGrads};
 use engine::{Result, Stream};
 use models::{Scope, Terms};
 use samplers::Lists;
@@ -62,16 +62,10 @@ impl Trainer {
         batches: &[Vec<u32>],
         record: Record<'_>,
     ) -> Result<(ParamGrads, StepReport)> {
-        let (mut total, mut grads) = (Measured::default(), ParamGrads::default());
-        for (micro, rows) in batches.iter().enumerate() {
-            let (measured, more) = self.of_pairs(rows, self.stream(micro), record)?;
-            total.add(measured);
-            grads.add(&self.engine, more);
-        }
-        grads.scale(&self.engine, 1.0 / batches.len() as f64);
-        let grad_norm = clip(&self.engine, &mut grads, self.config.train.norm_max());
+        let of_pairs = |rows: &[u32], stream| self.of_pairs(rows, stream, record);
+        let (_, grads, report) = self.accumulated(batches, of_pairs)?;
         let rate = self.rate() / self.config.train.lr * self.config.cross.lr;
-        Ok((grads, StepReport { rate, ..total.report(self, batches.len(), grad_norm) }))
+        Ok((grads, StepReport { rate, ..report }))
     }
     /// From the ids of a batch to the gradient of the cross-encoder.
     fn of_pairs(&self, rows: &[u32], stream: Stream, record: Record<'_>) -> Result<(Measured, ParamGrads)> {
