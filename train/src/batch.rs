@@ -348,22 +348,8 @@ impl TextTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use data::{PrepareOptions, TokenizerChoice, Verify};
+    use crate::fixture;
     use samplers::miner::in_batch::InBatch;
-
-    /// A data set of these rows, all for training; several labels stand between bars.
-    fn prepared(rows: &str) -> (tempfile::TempDir, DataSet) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (table, out) = (dir.path().join("t.csv"), dir.path().join("t.lode"));
-        std::fs::write(&table, format!("title,label\n{rows}")).expect("written");
-        let mut source = data::CsvSource::new(&table, "title", "label");
-        source.split = "100/0".parse().expect("a ratio");
-        source.label_separator = Some("|".into());
-        let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
-        data::prepare(&data::Source::Csv(source), &options, &mut |_| {}).expect("prepared");
-        let data = DataSet::open(&out, Verify::Full).expect("opens");
-        (dir, data)
-    }
 
     fn source<'a>(data: &'a DataSet, ids: &'a TextIds, positives: usize, memory: &'a Memory) -> Source<'a> {
         let blocks = &[Block::QueryLabel];
@@ -372,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_query_with_several_positives_is_encoded_once_and_weighs_as_much_as_any_other() {
-        let (_dir, data) = prepared("red shoe,shoes|red things\nblue boot,boots\n");
+        let (_dir, data) = fixture::csv("red shoe,shoes|red things\nblue boot,boots\n");
         let ids = TextIds::of(&data, false);
         let memory = Memory::default();
         let source = source(&data, &ids, 0, &memory);
@@ -393,7 +379,7 @@ mod tests {
 
     #[test]
     fn what_is_known_of_a_text_counts_for_all_queries_with_that_text() {
-        let (_dir, data) = prepared("red shoe,shoes\nRed  shoe,red things\nblue boot,boots\n");
+        let (_dir, data) = fixture::csv("red shoe,shoes\nRed  shoe,red things\nblue boot,boots\n");
         let ids = TextIds::of(&data, false);
         let memory = Memory::default();
         let source = source(&data, &ids, 1, &memory);

@@ -15,6 +15,8 @@ pub mod evaluate;
 pub mod exec;
 pub mod explain;
 pub mod finite;
+#[cfg(test)]
+mod fixture;
 pub mod graph;
 pub mod guide;
 pub mod hardness;

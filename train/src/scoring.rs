@@ -301,15 +301,7 @@ mod tests {
 
     #[test]
     fn a_held_out_query_does_not_count_for_its_own_labels() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (table, out) = (dir.path().join("t.csv"), dir.path().join("t.lode"));
-        let rows = "title,label\nred shoe,shoes\nblue shoe,shoes\nred boot,boots\n";
-        std::fs::write(&table, rows).expect("written");
-        let mut source = data::CsvSource::new(&table, "title", "label");
-        source.split = "100/0".parse().expect("a ratio");
-        let options = data::PrepareOptions::new(&out, data::TokenizerChoice::Train(100));
-        data::prepare(&data::Source::Csv(source), &options, &mut |_| {}).expect("prepared");
-        let data = DataSet::open(&out, data::Verify::Full).expect("opens");
+        let (_dir, data) = crate::fixture::csv("red shoe,shoes\nblue shoe,shoes\nred boot,boots\n");
         let mut counts = learned(&data, &[0, 1]);
         counts.sort_unstable();
         assert_eq!(counts, [0, 2], "nobody learned of boots");

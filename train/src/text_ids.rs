@@ -236,24 +236,17 @@ pub(crate) fn csr<'a>((starts, items): (&'a [u64], &'a [u32])) -> Csr<'a> {
 mod tests {
     use super::*;
     use crate::evaluate::relevant;
-    use data::{PrepareOptions, TokenizerChoice, Verify};
+    use crate::fixture;
 
     /// Two queries and five labels, of which two have one text and two have none; the second query must not get its own
     /// label 4.
     fn named() -> (tempfile::TempDir, DataSet) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
-        write("Y.txt", "red\nred\nblue\n");
-        for split in ["trn", "tst"] {
-            write(&format!("{split}_X.txt"), "a red shoe\na blue boot\n");
-            write(&format!("{split}_X_Y.txt"), "2 5\n0:1\n2:1 4:1\n");
-        }
-        write("filter_labels_train.txt", "1 4\n1 0\n");
-        let out = dir.path().join("t.lode");
-        let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
-        data::prepare(&data::Source::Xc(dir.path().into()), &options, &mut |_| {}).expect("prepared");
-        let data = DataSet::open(&out, Verify::Full).expect("opens");
-        (dir, data)
+        fixture::xc(
+            "red\nred\nblue\n",
+            "a red shoe\na blue boot\n",
+            "2 5\n0:1\n2:1 4:1\n",
+            &[("filter_labels_train.txt", "1 4\n1 0\n")],
+        )
     }
 
     #[test]

@@ -274,8 +274,8 @@ fn sigmoid(points: &[(f64, bool)]) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture;
     use crate::observer::Silent;
-    use data::{PrepareOptions, TokenizerChoice, Verify};
     use models::{Architecture, Model, bag};
 
     /// Found elsewhere by a search in nested thirds, which knows no derivative.
@@ -296,18 +296,8 @@ mod tests {
 
     /// Seven labels behind two queries: two have one text, one has none; the text of `boot` is a query about `blue`.
     fn named() -> (tempfile::TempDir, DataSet) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
-        write("Y.txt", "red shoe\nred shoe\nblue boot\nboot\n\nred boot\nblue\n");
-        for split in ["trn", "tst"] {
-            write(&format!("{split}_X.txt"), "a red shoe\nboot\n");
-            write(&format!("{split}_X_Y.txt"), "2 7\n0:1\n6:1\n");
-        }
-        let out = dir.path().join("t.lode");
-        let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
-        data::prepare(&data::Source::Xc(dir.path().into()), &options, &mut |_| {}).expect("prepared");
-        let data = DataSet::open(&out, Verify::Full).expect("opens");
-        (dir, data)
+        let names = "red shoe\nred shoe\nblue boot\nboot\n\nred boot\nblue\n";
+        fixture::xc(names, "a red shoe\nboot\n", "2 7\n0:1\n6:1\n", &[])
     }
 
     /// Every pair by itself.
@@ -357,20 +347,12 @@ mod tests {
     #[test]
     fn a_sigmoid_is_fitted_to_held_out_queries_and_their_labels() {
         const WORDS: [&str; 8] = ["red", "green", "shoe", "boot", "lamp", "wine", "table", "clock"];
-        let dir = tempfile::tempdir().expect("a directory");
-        let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).expect("written");
-        write("Y.txt", WORDS.map(|word| format!("{word}\n")).concat());
         let word = |i: usize| WORDS[i % 8];
         let titles = (0..160).map(|i| format!("{} {} number\n", word(i), word(i / 8 + 3 * i)));
-        let positives = (0..160).map(|i| format!("{}:1\n", i % 8));
-        for split in ["trn", "tst"] {
-            write(&format!("{split}_X.txt"), titles.clone().collect());
-            write(&format!("{split}_X_Y.txt"), format!("160 8\n{}", positives.clone().collect::<String>()));
-        }
-        let out = dir.path().join("t.lode");
-        let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
-        data::prepare(&data::Source::Xc(dir.path().into()), &options, &mut |_| {}).expect("prepared");
-        let data = DataSet::open(&out, Verify::Full).expect("opens");
+        let positives = (0..160).map(|i| format!("{}:1\n", i % 8)).collect::<String>();
+        let names = WORDS.map(|word| format!("{word}\n")).concat();
+        let (_dir, data) =
+            fixture::xc(&names, &titles.collect::<String>(), &format!("160 8\n{positives}"), &[]);
         let config = bag::Config { vocab: data.vocab_size(), width: 32, normalise: false };
         let teacher = Network::new(Model::fresh(Architecture::Bag(config), 32, 5));
         let (engine, ids) = (Engine::new(2), TextIds::of(&data, true).with_nameless_apart(&data));

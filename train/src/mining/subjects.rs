@@ -91,23 +91,15 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use data::{PrepareOptions, Source, TokenizerChoice, Verify};
+    use crate::fixture;
 
     #[test]
     fn equal_texts_are_one_and_what_is_known_of_them_is_known_of_all() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
         // Labels 0 and 2 have one text, queries 0 and 2 as well; query 3 has no label.
-        write("Y.txt", "red\nold\nred\nblue\nshoe\n");
-        write("trn_X.txt", "a red shoe\na boot\na red shoe\nnothing\n");
-        write("trn_X_Y.txt", "4 5\n0:1 2:1\n3:1\n3:1 4:1\n\n");
-        write("tst_X.txt", "a red shoe\na boot\na red shoe\nnothing\n");
-        write("tst_X_Y.txt", "4 5\n0:1 2:1\n3:1\n3:1 4:1\n\n");
-        write("filter_labels_test.txt", "0 1\n0 4\n1 2\n");
-        let out = dir.path().join("t.lode");
-        let options = PrepareOptions::new(&out, TokenizerChoice::Train(100));
-        data::prepare(&Source::Xc(dir.path().into()), &options, &mut |_| {}).expect("prepared");
-        let data = DataSet::open(&out, Verify::Full).expect("opens");
+        let titles = "a red shoe\na boot\na red shoe\nnothing\n";
+        let positives = "4 5\n0:1 2:1\n3:1\n3:1 4:1\n\n";
+        let filter = ("filter_labels_test.txt", "0 1\n0 4\n1 2\n");
+        let (_dir, data) = fixture::xc("red\nold\nred\nblue\nshoe\n", titles, positives, &[filter]);
         let found = Subjects::of(&data, Split::Test);
         assert_eq!((&found.corpus[..], &found.queries[..]), (&[0, 1, 3, 4][..], &[0, 1][..]));
         assert_eq!((found.positives.row(0), found.positives.row(1)), (&[0, 2, 3][..], &[2][..]));
