@@ -151,6 +151,9 @@ impl Terminal {
 }
 
 impl Observer for Terminal {
+    fn memory_limit(&self) -> Option<usize> {
+        session::limit(self.limit)
+    }
     fn afford(&mut self, held: &Held) -> Result<()> {
         session::afford(held, self.limit, self.style, "")
     }

@@ -179,3 +179,28 @@ fn who_looks_at_a_run_says_before_what_that_takes() {
     ];
     assert!(rows.iter().all(|&near| near), "{rows:?}");
 }
+
+/// Weights and two moments of 20,000 labels are 31 MB: more than the limit leaves beside the rest.
+#[test]
+fn who_looks_at_a_run_of_many_labels_maps_their_tables() {
+    if !cfg!(target_os = "linux") {
+        println!("skipped: who_looks_at_a_run_of_many_labels_maps_their_tables needs /proc");
+        return;
+    }
+    let world = World::new();
+    catalogue::prepare(&world, 20_000);
+    let words =
+        "train shop.data --model bag --set model.width=128 --head classifier --loss bce --batch 64 --steps 4";
+    let words = words.split(' ').chain(["--set", "head.labels=all", "--out", "run", "-q"]);
+    world.lode(&words.collect::<Vec<&str>>()).ok();
+    println!("{HEAD}");
+    for what in ["negatives", "graph"] {
+        let words = ["inspect", what, "run"];
+        let limit = needed(&world, &words) + 4.0;
+        let limit_k = format!("{}k", (limit * 1000.0) as u64);
+        let words = [&words[..], &["--max-memory", &limit_k, "--threads", "2", "-q"]].concat();
+        let sampled = sampled_peak(&world, &words) as f64 / 1e6;
+        println!("{what:<16} {limit:8.1} {sampled:8.1}");
+        assert!(sampled <= limit, "{what}: {sampled} MB under a limit of {limit} MB");
+    }
+}

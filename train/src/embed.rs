@@ -76,6 +76,9 @@ impl Observer for Part<'_> {
             other => self.observer.event(other),
         }
     }
+    fn memory_limit(&self) -> Option<usize> {
+        self.observer.memory_limit()
+    }
     fn afford(&mut self, held: &Held) -> Result<()> {
         self.observer.afford(held)
     }

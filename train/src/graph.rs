@@ -18,16 +18,6 @@ use engine::profile::Clock;
 use engine::{Engine, Result};
 use std::path::Path;
 
-/// Asks for what the step takes; label tables are mapped where that is refused.
-fn afford(trainer: &mut Trainer, directory: &Path, observer: &mut dyn Observer) -> Result<()> {
-    let asked = observer.afford(&Graph::held(trainer));
-    match &mut trainer.head {
-        Some(head) if asked.is_err() => head.map_in(directory),
-        _ => return asked,
-    }
-    observer.afford(&Graph::held(trainer))
-}
-
 /// One tape of a step.
 #[derive(Clone, Debug)]
 pub struct TapeSeen {
@@ -61,7 +51,8 @@ impl Graph {
     pub fn of(engine: &Engine, path: &Path, clock: Clock, observer: &mut dyn Observer) -> Result<Graph> {
         let (mut trainer, dir) = run::open_to_look(engine, path)?;
         let device = load::run_settings(path)?.1.config()?.train.device;
-        afford(&mut trainer, dir.root(), observer)?;
+        MemoryPlan::within(&mut trainer, observer.memory_limit(), dir.root());
+        observer.afford(&Graph::held(&trainer))?;
         run::take_up(&mut trainer, &dir, observer)?;
         let batches = trainer.next_batches(observer)?;
         if trainer.head.is_none() {

@@ -125,14 +125,22 @@ impl NegativesSeen {
         observer: &mut dyn Observer,
     ) -> Result<NegativesSeen> {
         // Each round has a run of its own: what a newer checkpoint brought would stay where an older one has nothing.
-        let (trainer, dir) = run::open_to_look(engine, path)?;
+        let (mut trainer, dir) = run::open_to_look(engine, path)?;
         let found = checkpoint::list(&dir.checkpoints());
         if found.is_empty() {
             let e = Error::input("there is no checkpoint yet").at(path);
             return Err(e.help("a run saves one every save.every_seconds, and at its end"));
         }
         let queries = sample(&trainer, look.queries);
-        observer.afford(&held(&trainer, Look { queries: queries.len(), ..look }))?;
+        let look = Look { queries: queries.len(), ..look };
+        let limit = observer.memory_limit();
+        let is_mapped = limit.is_some_and(|limit| held(&trainer, look).total() > limit);
+        let place = |trainer: &mut Trainer| {
+            let head = trainer.head.iter_mut().filter(|_| is_mapped);
+            head.for_each(|head| head.map_in(dir.root()));
+        };
+        place(&mut trainer);
+        observer.afford(&held(&trainer, look))?;
         let mut fresh = Some(trainer);
         let mut data = None;
         let (mut rounds, mut warnings, mut near) = (vec![], vec![], None);
@@ -145,6 +153,7 @@ impl NegativesSeen {
                 Some(trainer) => trainer,
                 None => run::open_to_look(engine, path)?.0,
             };
+            place(&mut trainer);
             match Checkpoint::read(file).and_then(|checkpoint| trainer.restore(checkpoint)) {
                 Ok(()) => {}
                 Err(damaged) => {

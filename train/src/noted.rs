@@ -51,6 +51,9 @@ impl Observer for Noted<'_> {
         }
         self.observer.event(event);
     }
+    fn memory_limit(&self) -> Option<usize> {
+        self.observer.memory_limit()
+    }
     fn afford(&mut self, held: &Held) -> Result<()> {
         self.observer.afford(held)
     }

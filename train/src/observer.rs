@@ -115,6 +115,10 @@ pub trait Observer {
     }
     /// Hears what happens.
     fn event(&mut self, event: &Event<'_>);
+    /// What a job may hold before label tables are mapped; none where they never are for that.
+    fn memory_limit(&self) -> Option<usize> {
+        None
+    }
     /// Asked before a job starts that holds so much; what it answers ends the job.
     ///
     /// # Errors

@@ -147,6 +147,9 @@ impl Observer for Counting<'_> {
         }
         self.inner.event(event);
     }
+    fn memory_limit(&self) -> Option<usize> {
+        self.inner.memory_limit()
+    }
     fn afford(&mut self, held: &Held) -> Result<()> {
         self.inner.afford(held)
     }
