@@ -197,6 +197,7 @@ fn who_looks_at_a_run_of_many_labels_maps_their_tables() {
     for what in ["negatives", "graph"] {
         let words = ["inspect", what, "run"];
         let limit = needed(&world, &words) + 4.0;
+        assert!(limit < 30.0, "{what}: {limit} MB, as if the tables were not mapped");
         let limit_k = format!("{}k", (limit * 1000.0) as u64);
         let words = [&words[..], &["--max-memory", &limit_k, "--threads", "2", "-q"]].concat();
         let sampled = sampled_peak(&world, &words) as f64 / 1e6;

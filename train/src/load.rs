@@ -380,3 +380,21 @@ pub fn export(network: &Network, tokenizer: &[u8], tokens_max: usize, card: Card
     };
     hf::write(&export, dir)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_has_what_was_measured_of_its_own_model() {
+        let validation =
+            Metric::list("P@1").expect("a metric").into_iter().map(|m| (m, 0.5)).collect::<Vec<_>>();
+        let measured = |share: f64| {
+            let mut config = Config::default();
+            (config.cross.model, config.cross.share) = ("tiny".into(), share);
+            [Of::Encoder, Of::Cross].map(|of| run_card((&config, of), None, 3, &validation).metrics.len())
+        };
+        assert_eq!(measured(0.25), [1, 0], "in turns the encoder is measured");
+        assert_eq!(measured(1.0), [0, 1], "one that learns alone is measured itself");
+    }
+}
