@@ -2,8 +2,10 @@
 //! save; the second ends the process at once. Verbs with nothing to save end at once.
 //!
 //! A mapped file that is cut short under us raises SIGBUS in the thread that reads it: the process says so and
-//! ends at once with the exit code of a failed disk (`engine::fault`).
+//! ends at once with the exit code of a failed disk (`engine::fault`). Memory that the system refuses ends it likewise,
+//! with the code of limits.
 
+use engine::heap::Noting;
 use engine::{Error, Kind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -19,6 +21,22 @@ error: a file of Lode's was cut short while it was in use, or the disk could not
   = help: look at the disk, put the file back as it was or make it again, then start this command again;
           training goes on from its last checkpoint with `lode resume RUN`
 ";
+/// The exit code of a limit that was reached.
+#[cfg(unix)]
+const LIMIT_REACHED: i32 = 5;
+/// What is said when memory is refused; the runtime has said how much was asked for.
+#[cfg(unix)]
+const OUT_OF_MEMORY: &str = "
+error: the system has refused memory
+  = note: a plan counts what Lode holds, and not what other programs hold or what a limit on the process leaves
+  = help: `--dry-run` says what a run needs; `--max-memory` lets it map tables or be refused before it starts;
+          a smaller `--batch`, `--chunk` and `--recompute` need less;
+          training goes on from its last checkpoint with `lode resume RUN`
+";
+
+/// The allocator of the program.
+#[global_allocator]
+static HEAP: Noting = Noting::new();
 
 /// Shared by the watching thread and the verbs.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +59,7 @@ impl Stop {
         let failed =
             |e: std::io::Error| Error::new(Kind::Other, "signals cannot be listened to").caused_by(e);
         engine::fault::end_on_bus_error(CUT_SHORT, DISK_FAILED).map_err(failed)?;
+        engine::fault::end_on_refused_memory(&HEAP, OUT_OF_MEMORY, LIMIT_REACHED).map_err(failed)?;
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
         let state = stop.0.clone();
         let watch = move || {

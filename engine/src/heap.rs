@@ -1,4 +1,6 @@
-//! A global allocator that counts, for tests which claim that something takes no memory, or only so much:
+//! Global allocators. [`Noting`] knows whether the system has refused memory; the program has it, for
+//! [`crate::fault::end_on_refused_memory`]. [`Counting`] is for tests which claim that something takes no memory, or only
+//! so much:
 //!
 //! ```
 //! #[global_allocator]
@@ -11,7 +13,51 @@
 //! The counters belong to the whole process: other threads of the test binary count as well.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// The allocator of the system, which notes that a block was refused.
+#[derive(Debug, Default)]
+pub struct Noting {
+    refused: AtomicBool,
+}
+
+impl Noting {
+    /// Nothing was refused yet.
+    pub const fn new() -> Noting {
+        Noting { refused: AtomicBool::new(false) }
+    }
+    /// Whether the system has refused a block.
+    pub fn has_refused(&self) -> bool {
+        self.refused.load(Relaxed)
+    }
+    fn noted(&self, block: *mut u8) -> *mut u8 {
+        if block.is_null() {
+            self.refused.store(true, Relaxed);
+        }
+        block
+    }
+}
+
+// SAFETY: every call goes to `System` as it came, and its answer comes back as it is; noting neither allocates nor
+// panics.
+unsafe impl GlobalAlloc for Noting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the contract of `alloc`, which is that of `System`.
+        self.noted(unsafe { System.alloc(layout) })
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as in `alloc`.
+        self.noted(unsafe { System.alloc_zeroed(layout) })
+    }
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the block came from `System`, since every block does, and the caller keeps the rest of the contract.
+        self.noted(unsafe { System.realloc(block, layout, size) })
+    }
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the block came from `System`, since every block does, with this layout, as the caller promises.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
 
 /// The allocator of the system, with counters.
 #[derive(Debug, Default)]

@@ -3,6 +3,8 @@
 
 use crate::products;
 use crate::run::World;
+#[cfg(target_os = "linux")]
+use crate::torture::{TRAIN, learned, shop, undisturbed};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 
@@ -197,4 +199,39 @@ fn a_file_cut_short_while_predict_serves_from_it_ends_the_process_with_words() {
         let told = child.stderr.take().unwrap();
         check_cut_short(&mut child, told);
     }
+}
+
+/// A limit on the addresses of a process stands for a machine without memory left. Under one limit after the other a run
+/// gets further, and ends with words until it ends as it should.
+#[cfg(target_os = "linux")]
+#[test]
+fn refused_memory_ends_a_run_with_words_and_it_goes_on_with_the_same_bits() {
+    let world = shop();
+    let whole = undisturbed(&world, &TRAIN, "whole", "2");
+    let train = format!("{} run --threads 2", TRAIN.join(" "));
+    let mut refused = 0;
+    for kilobytes in (40_000..).step_by(20_000) {
+        let has_begun = !train::checkpoint::list(&world.path("run/checkpoints")).is_empty();
+        if !has_begun {
+            let _ = std::fs::remove_dir_all(world.path("run"));
+        }
+        let words = if has_begun { "resume run -q --threads 2" } else { &train };
+        let script = format!("ulimit -v {kilobytes}; exec {} {words}", env!("CARGO_BIN_EXE_lode"));
+        let out = Command::new("sh").args(["-c", &script]).current_dir(world.path("")).output().unwrap();
+        let told = String::from_utf8(out.stderr).unwrap();
+        let code = out.status.code();
+        if code == Some(0) {
+            break;
+        }
+        assert!(code.is_some() && !told.contains("panicked"), "{code:?} at {kilobytes} kB:\n{told}");
+        if told.contains("memory allocation of") {
+            assert!(
+                code == Some(5) && told.contains("lode resume RUN"),
+                "{code:?} at {kilobytes} kB:\n{told}"
+            );
+            refused += 1;
+        }
+    }
+    assert!(refused > 1, "no limit was too low");
+    assert!(learned(&world, "run") == whole);
 }
