@@ -1,7 +1,7 @@
 //! The tables of a classifier: label weights and the state of their optimizer.
 //!
 //! ```text
-//! W [L, d] of f32 or bf16        Adam m, v [L, d]   row-wise Adagrad a [L]   plain descent nothing; of f32
+//! W [L, d] of f32 or bf16        Adam m, v [L, d]   row-wise Adagrad a [L]   plain descent nothing, nor where labels rest; of f32
 //! ```
 //! How large they are is known before they exist: a plan counts them and says where they shall lie, the first weights
 //! or those of a checkpoint then make them. So a run that is refused or only planned takes no memory and writes no
@@ -9,7 +9,7 @@
 
 use super::tags;
 use crate::config::Config;
-use autograd::optim::{AdagradRows, LazyAdamW, SgdRows, TableOptimizer};
+use autograd::optim::{AdagradRows, LazyAdamW, RestingRows, SgdRows, TableOptimizer};
 use engine::{Result, Scratch, Stream, Table, TablePrecision};
 use std::path::PathBuf;
 
@@ -44,7 +44,7 @@ impl Layout {
         let numbers = self.labels * self.width;
         let state = match &*self.optimizer {
             "adagrad" => 4 * self.labels,
-            "sgd" => 0,
+            "sgd" | "none" => 0,
             _ => 8 * numbers,
         };
         [numbers * self.precision.size(), state]
@@ -62,6 +62,7 @@ impl Layout {
         let optimizer: Box<dyn TableOptimizer> = match &*self.optimizer {
             "adagrad" => Box::new(AdagradRows::new(&weights, 1e-10, &scratch)?),
             "sgd" => Box::new(SgdRows::new()),
+            "none" => Box::new(RestingRows::new()),
             _ => Box::new(LazyAdamW::new(&weights, &scratch)?),
         };
         Ok(Tables { weights, optimizer })
