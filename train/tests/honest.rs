@@ -69,7 +69,7 @@ const HIDDEN: &[Claim] = &[
     Claim(Shown, "SHARED WARM", "in-batch T WARM", 300),
     Claim(Shown, "TREE WARM", "in-batch T WARM", 300),
     Claim(Better, "TREE WARM", "SHARED WARM", 300),
-    // Labels rest, and queries come nearer to them. What is nearest at the moment are answers, and nothing takes them out.
+    // Labels rest, and queries come nearer to them. What is nearest are answers, and nothing takes them out.
     Claim(Better, "LIVE", "LIVE train.lr=1e-9", 300),
     Claim(Shown, "LIVE", "REST head.mined=0 head.uniform=100", 300),
     Claim(Shown, "LIVE", "in-batch T WARM", 300),

@@ -1,5 +1,5 @@
-//! ADORE's promises: labels rest and queries learn, the run keeps both, a step looks among all labels by the embeddings of
-//! that moment, and what is known to be right is never pushed away.
+//! ADORE's promises: labels rest and queries learn, the run keeps both, a step looks among all labels by the embeddings
+//! of that moment, and what is known to be right is never pushed away.
 
 mod world;
 

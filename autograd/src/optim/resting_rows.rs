@@ -1,5 +1,5 @@
-//! No descent: the rows of a table stay what they are, and only what is compared with them learns, as ADORE (Zhan et al.,
-//! SIGIR 2021) trains queries against documents that rest.
+//! No descent: the rows of a table stay what they are, and only what is compared with them learns, as ADORE (Zhan et
+//! al., SIGIR 2021) trains queries against documents that rest.
 //!
 //! ```text
 //! p ← p

@@ -13,7 +13,7 @@ pub const LOSSES: [&str; 6] = ["bce", "supcon", "decoupled", "softtopk", "triple
 pub struct HeadConfig {
     /// `classifier` learns a weight vector for every label, `none` trains the encoder alone.
     pub name: String,
-    /// `bce`, `supcon`, `decoupled`, `softtopk`, `triplets`, or `lambdamrr` over labels that are looked for live.
+    /// `bce`, `supcon`, `decoupled`, `softtopk`, `triplets`, or `lambdamrr` with live labels.
     pub loss: String,
     /// Which labels a step scores: `all` (bce only), `sampled`, `live` for those that the step itself finds nearest to
     /// each query, or `auto`, which is all where they are few and sampled elsewhere.
@@ -31,8 +31,8 @@ pub struct HeadConfig {
     pub uniform: usize,
     /// Sampled: look for the nearest labels anew every so many epochs.
     pub refresh_epochs: u32,
-    /// `adam` (8 bytes of state a weight), `adagrad` (4 bytes a label) or `sgd` (none). `none` leaves label weights what
-    /// they began as: the encoder alone learns, and `train.lr` is its rate.
+    /// `adam` (8 bytes of state a weight), `adagrad` (4 bytes a label) or `sgd` (none). `none` leaves label weights
+    /// what they began as: the encoder alone learns, and `train.lr` is its rate.
     pub optimizer: String,
     /// `f32`, or `bf16` with stochastic rounding.
     pub precision: String,

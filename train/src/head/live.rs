@@ -1,14 +1,14 @@
-//! Negatives that the step looks for itself, by the embeddings that its queries have at that moment (ADORE; Zhan et al.,
-//! SIGIR 2021, §4.3).
+//! Negatives that the step looks for itself, by the embeddings that its queries have at that moment (ADORE; Zhan et
+//! al., SIGIR 2021).
 //!
 //! ```text
 //! H_q   the k labels with the highest scores for q, of all but those that may not count for it       [n, k]
 //! N_q   = H_q \ Y_q
 //! P_q   = H_q ∩ Y_q, or Y_q where that is empty: such a positive has a rank beyond k
 //! ```
-//! What may not count are labels that another query of this text has, that the data set filters, and those with the text
-//! of one of these or of a positive: they take no place in H_q. An exact search, 2·n·L·d flops; nothing is kept between
-//! steps, so nothing is old.
+//! What may not count are labels that another query of this text has, that the data set filters, and those with the
+//! text of one of these or of a positive: they take no place in H_q. An exact search, 2·n·L·d flops; nothing is kept
+//! between steps, so nothing is old.
 
 use super::candidates::Candidates;
 use super::labels::{AllLabels, Marks};

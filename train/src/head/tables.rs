@@ -1,7 +1,7 @@
 //! The tables of a classifier: label weights and the state of their optimizer.
 //!
 //! ```text
-//! W [L, d] of f32 or bf16        Adam m, v [L, d]   row-wise Adagrad a [L]   plain descent nothing, nor where labels rest; of f32
+//! W [L, d] of f32 or bf16        Adam m, v [L, d]   row-wise Adagrad a [L]   plain descent nothing; of f32
 //! ```
 //! How large they are is known before they exist: a plan counts them and says where they shall lie, the first weights
 //! or those of a checkpoint then make them. So a run that is refused or only planned takes no memory and writes no

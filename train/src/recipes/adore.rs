@@ -1,10 +1,10 @@
-//! ADORE: the encoder learns queries alone, against labels whose vectors rest, and each step looks among all of these for
-//! the negatives that its queries find at that moment.
+//! ADORE: the encoder learns queries alone, against labels whose vectors rest, and each step looks among all of these
+//! for the negatives that its queries find at that moment.
 //!
-//! The vectors are a classifier's weights that no optimizer moves: the embeddings of the labels' texts by the model that
-//! the run starts from, which must rank already. So a run keeps both encoders that the method wants, the one that learns
-//! and what the other made, and `--score classifier` ranks by them. The paper takes BERT, batches of 32, 5e-6 with
-//! 2,000 steps of warm-up, and top 200.
+//! The vectors are a classifier's weights that no optimizer moves: the embeddings of the labels' texts by the model
+//! that the run starts from, which must rank already. So a run keeps both encoders that the method wants, the one that
+//! learns and what the other made, and `--score classifier` ranks by them. The published code takes batches of 32, a
+//! rate of 5e-6 with 2,000 steps of warm-up, and the top 200.
 
 use super::Recipe;
 

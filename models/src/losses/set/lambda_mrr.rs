@@ -1,4 +1,4 @@
-//! LambdaRank for the reciprocal rank (Burges, "From RankNet to LambdaRank to LambdaMART", 2010, §4; as ADORE takes it:
+//! LambdaRank for the reciprocal rank (Burges, "From RankNet to LambdaRank to LambdaMART", 2010; as ADORE takes it:
 //! Zhan et al., SIGIR 2021, and its published code): a pair weighs what it is worth to swap it.
 //!
 //! ```text
