@@ -14,6 +14,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use train::plan::MemoryPlan;
 use train::presets::PRESETS;
+use train::recipes::Recipe;
 use train::{Settings, Trainer, recipes, run};
 
 /// Flags of `train`. What a flag does not say comes from `--set`, then `--config`, then `--preset`, then the defaults.
@@ -37,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     composer: Option<String>,
     /// What is minimised: infonce, triplet, pairwise, cosent, debiased, margin-mse, distil or ar2; with --head bce,
-    /// supcon, decoupled, softtopk or triplets
+    /// supcon, decoupled, softtopk, triplets or lambdamrr
     #[arg(long, value_name = "NAME")]
     loss: Option<String>,
     /// classifier: learn a weight vector for every label, on an encoder that rests
@@ -247,7 +248,9 @@ fn said(args: &Args, assignments: &[String]) -> Result<Settings> {
 fn flags(args: &Args, settings: &mut Settings) -> Result<()> {
     args.head.iter().try_for_each(|name| settings.flag("head.name", name.clone(), "--head"))?;
     // A file or an assignment may have said so, too.
-    let has_head = settings.text("head.name") != Some("none");
+    let strategy = args.strategy.as_deref().or(settings.text("strategy.name"));
+    let of_strategy = strategy.and_then(|name| recipes::find(name).ok()).is_some_and(Recipe::has_head);
+    let has_head = settings.text("head.name") != Some("none") || of_strategy;
     if args.scratch.is_some() && !has_head && args.pipeline.is_none() {
         let what = "--scratch is where label weights are kept, and this run learns none";
         return Err(Error::input(what).help("--head classifier learns them"));

@@ -64,6 +64,7 @@ fn flags_of_a_classifier_are_about_one_however_it_was_asked_for() {
         |more: &[&str]| world.lode(&[&["train", "x", "--loss", "triplet", "--print-config"], more].concat());
     assert!(shown(&["--head", "none"]).ok().stdout.contains("name = \"triplet\""));
     shown(&["--set", "head.name=classifier"]).fails(3, &["`head.loss`", "supcon"]);
+    shown(&["--strategy", "adore"]).fails(3, &["`head.loss`", "supcon"]);
     shown(&["--scratch", "."]).fails(3, &["learns none", "--head classifier"]);
 }
 

@@ -58,7 +58,7 @@ impl Held {
     pub(crate) fn resting(trainer: &Trainer) -> Vec<(&'static str, usize)> {
         let (config, queries) = (&trainer.config, trainer.data.queries(Split::Train).len());
         let mut parts = Held::embedding(&trainer.engine, &trainer.network);
-        let rests = config.cross.alone() || trainer.head.is_some() && config.head.encoder_lr == 0.0;
+        let rests = config.cross.alone() || trainer.head.is_some() && config.head.encoder_rests();
         let optimizer = if rests { 0 } else { trainer.optimizer.bytes(&trainer.network.model.params) };
         let bank = trainer.bank.as_ref().map_or(0, |b| b.matrix().data.len() * 4 + b.written_at().len() * 8);
         let lists = if config.negatives.listed() { 4 * queries * looked_at(&config.negatives) } else { 0 };

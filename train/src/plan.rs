@@ -109,7 +109,7 @@ impl MemoryPlan {
         let (cross, reading) = cross_encoder(trainer);
         let pairs = batch.rows.len();
         let rests =
-            trainer.config.cross.alone() || trainer.head.is_some() && trainer.config.head.encoder_lr == 0.0;
+            trainer.config.cross.alone() || trainer.head.is_some() && trainer.config.head.encoder_rests();
         let learns = !rests;
         let if_learns = |bytes: usize| if learns { bytes } else { 0 };
         let (activations, working) = (if_learns(activations), if_learns(working));

@@ -225,9 +225,12 @@ impl Trainer {
         let lead = u64::from(self.schedule.warmup_steps > 0);
         self.config.train.lr * self.schedule.rate(self.progress.step + lead)
     }
-    /// The learning rate of an encoder beside a classifier.
+    /// The learning rate of an encoder beside a classifier: that of the run where label weights rest.
     pub(crate) fn encoder_rate(&self) -> f64 {
-        self.rate() / self.config.train.lr * self.config.head.encoder_lr
+        match self.config.head.labels_rest() {
+            true => self.rate(),
+            false => self.rate() / self.config.train.lr * self.config.head.encoder_lr,
+        }
     }
     /// What it takes from the run from which it goes on, where it goes on from one.
     pub fn warm_start(&self) -> Option<&WarmStart> {

@@ -79,7 +79,8 @@ fn angles_need_an_even_width() {
 fn every_recipe_has_the_same_gradient_in_chunks() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = topics(dir.path(), 120);
-    for recipe in RECIPES {
+    // Steps of a classifier's weights: `live.rs`.
+    for recipe in RECIPES.iter().filter(|recipe| !recipe.has_head()) {
         // In the second epoch, when there is something to remember, and of weights that did not move apart.
         let gradient = |chunk| {
             let mut trainer = assembled(&data, recipe, &[chunk, "train.lr=1e-9"]);
@@ -117,7 +118,8 @@ fn no_recipe_ever_takes_a_known_positive_for_a_negative() {
         .map(|(title, label)| format!("w{} n{title} of w{},{}\n", title % 23, title % 7, text(label)))
         .collect();
     let data = world::prepared(dir.path(), &format!("title,label\n{rows}"), 200, |_| ());
-    for recipe in RECIPES {
+    // What a search of the step finds: `train/src/head/live.rs`.
+    for recipe in RECIPES.iter().filter(|recipe| !recipe.has_head()) {
         // All labels of each query, where batches are composed of queries.
         let one = ["ngame-labels", "dbpm", "ps-kd"].contains(&recipe.name);
         let positives = if one { "train.positives=1" } else { "train.positives=0" };

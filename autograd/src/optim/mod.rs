@@ -11,6 +11,7 @@ mod adamw;
 mod lamb;
 mod lazy_adamw;
 mod moments;
+mod resting_rows;
 mod saved;
 mod sgd;
 mod sgd_rows;
@@ -19,6 +20,7 @@ pub use adagrad_rows::AdagradRows;
 pub use adamw::{AdamW, AdamWOptions};
 pub use lamb::{Lamb, LambOptions};
 pub use lazy_adamw::LazyAdamW;
+pub use resting_rows::RestingRows;
 pub use sgd::Sgd;
 pub use sgd_rows::SgdRows;
 

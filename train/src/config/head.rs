@@ -5,7 +5,7 @@ use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Names of the losses of a classifier.
-pub const LOSSES: [&str; 5] = ["bce", "supcon", "decoupled", "softtopk", "triplets"];
+pub const LOSSES: [&str; 6] = ["bce", "supcon", "decoupled", "softtopk", "triplets", "lambdamrr"];
 
 /// What is learned besides the encoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,15 +13,17 @@ pub const LOSSES: [&str; 5] = ["bce", "supcon", "decoupled", "softtopk", "triple
 pub struct HeadConfig {
     /// `classifier` learns a weight vector for every label, `none` trains the encoder alone.
     pub name: String,
-    /// `bce`, `supcon`, `decoupled`, `softtopk` or `triplets`.
+    /// `bce`, `supcon`, `decoupled`, `softtopk`, `triplets`, or `lambdamrr` with live labels.
     pub loss: String,
-    /// Which labels a step scores: `all` (bce only), `sampled`, or `auto` for all where they are few.
+    /// Which labels a step scores: `all` (bce only), `sampled`, `live` for those that the step itself finds nearest to
+    /// each query, or `auto`, which is all where they are few and sampled elsewhere.
     pub labels: String,
     /// Scores are divided by it to become logits.
     pub temperature: f64,
     /// Share of the numbers of a query's embedding that a step does not see.
     pub dropout: f32,
-    /// Sampled: the labels nearest to each query that its hard negatives are drawn from; 0 for none.
+    /// Sampled: the labels nearest to each query that its hard negatives are drawn from; 0 for none. Live: the labels
+    /// nearest to each query, all of them.
     pub shortlist: usize,
     /// Sampled: hard negatives drawn for each query of a batch.
     pub mined: usize,
@@ -29,7 +31,8 @@ pub struct HeadConfig {
     pub uniform: usize,
     /// Sampled: look for the nearest labels anew every so many epochs.
     pub refresh_epochs: u32,
-    /// `adam` (8 bytes of state a weight), `adagrad` (4 bytes a label) or `sgd` (none).
+    /// `adam` (8 bytes of state a weight), `adagrad` (4 bytes a label) or `sgd` (none). `none` leaves label weights
+    /// what they began as: the encoder alone learns, and `train.lr` is its rate.
     pub optimizer: String,
     /// `f32`, or `bf16` with stochastic rounding.
     pub precision: String,
@@ -84,9 +87,21 @@ impl HeadConfig {
     pub fn is_on(&self) -> bool {
         self.name == "classifier"
     }
+    /// Whether label weights stay what they began as.
+    pub fn labels_rest(&self) -> bool {
+        self.optimizer == "none"
+    }
+    /// Whether the encoder never learns.
+    pub fn encoder_rests(&self) -> bool {
+        self.encoder_lr == 0.0 && !self.labels_rest()
+    }
     /// Whether the encoder rests in this epoch.
     pub fn is_frozen(&self, epoch: u32) -> bool {
-        self.encoder_lr == 0.0 || epoch < self.frozen_epochs
+        self.encoder_rests() || epoch < self.frozen_epochs
+    }
+    /// Whether a step looks for its negatives itself.
+    pub fn is_live(&self) -> bool {
+        self.labels == "live"
     }
     /// Whether a score is a cosine; else it is the inner product with a weight vector of any length.
     pub fn is_cosine(&self) -> bool {
@@ -109,8 +124,8 @@ impl HeadConfig {
         };
         one_of("name", &["none", "classifier"], &self.name)?;
         one_of("loss", &LOSSES, &self.loss)?;
-        one_of("labels", &["auto", "all", "sampled"], &self.labels)?;
-        one_of("optimizer", &["adam", "adagrad", "sgd"], &self.optimizer)?;
+        one_of("labels", &["auto", "all", "sampled", "live"], &self.labels)?;
+        one_of("optimizer", &["adam", "adagrad", "sgd", "none"], &self.optimizer)?;
         one_of("precision", &["f32", "bf16"], &self.precision)?;
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(Error::input(format!("`head.dropout` must be in [0, 1), it is {}", self.dropout)));
@@ -148,12 +163,62 @@ impl HeadConfig {
                 "`head.teacher` gives targets to the texts of labels, which are no queries of this run";
             return Err(Error::input(what).help("--set train.label_texts=true"));
         }
+        self.check_live()?;
+        self.check_rest()?;
         if self.labels == "all" && self.loss != "bce" {
             return Err(Error::input(format!(
                 "`head.labels = all` works with the loss bce, not {}",
                 self.loss
             ))
             .help("leave head.labels at auto, or make head.uniform as large as the set of labels"));
+        }
+        Ok(())
+    }
+    /// What is looked for in the step itself.
+    fn check_live(&self) -> Result<()> {
+        let wrong = |what: &str, help: &str| Err(Error::input(what).help(help));
+        match (self.is_live(), self.loss == "lambdamrr") {
+            (true, _) if !self.is_on() => wrong(
+                "`head.labels = live` is of a classifier, and this run learns none",
+                "--head classifier",
+            ),
+            (true, _) if self.shortlist == 0 => wrong(
+                "`head.shortlist` says how many labels each query finds with `head.labels = live`, it is 0",
+                "--set head.shortlist=200",
+            ),
+            (true, _) if self.has_teacher() => wrong(
+                "`head.teacher` gives targets to labels that a live search may not find",
+                "leave head.labels at auto",
+            ),
+            (false, true) => wrong(
+                "`head.loss = lambdamrr` weighs labels by their ranks, which only a search in the step knows",
+                "--set head.labels=live",
+            ),
+            _ => Ok(()),
+        }
+    }
+    /// What learns where labels rest.
+    fn check_rest(&self) -> Result<()> {
+        let wrong = |what: &str, help: &str| Err(Error::input(what).help(help));
+        if !self.labels_rest() {
+            return Ok(());
+        }
+        if !self.is_on() {
+            return wrong(
+                "`head.optimizer = none` is of a classifier, and this run learns none",
+                "--head classifier",
+            );
+        }
+        if self.encoder_lr != 0.0 {
+            let what = "with `head.optimizer = none` the encoder alone learns, and its rate is `train.lr`, not \
+                        `head.encoder_lr`";
+            return wrong(what, "--lr RATE");
+        }
+        if self.frozen_epochs > 0 {
+            return wrong(
+                "with `head.optimizer = none` nothing would learn while the encoder rests",
+                "--set head.frozen_epochs=0",
+            );
         }
         Ok(())
     }

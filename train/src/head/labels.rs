@@ -55,11 +55,8 @@ impl AllLabels {
     /// Row `i`: the labels that must not be negatives of query `rows[i]`, ascending.
     pub(crate) fn barred(&self, data: &DataSet, ids: &TextIds, rows: &[u32]) -> Lists {
         let marks = self.marks(data, ids, rows);
-        let truth = marks.truth(None);
-        let row = |q: usize| {
-            let [own, out] =
-                [&truth.positives, &truth.left_out].map(|ids| &ids.items[ids.starts[q]..ids.starts[q + 1]]);
-            let mut all = [own, out].concat();
+        let row = |i: usize| {
+            let mut all = [marks.own(i), marks.out_of(i)].concat();
             all.sort_unstable();
             all
         };
@@ -75,6 +72,14 @@ impl Marks {
             positives: Ids { starts: &self.positives.0, items: &self.positives.1 },
             left_out: Ids { starts: &self.left_out.0, items: &self.left_out.1 },
         }
+    }
+    /// The positives of row `i`, ascending.
+    pub(crate) fn own(&self, i: usize) -> &[u32] {
+        &self.positives.1[self.positives.0[i]..self.positives.0[i + 1]]
+    }
+    /// What plays no part in row `i`, ascending.
+    pub(crate) fn out_of(&self, i: usize) -> &[u32] {
+        &self.left_out.1[self.left_out.0[i]..self.left_out.0[i + 1]]
     }
     /// Pairs that play no part.
     pub(crate) fn left_out(&self) -> usize {

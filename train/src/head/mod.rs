@@ -4,14 +4,17 @@
 //! s(x, l) = x·w_l        w_l ← ẑ_l, the embedding of the label's text; without a text, of the mean of its titles
 //! all       BCE over all labels by the shortcut gradient                    (`models::heads::one_vs_all`)
 //! sampled   any loss over positives, hard negatives and uniform negatives   ([`candidates`], [`shortlist`])
+//! live      any loss over positives and what each query finds in the step   ([`live`])
 //! teacher   soft targets of near labels for the texts of labels, of either  ([`soft`])
 //! ```
+//! Label weights may rest (`head.optimizer=none`): the encoder then learns against them, and they are its index.
 //! The triplet loss compares cosines, so w_l is normalised in its scores; the others let its length grow, which is how
 //! frequent labels come to stand above rare ones. Of a query the head sees a dropped-out embedding (NGAME, Renée). It
 //! gives dL/dx back, for whoever trains the encoder.
 
 pub(crate) mod candidates;
 pub(crate) mod labels;
+mod live;
 pub(crate) mod shortlist;
 mod soft;
 mod start;
@@ -29,10 +32,11 @@ use candidates::Candidates;
 use data::{DataSet, Split};
 use engine::{Engine, Error, Kind, Places, Result, Stream, Table, Tensor};
 use labels::AllLabels;
+use live::Live;
 use models::heads::OneVsAll;
 use models::losses::set::{self, SetObjective, SetTerms};
-use samplers::TableRows;
 use samplers::table_rows::PART;
+use samplers::{Matrix, TableRows};
 use shortlist::Shortlist;
 use soft::{OfRows, SoftTargets};
 use std::panic::Location;
@@ -76,7 +80,24 @@ pub(crate) struct Head {
 /// Which labels a step scores, and what it minimises.
 enum Learning {
     All { loss: OneVsAll, labels: AllLabels },
-    Sampled { objective: Box<dyn SetObjective>, shortlist: Shortlist },
+    Few { objective: Box<dyn SetObjective>, finder: Finder },
+}
+
+/// How a step comes to the labels that it scores.
+enum Finder {
+    /// Hard negatives from lists, and uniform ones.
+    Shortlist(Shortlist),
+    /// By a search.
+    Live(Live),
+}
+
+/// The labels that a step scores.
+struct Found {
+    candidates: Candidates,
+    /// Soft targets by their places among the scores.
+    soft: Vec<(usize, f32)>,
+    /// Pairs that may not count.
+    masked: usize,
 }
 
 /// What a batch taught.
@@ -171,26 +192,29 @@ impl Head {
                     },
                 }
             }
-            Learning::Sampled { objective, shortlist } => {
-                let (found, soft) = choose(&self.config, shortlist, batch, soft.as_ref());
-                let weights = tape.leaf(table.gather(engine, &found.labels));
-                let (queries, labels) = match self.config.is_cosine() {
-                    true => (seen.normalise(), weights.normalise()),
-                    false => (seen, weights),
+            Learning::Few { objective, finder } => {
+                let Found { candidates, soft, masked } =
+                    finder.find(engine, &self.config, batch, (&seen.value(), table), soft.as_ref());
+                let Candidates { labels, relevance, omega } = candidates;
+                let rests = self.config.labels_rest();
+                let gathered = table.gather(engine, &labels);
+                let weights = if rests { tape.constant(gathered) } else { tape.leaf(gathered) };
+                let scores = match self.config.is_cosine() {
+                    true => seen.normalise().matmul_nt(weights.normalise()),
+                    false => seen.matmul_nt(weights),
                 };
-                let masked = found.left_out() as u64;
-                let terms = SetTerms { relevance: found.relevance, omega: Some(found.omega), soft };
-                let loss = objective.loss(queries.matmul_nt(labels), &terms);
-                let value = loss.value().item();
+                let loss = objective.loss(scores, &SetTerms { relevance, omega: Some(omega), soft });
+                // What is not a number finds nothing, and a row that found nothing has no loss.
+                let value = if norm(&seen.value()).is_finite() { loss.value().item() } else { f64::NAN };
                 let mut grads = tape.backward_from(loss);
                 let dx = dense(engine, grads.take(x));
-                if value.is_finite() && norm(&dx).is_finite() {
+                if !rests && value.is_finite() && norm(&dx).is_finite() {
                     let values = dense(engine, grads.take(weights));
                     let shape = [table.rows(), table.width()].into();
-                    let grad = RowGrad { rows: found.labels, values, table: shape };
+                    let grad = RowGrad { rows: labels, values, table: shape };
                     optimizer.step(engine, table, &grad, rate);
                 }
-                Learned { loss: value, dx, masked, anomaly: tape.anomaly() }
+                Learned { loss: value, dx, masked: masked as u64, anomaly: tape.anomaly() }
             }
         }
     }
@@ -203,11 +227,12 @@ impl Head {
     pub(crate) fn is_over_all(&self) -> bool {
         matches!(self.learning, Learning::All { .. })
     }
-    /// The labels that hard negatives of a training query are drawn from; none where every label is scored.
+    /// The labels that hard negatives of a training query are drawn from; none where every label is scored, or the
+    /// nearest ones are, whichever these are.
     pub(crate) fn listed(&self, query: u32) -> Option<&[u32]> {
         match &self.learning {
-            Learning::All { .. } => None,
-            Learning::Sampled { shortlist, .. } => Some(shortlist.of(query)),
+            Learning::Few { finder: Finder::Shortlist(shortlist), .. } => Some(shortlist.of(query)),
+            Learning::All { .. } | Learning::Few { .. } => None,
         }
     }
     /// Bytes of memory by part: weights, optimizer's state, shortlists, what a step of `batch` queries over `pool`
@@ -224,7 +249,15 @@ impl Head {
         let (lists, step) = match &self.learning {
             // Logits, and of a chunk its weights, their gradient, and a copy in f32 where bf16 is changed.
             Learning::All { .. } => (0, 4 * CHUNK.min(labels) * (batch + 3 * width)),
-            Learning::Sampled { .. } => {
+            // A search, and two marks, a score, its gradient and temporaries for each row and each label that some row
+            // found; three positives a query; pairs with their places, weights, distances and gradients.
+            Learning::Few { finder: Finder::Live(_), .. } => {
+                let depth = self.config.shortlist.min(labels);
+                let pool = labels.min(batch * (depth + 3));
+                let pairs = batch * 3 * depth;
+                (0, pool * (24 * batch + 16 * width) + 48 * pairs + 4 * PART.min(labels) * width)
+            }
+            Learning::Few { .. } => {
                 // Three positives a query; scores, their gradient, masks, weights and temporaries.
                 let near = if self.config.has_teacher() { self.config.near_labels.min(labels) } else { 0 };
                 let pool = labels.min(batch * (self.config.mined + 3 + near) + self.config.uniform);
@@ -271,8 +304,8 @@ impl Head {
         let all = [(WEIGHTS, weights)].into_iter().chain(optimizer.tables());
         let tables = all.map(|(name, table)| (name.to_owned(), table)).collect();
         let (lists_epoch, lists) = match &self.learning {
-            Learning::Sampled { shortlist, .. } => shortlist.state(),
-            Learning::All { .. } => (None, &[][..]),
+            Learning::Few { finder: Finder::Shortlist(shortlist), .. } => shortlist.state(),
+            Learning::All { .. } | Learning::Few { .. } => (None, &[][..]),
         };
         let (steps, chain) = (optimizer.steps(), self.chain.clone());
         let soft = self.soft.as_ref().map(SoftTargets::state);
@@ -303,7 +336,7 @@ impl Head {
         tables.optimizer.set_steps(from.steps);
         tables.optimizer.tables_mut().into_iter().try_for_each(|(name, table)| take(name, table))?;
         self.chain = from.chain;
-        if let Learning::Sampled { shortlist, .. } = &mut self.learning
+        if let Learning::Few { finder: Finder::Shortlist(shortlist), .. } = &mut self.learning
             && !shortlist.restore((from.lists_epoch, from.lists.into_owned()), queries)
         {
             return Err(other("lists"));
@@ -319,20 +352,36 @@ impl Head {
     }
 }
 
-/// The labels that a sampled step scores for a batch, and the soft targets among its scores: their labels are certain
-/// to be there.
-fn choose(
-    config: &HeadConfig,
-    shortlist: &Shortlist,
-    batch: &Embedded<'_>,
-    soft: Option<&OfRows>,
-) -> (Candidates, Vec<(usize, f32)>) {
-    let [mined, uniform] = [tags::MINED, tags::UNIFORM].map(|tag| batch.stream.with_tag(tag));
-    let mut certain = shortlist.draw(batch.rows, config.mined, mined);
-    certain.extend(soft.iter().flat_map(|soft| &soft.labels));
-    let found = Candidates::compose(batch.data, batch.ids, batch.rows, &certain, config.uniform, uniform);
-    let soft = soft.map_or(vec![], |soft| soft.places(&found.labels));
-    (found, soft)
+impl Finder {
+    /// The labels that a step scores for a batch whose rows look like `queries`; and the soft targets among its scores,
+    /// whose labels are certain to be there.
+    fn find(
+        &self,
+        engine: &Engine,
+        config: &HeadConfig,
+        batch: &Embedded<'_>,
+        (queries, table): (&Tensor, &Table),
+        soft: Option<&OfRows>,
+    ) -> Found {
+        let shortlist = match self {
+            Finder::Shortlist(shortlist) => shortlist,
+            Finder::Live(live) => {
+                let queries = Matrix::new(queries.data(), table.width());
+                let weights = TableRows { table, normalised: config.is_cosine() };
+                let of = (batch.data, batch.ids);
+                let (candidates, masked) = live.find(engine, of, batch.rows, (queries, weights));
+                return Found { candidates, soft: vec![], masked };
+            }
+        };
+        let [mined, uniform] = [tags::MINED, tags::UNIFORM].map(|tag| batch.stream.with_tag(tag));
+        let mut certain = shortlist.draw(batch.rows, config.mined, mined);
+        certain.extend(soft.iter().flat_map(|soft| &soft.labels));
+        let candidates =
+            Candidates::compose(batch.data, batch.ids, batch.rows, &certain, config.uniform, uniform);
+        let soft = soft.map_or(vec![], |soft| soft.places(&candidates.labels));
+        let masked = candidates.left_out();
+        Found { candidates, soft, masked }
+    }
 }
 
 /// The gradient of what the loss depends on.
@@ -358,9 +407,14 @@ fn learning(head: &HeadConfig, data: &DataSet, ids: &TextIds) -> Learning {
         "decoupled" => Box::new(set::Decoupled { temperature }),
         "softtopk" => Box::new(set::SoftTopK { k: 5.0, sharpness: scale }),
         "triplets" => Box::new(set::MultiTriplet::NGAME),
+        "lambdamrr" => Box::new(set::LambdaMrr { temperature, cut: head.shortlist }),
         _ => Box::new(set::Bce { scale, shift }),
     };
-    Learning::Sampled { objective, shortlist: Shortlist::new(head.shortlist) }
+    let finder = match head.is_live() {
+        true => Finder::Live(Live::new(head.shortlist, data, ids)),
+        false => Finder::Shortlist(Shortlist::new(head.shortlist)),
+    };
+    Learning::Few { objective, finder }
 }
 
 /// The length of all numbers together.

@@ -8,7 +8,7 @@
 //! A label with neither keeps zeros: nothing is known of it.
 
 use super::soft::{Question, SoftTargets};
-use super::{Head, Learning, Tables};
+use super::{Finder, Head, Learning, Tables};
 use crate::embed::{Part, embed, normalise};
 use crate::guide::{self, START};
 use crate::network::Network;
@@ -138,7 +138,7 @@ impl Head {
     ) {
         let (every, normalised) = (self.config.refresh_epochs, self.config.is_cosine());
         let Some(Tables { weights: table, .. }) = &self.tables else { return };
-        let Learning::Sampled { shortlist, .. } = &mut self.learning else { return };
+        let Learning::Few { finder: Finder::Shortlist(shortlist), .. } = &mut self.learning else { return };
         if self.config.mined > 0 && shortlist.is_due(epoch, every) {
             let labels = TableRows { table, normalised };
             shortlist.refresh(engine, epoch, (bank.matrix(), Items::Table(labels)), ids.known(data));

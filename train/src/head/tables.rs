@@ -9,7 +9,7 @@
 
 use super::tags;
 use crate::config::Config;
-use autograd::optim::{AdagradRows, LazyAdamW, SgdRows, TableOptimizer};
+use autograd::optim::{AdagradRows, LazyAdamW, RestingRows, SgdRows, TableOptimizer};
 use engine::{Result, Scratch, Stream, Table, TablePrecision};
 use std::path::PathBuf;
 
@@ -44,7 +44,7 @@ impl Layout {
         let numbers = self.labels * self.width;
         let state = match &*self.optimizer {
             "adagrad" => 4 * self.labels,
-            "sgd" => 0,
+            "sgd" | "none" => 0,
             _ => 8 * numbers,
         };
         [numbers * self.precision.size(), state]
@@ -62,6 +62,7 @@ impl Layout {
         let optimizer: Box<dyn TableOptimizer> = match &*self.optimizer {
             "adagrad" => Box::new(AdagradRows::new(&weights, 1e-10, &scratch)?),
             "sgd" => Box::new(SgdRows::new()),
+            "none" => Box::new(RestingRows::new()),
             _ => Box::new(LazyAdamW::new(&weights, &scratch)?),
         };
         Ok(Tables { weights, optimizer })

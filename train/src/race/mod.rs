@@ -140,7 +140,8 @@ impl Race {
         recipes::apply_defaults(&mut settings)?;
         let config = settings.config()?;
         if config.head.is_on() {
-            return Err(Error::input("a race is between encoders").help("leave head.name away"));
+            let e = Error::input("a race is between encoders, and a classifier is none");
+            return Err(e.help("leave head.name, and the strategy adore, away"));
         }
         if config.cross.alone() {
             let e =

@@ -9,6 +9,7 @@
 use crate::config::{Origin, Settings};
 use engine::{Error, Result};
 
+mod adore;
 mod ance;
 mod ar2;
 mod bm25;
@@ -58,6 +59,13 @@ pub struct Recipe {
     pub defaults: &'static [&'static str],
 }
 
+impl Recipe {
+    /// Whether it learns with a classifier's weights.
+    pub fn has_head(&self) -> bool {
+        self.defaults.contains(&"head.name=classifier")
+    }
+}
+
 /// All recipes, the plain ones first.
 pub const RECIPES: &[Recipe] = &[
     in_batch::RECIPE,
@@ -68,6 +76,7 @@ pub const RECIPES: &[Recipe] = &[
     popularity::RECIPE,
     bm25::RECIPE,
     star::RECIPE,
+    adore::RECIPE,
     ance::RECIPE,
     simans::RECIPE,
     label_tree::RECIPE,
@@ -128,7 +137,8 @@ pub fn apply_defaults(settings: &mut Settings) -> Result<()> {
         settings.recipe("loss.temperature", 0.1, "triplet")?;
         settings.recipe("loss.hardest", 10, "triplet")?;
     }
-    if has_head {
+    // Where label weights rest, it is the encoder that learns, and what holds for encoders holds.
+    if has_head && settings.text("head.optimizer") != Some("none") {
         settings.recipe("train.epochs", 10, "classifier")?;
         settings.recipe("train.lr", 1e-3, "classifier")?;
     }

@@ -10,12 +10,14 @@
 
 mod bce;
 mod decoupled;
+mod lambda_mrr;
 mod multi_triplet;
 mod soft_top_k;
 mod sup_con;
 
 pub use bce::Bce;
 pub use decoupled::Decoupled;
+pub use lambda_mrr::LambdaMrr;
 pub use multi_triplet::MultiTriplet;
 pub use soft_top_k::SoftTopK;
 pub use sup_con::SupCon;
