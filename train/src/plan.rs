@@ -21,6 +21,7 @@
 use crate::batch::{Batch, Similarity, Source};
 use crate::embed::CHUNK_TOKENS;
 use crate::exec::Exec;
+use crate::guide::START;
 use crate::head::Head;
 use crate::held::Held;
 use crate::judge::Judge;
@@ -136,6 +137,7 @@ impl MemoryPlan {
             ("guide", trainer.guide.as_ref().map_or(0, |guide| guide.bytes(texts.len()))),
             ("cross-encoder", cross + reading),
             ("memory", trainer.memory.bytes(&batch, network.width())),
+            ("auxiliary", auxiliary(trainer, batch.labels.len(), activations + working)),
             ("ranked lists", lists(trainer)),
             ("clusters", clusters),
             ("text numbers", trainer.text_ids.bytes()),
@@ -208,6 +210,18 @@ pub fn bytes(count: usize) -> String {
         (value, unit) = (value / 1000.0, next);
     }
     if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
+}
+
+/// Vectors beside the texts of labels, with a batch of so many columns, and beside a step of so many bytes what making
+/// their clusters takes.
+fn auxiliary(trainer: &Trainer, columns: usize, step: usize) -> usize {
+    let Some(own) = &trainer.network.auxiliary else { return 0 };
+    let added = trainer.config.train.accumulate > 1;
+    let held = own.training_bytes(trainer.vectors_optimizer.as_deref(), columns, added);
+    // A teacher of the classifier that is the encoder at the start is asked by texts without vectors, too.
+    let asks = trainer.config.head.teacher == START && trainer.head.as_ref().is_some_and(Head::wants_start);
+    let texts = if asks { 4 * own.of_labels().len() * trainer.network.width() } else { 0 };
+    held + texts + own.making_bytes(&trainer.engine).saturating_sub(step)
 }
 
 /// Ranked lists, their copy while they are saved, and what making them takes.

@@ -190,6 +190,7 @@ pub fn take_up(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer)
     if checkpoint::list(&dir.checkpoints()).is_empty() {
         observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
         trainer.warm = warm_start(trainer)?;
+        trainer.take_vectors()?;
         let source = Path::new(&trainer.config.model.source);
         if trainer.warm.is_none()
             && trainer.head.is_some()
@@ -291,7 +292,8 @@ impl Loop<'_> {
     fn go(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {
         let total = trainer.total_steps();
         let takes = trainer.warm_start().is_some_and(WarmStart::has_weights);
-        if wants_start(trainer) && (takes || trainer.config.head.has_teacher()) {
+        let takes_vectors = trainer.progress().step == 0 && trainer.has_vectors();
+        if takes_vectors || wants_start(trainer) && (takes || trainer.config.head.has_teacher()) {
             // The other model may go, or be trained further: what was taken from it is kept from here on.
             self.begin_epoch(trainer, observer)?;
             self.save(trainer, observer)?;

@@ -261,8 +261,11 @@ impl Head {
         let width = self.teacher.as_ref().map_or(self.layout.width, Network::width);
         let labels = self.layout.labels;
         let block = labels.min(soft::ROWS) * (4 * width + 8 * near);
-        // All texts; and rows of pairs, before they are put one after another.
-        let asking = 4 * labels * width + block + labels * (24 + 8 * near);
+        // All texts, where the teacher has auxiliary vectors without and with them; and rows of pairs, before they are
+        // put one after another.
+        let both = self.teacher.as_ref().is_some_and(|teacher| teacher.auxiliary.is_some());
+        let texts = if both { 2 } else { 1 };
+        let asking = 4 * labels * width * texts + block + labels * (24 + 8 * near);
         [SoftTargets::bytes(labels, near), asking + self.teacher.as_ref().map_or(0, model)]
     }
     /// Everything that the next step depends on; nothing before the weights have their first values.
