@@ -60,11 +60,16 @@ impl Auxiliary {
     ///
     /// # Errors
     /// If the model that it starts from has vectors that the run has no place for.
-    pub(crate) fn of_run(config: &Config, data: &DataSet, network: &mut Network) -> Result<Option<Auxiliary>> {
+    pub(crate) fn of_run(
+        config: &Config,
+        data: &DataSet,
+        network: &mut Network,
+    ) -> Result<Option<Auxiliary>> {
         let (wanted, from) = (&config.auxiliary, network.auxiliary.take());
         let alone = "to begin from its encoder alone, name the directory `model` of that run";
         if from.as_ref().is_some_and(|from| from.data != data.fingerprint()) {
-            let what = "the run that this one starts from has auxiliary vectors for the labels of another data set";
+            let what =
+                "the run that this one starts from has auxiliary vectors for the labels of another data set";
             return Err(Error::input(what).help(alone));
         }
         let sizes = match wanted.is_on() {
@@ -75,9 +80,13 @@ impl Auxiliary {
             (None, None) => Ok(None),
             (None, Some((private, shared))) => {
                 let (labels, width) = (data.labels().len(), network.width());
-                let vectors = Tensor::from_vec([private + shared, width], vec![0.0f32; (private + shared) * width]);
+                let vectors =
+                    Tensor::from_vec([private + shared, width], vec![0.0f32; (private + shared) * width]);
                 let of = (0..labels).map(|label| (label % (private + shared)) as u32).collect();
-                Ok(Some(Auxiliary { is_made: false, ..Auxiliary::new(vectors, of, data.fingerprint(), network) }))
+                Ok(Some(Auxiliary {
+                    is_made: false,
+                    ..Auxiliary::new(vectors, of, data.fingerprint(), network)
+                }))
             }
             (Some(from), Some((private, shared))) if from.vectors().shape().dim(0) == private + shared => {
                 Ok(Some(from))
@@ -152,7 +161,12 @@ impl Auxiliary {
     }
     /// Bytes that a run holds for them, learned by an optimizer or as they are; with a batch of so many columns, whose
     /// gradient may be `added` to that of others.
-    pub(crate) fn training_bytes(&self, learned: Option<&dyn Optimizer>, columns: usize, added: bool) -> usize {
+    pub(crate) fn training_bytes(
+        &self,
+        learned: Option<&dyn Optimizer>,
+        columns: usize,
+        added: bool,
+    ) -> usize {
         let (vectors, width) = (self.vectors().shape().dim(0), self.vectors().shape().last());
         let Some(optimizer) = learned else { return self.bytes() };
         // Of each column the vector, the sum, both directions of its scaling, and what is added up by row.
@@ -315,6 +329,3 @@ impl Trainer {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -419,7 +419,8 @@ mod tests {
         let measured = |share: f64, has_vectors: bool| {
             let mut config = Config::default();
             (config.cross.model, config.cross.share) = ("tiny".into(), share);
-            [Of::Encoder, Of::Cross].map(|of| run_card((&config, of, has_vectors), None, 3, &validation).metrics.len())
+            [Of::Encoder, Of::Cross]
+                .map(|of| run_card((&config, of, has_vectors), None, 3, &validation).metrics.len())
         };
         assert_eq!(measured(0.25, false), [1, 0], "in turns the encoder is measured");
         assert_eq!(measured(1.0, false), [0, 1], "one that learns alone is measured itself");

@@ -100,7 +100,8 @@ impl Network {
         });
         let shape = format!("{:?}", self.model.architecture).into_bytes();
         let vectors = self.auxiliary.iter().flat_map(|own| {
-            let [numbers, of] = [checksum_of(own.vectors().to_cpu().data::<f32>()), checksum_of(own.of_labels())];
+            let [numbers, of] =
+                [checksum_of(own.vectors().to_cpu().data::<f32>()), checksum_of(own.of_labels())];
             [numbers.to_le_bytes(), of.to_le_bytes()].concat()
         });
         checksum(&sums.chain(shape).chain(vectors).collect::<Vec<u8>>())

@@ -62,7 +62,12 @@ const PIPELINES: [(&str, &[&[&str]]); 5] = [
     (
         "dexa",
         &[
-            &["composer.name=ngame", "loss.name=triplet", "auxiliary.clusters=65536", "auxiliary.private=1000"],
+            &[
+                "composer.name=ngame",
+                "loss.name=triplet",
+                "auxiliary.clusters=65536",
+                "auxiliary.private=1000",
+            ],
             &["head.labels=sampled", "head.loss=triplets", "composer.name=ngame"],
         ],
     ),

@@ -178,7 +178,10 @@ impl Trainer {
             params.ids().flat_map(one).collect()
         };
         let vectors = self.network.auxiliary.iter().flat_map(|own| all(&own.params, &grads.vectors));
-        Ok((measured.loss, all(&self.network.model.params, &grads.model).into_iter().chain(vectors).collect()))
+        Ok((
+            measured.loss,
+            all(&self.network.model.params, &grads.model).into_iter().chain(vectors).collect(),
+        ))
     }
 
     /// Runs the largest batch that can occur without an update, so that the pool holds all buffers that a step needs.

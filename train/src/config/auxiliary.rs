@@ -44,8 +44,10 @@ impl AuxiliaryConfig {
         if !self.is_on() {
             return match self.private {
                 0 => Ok(()),
-                _ => Err(Error::input("`auxiliary.private` is for some labels beside clusters of the others")
-                    .help("--set auxiliary.clusters=1024")),
+                _ => {
+                    Err(Error::input("`auxiliary.private` is for some labels beside clusters of the others")
+                        .help("--set auxiliary.clusters=1024"))
+                }
             };
         }
         if !self.clusters.is_power_of_two() {

@@ -89,7 +89,8 @@ impl SoftTargets {
         [Some(&mut texts), beside.as_mut()].into_iter().flatten().for_each(|rows| {
             rows.chunks_exact_mut(width).for_each(normalise);
         });
-        let (asked, texts) = (Matrix::new(&texts, width), Matrix::new(beside.as_ref().unwrap_or(&texts), width));
+        let (asked, texts) =
+            (Matrix::new(&texts, width), Matrix::new(beside.as_ref().unwrap_or(&texts), width));
         // To an encoder labels without a text are one.
         let named: Vec<u32> = (0..labels.len() as u32).filter(|&label| !is_nameless(data, label)).collect();
         let relevance = Relevance::of(engine, question, config, (texts, &named), observer)?;
