@@ -138,9 +138,18 @@ impl Auxiliary {
     }
     /// z' of the labels whose texts have the embeddings `rows`, `[n, d]`. On a tape that goes back the vectors are a
     /// parameter.
+    ///
+    /// # Panics
+    /// If the encoder ran on the same tape, which knows parameters by their numbers: theirs are not these.
     pub(crate) fn beside<'t>(&self, rows: Var<'t>, labels: &[u32]) -> Var<'t> {
         let of: Arc<[u32]> = labels.iter().map(|&label| self.of[label as usize]).collect();
-        let sum = rows + rows.tape().param(&self.params, self.id()).gather(of);
+        let vectors = rows.tape().param(&self.params, self.id());
+        assert_eq!(
+            vectors.shape(),
+            self.vectors().shape(),
+            "auxiliary vectors want a tape without the encoder"
+        );
+        let sum = rows + vectors.gather(of);
         if self.is_scaled { sum.normalise() } else { sum }
     }
     /// [`Auxiliary::beside`] in place, without a tape and on the CPU.

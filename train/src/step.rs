@@ -75,8 +75,8 @@ impl Trainer {
 
         let banked = self.bank.is_some().then(|| batch.composed(&seen(embeddings), &seen(columns)));
         let banked = banked.into_iter().map(|(ids, values)| (ids.to_vec(), values)).collect();
-        let (of_labels, objective) = (seen(columns), &*self.parts.objective);
-        let notes = vec![self.memory.note(&self.engine, batch, &of_labels, (objective, &scored, &terms))];
+        let objective = &*self.parts.objective;
+        let notes = vec![self.memory.note(&self.engine, batch, &seen(columns), (objective, &scored, &terms))];
         let mut back = loss_tape.backward_from(loss);
         let pulled = back.take(embeddings).expect("a loss depends on its embeddings");
         let vectors = back.into_params();
