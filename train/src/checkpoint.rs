@@ -295,6 +295,11 @@ impl Trained {
         Ok(Trained { progress, data: m.data, params, head: m.head, memory: (m.memory, first), file })
     }
 
+    /// Whether it has label weights.
+    pub(crate) fn has_classifier(&self) -> bool {
+        self.head.is_some()
+    }
+
     /// Whether something is remembered whose name begins with `prefix`.
     pub(crate) fn remembers(&self, prefix: &str) -> bool {
         self.memory.0.iter().any(|entry| entry.name.starts_with(prefix))

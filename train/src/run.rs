@@ -10,6 +10,7 @@ use crate::load;
 use crate::log::Log;
 use crate::noted::Noted;
 use crate::observer::{Event, Observer};
+use crate::plan;
 use crate::run_dir::RunDir;
 use crate::saver::Saver;
 use crate::step::StepReport;
@@ -157,12 +158,7 @@ fn opened(engine: &Engine, dir: RunDir, mut config: Config) -> Result<(Trainer, 
     };
     let mut trainer = Trainer::new(engine, data, start()?, config)?;
     (trainer.guide, trainer.cross) = (guide, cross);
-    if let Some(head) = &mut trainer.head
-        && checkpoint::list(&dir.checkpoints()).is_empty()
-    {
-        // It was not asked yet, and what asking takes is planned.
-        head.read_teacher(&trainer.data)?;
-    }
+    plan::foresee(&mut trainer, &dir)?;
     // Nothing learns from it, so a file that has gone is no reason not to go on.
     trainer.truth = Truth::of(&trainer.config, &trainer.data).unwrap_or(None);
     Ok((trainer, dir))

@@ -260,6 +260,15 @@ fn what_a_teacher_said_is_kept_and_it_is_not_asked_again() {
         assert_eq!(trainer.progress().step, stop);
         out
     });
+    // What asking takes is planned where it is still to be done.
+    let planned = |out: &Path| {
+        let (trainer, _) = run::open(&Engine::new(1), out).expect("opens");
+        let plan = MemoryPlan::new(&trainer);
+        let bytes = plan.parts.iter().find(|(name, _)| *name == "soft targets").expect("a line").1;
+        (bytes, 8 * trainer.data().labels().len() * (1 + 5))
+    };
+    let ((asking, answers), (answered, same)) = (planned(&stopped[0]), planned(&stopped[1]));
+    assert!(asking > answers && answered == same, "{asking} {answered} {answers}");
     let finish = |out: &Path| {
         let (mut again, run_dir) = run::resume(&Engine::new(2), out, &mut Silent).expect("resumes");
         run::run(&mut again, &run_dir, &mut Silent).expect("ends");
