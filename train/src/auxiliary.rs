@@ -29,6 +29,7 @@ use crate::trainer::Trainer;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{ParamId, Params, Tape, Var};
 use data::DataSet;
+use engine::cuda::within_memory;
 use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
 use samplers::Matrix;
 use samplers::composer::tree::clusters;
@@ -330,7 +331,14 @@ impl Trainer {
             let e = Error::input(format!("{what}: the configuration of the run was changed since"));
             return Err(e.help("put config.toml back as it was, or begin a new run"));
         }
-        let found = Auxiliary::new(vectors, of, self.data.fingerprint(), &self.network);
+        let mut found = Auxiliary::new(vectors, of, self.data.fingerprint(), &self.network);
+        if let Some(cuda) = &self.cuda {
+            // What the optimizer keeps lies beside what it moves.
+            within_memory(|| {
+                found.params.to_device(cuda);
+                Ok::<(), Error>(())
+            })?;
+        }
         if let Some(optimizer) = &mut self.vectors_optimizer {
             optimizer.restore(&found.params, kept)?;
         }

@@ -260,15 +260,6 @@ fn what_a_teacher_said_is_kept_and_it_is_not_asked_again() {
         assert_eq!(trainer.progress().step, stop);
         out
     });
-    // What asking takes is planned where it is still to be done.
-    let planned = |out: &Path| {
-        let (trainer, _) = run::open(&Engine::new(1), out).expect("opens");
-        let plan = MemoryPlan::new(&trainer);
-        let bytes = plan.parts.iter().find(|(name, _)| *name == "soft targets").expect("a line").1;
-        (bytes, 8 * trainer.data().labels().len() * (1 + 5))
-    };
-    let ((asking, answers), (answered, same)) = (planned(&stopped[0]), planned(&stopped[1]));
-    assert!(asking > answers && answered == same, "{asking} {answered} {answers}");
     let finish = |out: &Path| {
         let (mut again, run_dir) = run::resume(&Engine::new(2), out, &mut Silent).expect("resumes");
         run::run(&mut again, &run_dir, &mut Silent).expect("ends");
@@ -281,6 +272,26 @@ fn what_a_teacher_said_is_kept_and_it_is_not_asked_again() {
     assert_eq!(saved.len(), 2);
     std::fs::remove_file(&saved[0]).expect("removed");
     assert!(finish(&stopped[1]) == whole, "what it said is in the checkpoint");
+}
+
+#[test]
+fn what_asking_a_teacher_takes_is_planned_until_it_was_asked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 130);
+    // So many pairs that asking takes more than the steps behind it do.
+    let changes = [TEACHER[0], TEACHER[1], TEACHER[2], "head.near_labels=1000"];
+    let [(asking, answers), (answered, same)] = [0, 1].map(|stop| {
+        let out = dir.path().join(format!("stopped-{stop}"));
+        let (mut trainer, run_dir) =
+            run::begin(&Engine::new(1), &settings(&data, &changes), &out).expect("begins");
+        run::run(&mut trainer, &run_dir, &mut StopAfter(stop)).expect("stops");
+        let (trainer, _) = run::open(&Engine::new(1), &out).expect("opens");
+        let plan = MemoryPlan::new(&trainer);
+        let bytes = plan.parts.iter().find(|(name, _)| *name == "soft targets").expect("a line").1;
+        let labels = trainer.data().labels().len();
+        (bytes, 8 * labels * (1 + labels))
+    });
+    assert!(asking > answers && answered == same, "{asking} {answered} {answers}");
 }
 
 #[test]
