@@ -45,11 +45,20 @@ impl ParamGrads {
 /// Scales the gradients down so that their global norm is at most `norm_max`, and gives the norm as it was. If it is
 /// infinite or NaN nothing is scaled: the caller decides what such a step means.
 pub fn clip(engine: &Engine, grads: &mut ParamGrads, norm_max: f64) -> f64 {
+    clip_together(engine, &mut [grads], norm_max)
+}
+
+/// [`clip`] of the gradients of several sets of parameters, whose norm is that of all of them together.
+pub fn clip_together(engine: &Engine, sets: &mut [&mut ParamGrads], norm_max: f64) -> f64 {
     engine.span("clip", Way::Beside, || {
-        let norm = grads.norm(engine);
+        let mut blocks = Vec::new();
+        for (_, grad) in sets.iter().flat_map(|grads| grads.iter()) {
+            block_squares(engine, grad.values(), &mut blocks);
+        }
+        let norm = tree_sum(&blocks).sqrt();
         let factor = norm_max / (norm + NORM_FLOOR);
         if norm.is_finite() && factor < 1.0 {
-            grads.scale(engine, factor);
+            sets.iter_mut().for_each(|grads| grads.scale(engine, factor));
         }
         norm
     })
@@ -83,6 +92,17 @@ mod tests {
         for (got, want) in all(a, &g).iter().chain(&all(b, &g)).zip([1.0, -1.5, 0.0, 0.0, 0.0, 3.0]) {
             assert!((got - want).abs() < 1e-6, "{got} instead of {want}");
         }
+    }
+
+    #[test]
+    fn sets_that_are_clipped_together_have_one_norm() {
+        let engine = Engine::new(2);
+        // 7 and 24: √(49 + 576) = 25.
+        let (mut one, [a, _]) = grads(&engine, vec![2.0, -3.0], vec![2.0, 4.0]);
+        let (mut other, [c, _]) = grads(&engine, vec![24.0, 0.0], vec![0.0, 0.0]);
+        assert_eq!(clip_together(&engine, &mut [&mut one, &mut other], 2.5), 25.0);
+        let first = |id, g: &ParamGrads| g.get(id).unwrap().to_f64()[0];
+        assert!((first(a, &one) - 0.2).abs() < 1e-6 && (first(c, &other) - 2.4).abs() < 1e-6);
     }
 
     #[test]

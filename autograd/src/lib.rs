@@ -31,7 +31,7 @@ pub mod schedule;
 pub mod tape;
 pub mod watch;
 
-pub use clip::clip;
+pub use clip::{clip, clip_together};
 pub use engine::kernels::relevance::Relevance;
 pub use grad::{Grad, Grads, RowGrad};
 pub use op::{Backward, Flops, Forward, Keep, Op, Sizes};

@@ -7,13 +7,13 @@ use crate::observer::Terminal;
 use crate::whole::Whole;
 use clap::ValueEnum;
 use data::{DataSet, Verify};
-use engine::{Error, Packed, Result};
+use engine::{Error, Result};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use train::embed::embed;
+use train::embed::{all_labels, embed_labels};
 use train::judge::Judge;
-use train::{Network, RunDir, load, vocabulary};
+use train::{Event, Network, Observer, RunDir, load, vocabulary};
 
 /// Flags of `export`.
 #[derive(clap::Args)]
@@ -46,7 +46,8 @@ enum Target {
     Onnx,
     /// The cross-encoder of a run, as a directory that sentence-transformers loads
     Cross,
-    /// labels.npy and labels.jsonl: the embedding, id and title of each label
+    /// labels.npy and labels.jsonl: the embedding, id and title of each label, with its auxiliary vector where the run
+    /// learned such
     Npy,
 }
 
@@ -56,6 +57,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         return cross(args, context);
     }
     let network = load::network(&args.model)?;
+    if args.to != Target::Npy && network.auxiliary.is_some() {
+        let what = "the auxiliary vectors of the run's labels do not go with its encoder, which alone ranks otherwise \
+                    than the run: --to npy writes the labels with them";
+        Terminal::new(context).event(&Event::Warning(what));
+    }
     match args.to {
         Target::Onnx => onnx(&network, args)?,
         Target::Npy => npy(&network, args, context)?,
@@ -111,9 +117,10 @@ fn npy(network: &Network, args: &Args, context: &Context) -> Result<()> {
     demand_empty(&args.out)?;
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io(&args.out, e))?;
     let labels = data.labels();
-    let push = |i: usize, packed: &mut Packed| labels.push_to(i, packed);
     let mut observer = Terminal::new(context);
-    let rows = embed(&context.engine(), network, labels.len(), push, "labels", &mut observer)?;
+    network.warn_of_other_labels(&data, &mut observer);
+    let rows =
+        embed_labels((&context.engine(), network), &data, &all_labels(&data), "labels", &mut observer)?;
     observer.finish();
     let mut names = String::new();
     for i in 0..labels.len() {

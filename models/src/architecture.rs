@@ -36,6 +36,14 @@ impl Architecture {
             Architecture::Bag(config) => config.width,
         }
     }
+    /// Whether a vector has length 1.
+    pub fn is_normalised(&self) -> bool {
+        match self {
+            Architecture::Bert(config) => config.normalise,
+            Architecture::ModernBert(config) => config.normalise,
+            Architecture::Bag(config) => config.normalise,
+        }
+    }
     /// The number of rows of the token table: every token id is below.
     pub fn vocab(&self) -> usize {
         match self {

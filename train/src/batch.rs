@@ -13,6 +13,7 @@
 //! A known positive of a row, or of a query with the same text, is never its negative, by id and by text; nor is a
 //! label that the data set filters for it. This is done here for every strategy, so that no strategy can forget it.
 
+use crate::auxiliary::Auxiliary;
 use crate::memory::Memory;
 use crate::text_ids::{TextIds, place};
 use autograd::Var;
@@ -237,16 +238,26 @@ impl Batch {
             labels: (0..m).map(|j| columns[(j % distinct) as usize]).collect(),
         }
     }
-    /// The scores `[n, C]` of the embeddings `[T, d]` of its texts: its blocks side by side. `keys` are the embeddings
-    /// of its labels' texts, where another encoder made them. Angles are for one block, queries against labels.
+    /// The embeddings `[m, d]` of its columns, from those `[T, d]` of its texts, or from `keys`, those of its labels'
+    /// texts where another encoder made them; with auxiliary vectors where there are such.
+    pub fn columns<'t>(
+        &self,
+        embeddings: Var<'t>,
+        keys: Option<&Tensor>,
+        auxiliary: Option<&Auxiliary>,
+    ) -> Var<'t> {
+        let texts = keys.map_or(embeddings, |keys| embeddings.tape().constant(keys.clone()));
+        let rows = texts.gather(self.label_texts.clone());
+        auxiliary.map_or(rows, |own| own.beside(rows, &self.labels))
+    }
+    /// The scores `[n, C]` of the embeddings `[T, d]` of its texts against those of its columns
+    /// ([`Batch::columns`]): its blocks side by side. Angles are for one block, queries against labels.
     ///
     /// # Panics
     /// If angles are asked for of an odd width.
-    pub fn scores<'t>(&self, embeddings: Var<'t>, keys: Option<&Tensor>, similarity: Similarity) -> Var<'t> {
+    pub fn scores<'t>(&self, embeddings: Var<'t>, labels: Var<'t>, similarity: Similarity) -> Var<'t> {
         let tape = embeddings.tape();
         let queries = embeddings.gather(self.query_texts.clone());
-        let labels =
-            keys.map_or(embeddings, |keys| tape.constant(keys.clone())).gather(self.label_texts.clone());
         if similarity == Similarity::Angle {
             debug_assert_eq!(self.blocks, [Block::QueryLabel], "the configuration allows no other");
             let sums = queries.matmul_nt(turned(labels));
@@ -285,16 +296,15 @@ impl Batch {
         let mixtures = queries.tape().constant(Tensor::from_vec([n, mix.columns(), width], mixtures));
         queries.reshape([n, 1, width]).matmul_nt(mixtures).reshape([n, mix.columns()])
     }
-    /// Of the embeddings `[T, d]` of its texts those of what it was composed of: ids, and their numbers one after
-    /// another.
-    pub fn composed(&self, embeddings: &Tensor) -> (&[u32], Vec<f32>) {
+    /// Of the embeddings `[T, d]` of its texts and `[m, d]` of its columns those of what it was composed of: ids, and
+    /// their numbers one after another.
+    pub fn composed(&self, embeddings: &Tensor, columns: &Tensor) -> (&[u32], Vec<f32>) {
+        if self.of_labels {
+            return (&self.labels, columns.data::<f32>().to_vec());
+        }
         let width = embeddings.shape().last();
-        let (ids, texts) = match self.of_labels {
-            true => (&self.labels, &self.label_texts),
-            false => (&self.rows, &self.query_texts),
-        };
         let row = |&text: &u32| &embeddings.data::<f32>()[text as usize * width..][..width];
-        (ids, texts.iter().flat_map(row).copied().collect())
+        (&self.rows, self.query_texts.iter().flat_map(row).copied().collect())
     }
     /// The columns in which a query meets a label, with the label: those of the batch, then those of batches before.
     pub fn label_columns(&self) -> Vec<(usize, u32)> {

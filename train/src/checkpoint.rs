@@ -3,7 +3,8 @@
 //! ```text
 //! RUN/checkpoints/step-000000004182.lode
 //!   manifest      counters, fingerprints, and the name and shape of every tensor (bincode behind a limit)
-//!   t0, t1, …     parameters, the optimizer's state, what is remembered (`memory.rs`), in the order of the manifest
+//!   t0, t1, …     parameters, the optimizer's state, what is remembered (`memory.rs`), a cross-encoder that learns,
+//!                 auxiliary vectors (`auxiliary.rs`), in the order of the manifest
 //!   bank, bank.made_at, clusters.order, clusters.ends, ranked.ids, ranked.scores, ranked.positive
 //!   h0, h1, …     of a classifier: its weights, then the tables of its optimizer: all rows, or those that changed
 //!                 since the checkpoint before (`tables.rs`); h0.rows, … which ones; lists, its shortlists;
@@ -292,6 +293,16 @@ impl Trained {
         let first = m.params.len() + m.optimizer.len();
         let progress = m.progress();
         Ok(Trained { progress, data: m.data, params, head: m.head, memory: (m.memory, first), file })
+    }
+
+    /// Whether it has label weights.
+    pub(crate) fn has_classifier(&self) -> bool {
+        self.head.is_some()
+    }
+
+    /// Whether something is remembered whose name begins with `prefix`.
+    pub(crate) fn remembers(&self, prefix: &str) -> bool {
+        self.memory.0.iter().any(|entry| entry.name.starts_with(prefix))
     }
 
     /// Of what is remembered the tensors whose names begin with `prefix`, without it. Their checksums are verified

@@ -1,5 +1,6 @@
 //! The configuration of a run: every value, its default and its range. [`Settings`] says where each comes from.
 
+mod auxiliary;
 mod cross;
 mod head;
 mod memory;
@@ -8,6 +9,7 @@ mod save;
 mod settings;
 mod train;
 
+pub use auxiliary::AuxiliaryConfig;
 pub use cross::CrossConfig;
 pub(crate) use cross::OWN;
 pub use head::{HeadConfig, LOSSES};
@@ -48,6 +50,8 @@ pub struct Config {
     pub memory: MemoryConfig,
     /// What is minimised.
     pub loss: LossConfig,
+    /// Vectors beside the texts of labels.
+    pub auxiliary: AuxiliaryConfig,
     /// What is learned besides the encoder.
     pub head: HeadConfig,
     /// What is written when.
@@ -379,6 +383,7 @@ impl Config {
         self.negatives.check(&self.strategy.name)?;
         self.memory.check(self)?;
         self.cross.check(self)?;
+        self.auxiliary.check(self)?;
         if self.head.is_on() && !self.data.truth.as_os_str().is_empty() {
             return wrong(
                 "data.truth",

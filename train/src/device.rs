@@ -29,6 +29,7 @@ pub(crate) fn named(config: &Config, network: &mut Network) -> Result<Option<Cud
 pub(crate) fn move_to(network: &mut Network, cuda: &Cuda) -> Result<()> {
     within_memory(|| {
         network.model.params.to_device(cuda);
+        network.auxiliary.iter_mut().for_each(|own| own.params.to_device(cuda));
         Ok(())
     })
 }

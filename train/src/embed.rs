@@ -7,6 +7,7 @@ use crate::held::Held;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
 use autograd::Tape;
+use data::DataSet;
 use engine::cuda::within_memory;
 use engine::{Engine, Error, Kind, Packed, Result};
 
@@ -52,6 +53,30 @@ pub fn embed(
         observer.event(&Event::Embedding { what, done, total: n });
     }
     Ok(all)
+}
+
+/// The embeddings `[n, width]` of these labels of a data set: of their texts, and with their auxiliary vectors where the
+/// network has such ([`crate::auxiliary`]).
+///
+/// # Errors
+/// As [`embed`].
+pub fn embed_labels(
+    (engine, network): (&Engine, &Network),
+    data: &DataSet,
+    labels: &[u32],
+    what: &str,
+    observer: &mut dyn Observer,
+) -> Result<Vec<f32>> {
+    let texts = data.labels();
+    let push = |i: usize, packed: &mut Packed| texts.push_to(labels[i] as usize, packed);
+    let mut rows = embed(engine, network, labels.len(), push, what, observer)?;
+    network.add_vectors(engine, data, labels, &mut rows);
+    Ok(rows)
+}
+
+/// All labels of a data set.
+pub fn all_labels(data: &DataSet) -> Vec<u32> {
+    (0..data.labels().len() as u32).collect()
 }
 
 /// Hears of a block of texts and tells of all.

@@ -9,7 +9,7 @@ use crate::observer::Silent;
 use crate::vocabulary;
 use autograd::Tape;
 use data::DataSet;
-use engine::{Engine, Packed, Result, Tensor};
+use engine::{Engine, Error, Packed, Result, Tensor};
 use std::path::Path;
 
 /// The name of the model that a run starts from.
@@ -35,6 +35,11 @@ impl Guide {
             START => start()?,
             path => named(Path::new(path), data)?,
         };
+        if config.guide.model == START && network.auxiliary.is_some() {
+            let what = "the run that this one starts from has auxiliary vectors, and `guide.model=start` is an encoder \
+                        alone";
+            return Err(Error::input(what).help("name that run as the guide, too: --set guide.model=RUN"));
+        }
         Ok(Some(Guide { network }))
     }
     /// What it scores for each pair of a batch, `[n, C]`.
@@ -45,7 +50,8 @@ impl Guide {
         let all = all.expect("a silent observer never stops");
         let tape = Tape::inference(engine);
         let embeddings = tape.constant(Tensor::from_vec([total, width], all));
-        batch.scores(embeddings, None, Similarity::Cosine).value()
+        let columns = batch.columns(embeddings, None, self.network.auxiliary.as_ref());
+        batch.scores(embeddings, columns, Similarity::Cosine).value()
     }
     /// Bytes that it holds, and takes beside a batch of so many texts.
     pub(crate) fn bytes(&self, texts: usize) -> usize {
@@ -58,9 +64,13 @@ impl Guide {
 /// A model that is neither in training nor the one that the run starts from.
 ///
 /// # Errors
-/// If it cannot be read, or its tokens are not those of the data set.
+/// If it cannot be read, its tokens are not those of the data set, or its auxiliary vectors are of other labels.
 pub(crate) fn named(path: &Path, data: &DataSet) -> Result<Network> {
     let network = load::network(path)?;
     vocabulary::demand_same(&network, path, data)?;
+    if network.auxiliary.is_some() && network.vectors_of(data).is_none() {
+        let e = Error::input("has auxiliary vectors for the labels of another data set").at(path);
+        return Err(e.help("name its directory `model`, the encoder alone"));
+    }
     Ok(network)
 }

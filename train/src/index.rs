@@ -9,7 +9,7 @@
 //! the data, so that the next start is a matter of milliseconds.
 
 use crate::classifier::Classifier;
-use crate::embed::embed;
+use crate::embed::{all_labels, embed, embed_labels};
 use crate::network::Network;
 use crate::observer::Observer;
 use crate::scoring::{Members, Scoring};
@@ -109,15 +109,15 @@ impl<'r> Index<'r> {
         with_titles: bool,
         observer: &mut dyn Observer,
     ) -> Result<Index<'r>> {
-        let mut rows = |texts: data::Texts<'_>, what: &str| {
-            let push = |i: usize, packed: &mut Packed| texts.push_to(i, packed);
-            embed(engine, network, texts.len(), push, what, observer).map(Rows::Heap)
-        };
-        let labels = rows(data.labels(), "labels")?;
+        network.warn_of_other_labels(data, observer);
+        let labels = embed_labels((engine, network), data, &all_labels(data), "labels", observer)?;
+        let texts = data.queries(Split::Train);
+        let push = |i: usize, packed: &mut Packed| texts.push_to(i, packed);
         let titles = match with_titles {
-            true => Some(rows(data.queries(Split::Train), "training titles")?),
+            true => Some(embed(engine, network, texts.len(), push, "training titles", observer)?),
             false => None,
         };
+        let (labels, titles) = (Rows::Heap(labels), titles.map(Rows::Heap));
         Ok(Index { labels, titles, classifier: None, width: network.width() })
     }
     /// Label weights that are being learned where label embeddings are otherwise: they alone rank.

@@ -4,6 +4,7 @@
 //! (ids, masks, tokens), [`exec`] (whole or chunked), [`trainer`] (state), [`run`] (the loop).
 #![forbid(unsafe_code)]
 
+pub mod auxiliary;
 pub mod batch;
 pub mod checkpoint;
 pub mod classifier;
@@ -57,6 +58,7 @@ pub mod vocabulary;
 pub mod voting;
 pub mod warm_start;
 
+pub use auxiliary::Auxiliary;
 pub use checkpoint::{Checkpoint, Progress, Trained};
 pub use classifier::Classifier;
 pub use config::{Config, Origin, Settings};

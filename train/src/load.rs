@@ -1,5 +1,6 @@
 //! From a path to a network: model directories, runs, fresh shapes; and back to a directory.
 
+use crate::auxiliary::Auxiliary;
 use crate::checkpoint::{self, Trained, restore_params};
 use crate::classifier::Classifier;
 use crate::config::{Config, Settings};
@@ -123,12 +124,26 @@ pub fn network(path: &Path) -> Result<Network> {
     if !RunDir::is_run(path) {
         return Ok(Network::of_import(hf::read(path)?));
     }
-    let run = RunDir::at(path);
-    let mut import = hf::read(&run.model())?;
+    let (run, settings) = run_settings(path)?;
+    let (mut network, wanted) = (Network::of_import(hf::read(&run.model())?), settings.config()?.auxiliary);
     if !checkpoint::list(&run.checkpoints()).is_empty() {
-        restore_params(&mut import.model.params, Trained::newest(&run.checkpoints())?.params)?;
+        let mut trained = Trained::newest(&run.checkpoints())?;
+        restore_params(&mut network.model.params, std::mem::take(&mut trained.params))?;
+        network.auxiliary = Auxiliary::of_checkpoint(&trained, &wanted, &network)?;
+    } else if wanted.is_on() && run.final_line().is_some() {
+        let e = Error::input("the auxiliary vectors of this run's labels went with its checkpoints").at(path);
+        return Err(e.help(format!("the encoder without them is {}", run.model().display())));
     }
-    Ok(Network::of_import(import))
+    Ok(network)
+}
+
+/// [`network`] of a run or directory that may have gone since; a fresh shape has no vectors.
+///
+/// # Errors
+/// As [`network`].
+pub(crate) fn vectors_of_source(config: &Config) -> Result<Option<Auxiliary>> {
+    let source = Path::new(&config.model.source);
+    if RunDir::is_run(source) { Ok(network(source)?.auxiliary) } else { Ok(None) }
 }
 
 /// [`network`] for inference, where and in how many bits it was asked for.
@@ -278,8 +293,11 @@ pub fn cross_card(path: &Path) -> Result<Card> {
 /// The models of a run as they are, with what was measured of the one that learns.
 pub(crate) fn write_models(trainer: &Trainer, dir: &RunDir, validation: &[(Metric, f64)]) -> Result<()> {
     let (data, config, step) = (trainer.data(), &trainer.config, trainer.progress().step);
-    let card =
-        |of| Card { title: data.source().to_owned(), ..run_card((config, of), Some(data), step, validation) };
+    let has_vectors = trainer.network.auxiliary.is_some();
+    let card = |of| Card {
+        title: data.source().to_owned(),
+        ..run_card((config, of, has_vectors), Some(data), step, validation)
+    };
     if let Some(cross) = &trainer.cross {
         cross.judge.write(&card(Of::Cross), &dir.cross())?;
     }
@@ -305,16 +323,19 @@ fn card_of(path: &Path, of: Of) -> Result<Card> {
     let config = settings.config()?;
     // The card does without the data set where that has gone.
     let data = DataSet::open(&config.data.path, Verify::Header).ok();
-    let step = match checkpoint::list(&dir.checkpoints()).is_empty() {
-        true => 0,
-        false => Trained::newest(&dir.checkpoints())?.progress.step,
+    let (step, has_vectors) = match checkpoint::list(&dir.checkpoints()).is_empty() {
+        true => (0, false),
+        false => {
+            let trained = Trained::newest(&dir.checkpoints())?;
+            (trained.progress.step, Auxiliary::is_in(&trained))
+        }
     };
-    Ok(Card { title, ..run_card((&config, of), data.as_ref(), step, &dir.final_metrics()) })
+    Ok(Card { title, ..run_card((&config, of, has_vectors), data.as_ref(), step, &dir.final_metrics()) })
 }
 
 /// The card of a run after `step` updates.
 fn run_card(
-    (config, of): (&Config, Of),
+    (config, of, has_vectors): (&Config, Of, bool),
     data: Option<&DataSet>,
     step: u64,
     validation: &[(Metric, f64)],
@@ -336,7 +357,7 @@ fn run_card(
         false => format!("{}: {margin}temperature {}{hardest}", l.name, l.temperature),
     };
     let rate = if is_cross { cross.lr } else { t.lr };
-    let facts = [
+    let mut facts = vec![
         // The name alone: where it lay on this machine helps nobody.
         ("model at the start", source.clone()),
         ("data", data),
@@ -348,12 +369,18 @@ fn run_card(
         ("learning rate", format!("{rate} ({}, {} steps of warm-up)", t.schedule, t.warmup_steps)),
         ("seed", t.seed.to_string()),
     ];
+    let lacks_vectors = has_vectors && !is_cross;
+    if lacks_vectors {
+        let what = "not in this directory: the run embeds each of its labels by its text and a learned vector, this \
+                    encoder by its text alone";
+        facts.push(("auxiliary vectors", what.to_owned()));
+    }
     let fresh = SHAPES.contains(&&**start);
-    // A run measures the model that it is for.
-    let measured = if is_cross == cross.alone() { validation } else { &[] };
+    // A run measures the model that it is for, and an encoder with what it has beside it.
+    let measured = if is_cross == cross.alone() && !lacks_vectors { validation } else { &[] };
     Card {
         base_model: (!fresh).then_some(source),
-        facts: facts.map(|(key, value)| (key.to_owned(), value)).into(),
+        facts: facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         metrics: measured.iter().map(|(m, v)| (format!("validation {m}"), *v)).collect(),
         ..Card::default()
     }
@@ -389,12 +416,14 @@ mod tests {
     fn a_card_has_what_was_measured_of_its_own_model() {
         let validation =
             Metric::list("P@1").expect("a metric").into_iter().map(|m| (m, 0.5)).collect::<Vec<_>>();
-        let measured = |share: f64| {
+        let measured = |share: f64, has_vectors: bool| {
             let mut config = Config::default();
             (config.cross.model, config.cross.share) = ("tiny".into(), share);
-            [Of::Encoder, Of::Cross].map(|of| run_card((&config, of), None, 3, &validation).metrics.len())
+            [Of::Encoder, Of::Cross]
+                .map(|of| run_card((&config, of, has_vectors), None, 3, &validation).metrics.len())
         };
-        assert_eq!(measured(0.25), [1, 0], "in turns the encoder is measured");
-        assert_eq!(measured(1.0), [0, 1], "one that learns alone is measured itself");
+        assert_eq!(measured(0.25, false), [1, 0], "in turns the encoder is measured");
+        assert_eq!(measured(1.0, false), [0, 1], "one that learns alone is measured itself");
+        assert_eq!(measured(0.25, true), [0, 0], "what was measured is not the encoder alone");
     }
 }

@@ -89,17 +89,17 @@ impl Memory {
         }
         terms
     }
-    /// What is to be remembered of a batch: `embeddings` are those of its labels' texts.
+    /// What is to be remembered of a batch: `columns` are the embeddings of its labels, `[m, d]`.
     pub(crate) fn note(
         &self,
         engine: &Engine,
         batch: &Batch,
-        embeddings: &Tensor,
+        columns: &Tensor,
         (objective, scores, terms): (&dyn Objective, &Tensor, &Terms),
     ) -> Note {
         let mut note = Note::default();
         if self.queue.is_some() {
-            note.labels = (batch.labels.clone(), rows(embeddings, &batch.label_texts));
+            note.labels = (batch.labels.clone(), columns.data::<f32>().to_vec());
         }
         if self.history.is_some() || self.past.is_some() {
             let found = objective.outcome(engine, scores, terms).expect("checked with the configuration");
@@ -228,12 +228,6 @@ impl State {
 
 fn unfit(name: &str) -> Error {
     Error::new(Kind::Damaged, format!("`{name}` of the checkpoint is missing or does not fit the run"))
-}
-
-/// The rows `of` a matrix one after another.
-fn rows(matrix: &Tensor, of: &[u32]) -> Vec<f32> {
-    let width = matrix.shape().last();
-    of.iter().flat_map(|&row| &matrix.data::<f32>()[row as usize * width..][..width]).copied().collect()
 }
 
 /// Another network of the same numbers.

@@ -25,10 +25,11 @@ impl Trainer {
         let seed = Stream::new(self.config.train.seed, 0);
         let plan = self.parts.composer.plan(self.progress.epoch, seed);
         let batch = Batch::compose(self.source(), plan.batch(batch), self.stream(0));
-        let tape = Tape::inference(&self.engine);
-        let embeddings = self.network.encode(&tape, &batch.texts, 0, None);
+        let [encoder, tape] = [(); 2].map(|()| Tape::inference(&self.engine));
+        let embeddings = tape.constant(self.network.encode(&encoder, &batch.texts, 0, None).value());
         let keys = self.memory.embed_keys(&self.engine, &batch);
-        let scores = batch.scores(embeddings, keys.as_ref(), self.parts.similarity).value().to_cpu();
+        let columns = batch.columns(embeddings, keys.as_ref(), self.network.auxiliary.as_ref());
+        let scores = batch.scores(embeddings, columns, self.parts.similarity).value().to_cpu();
         let guide = self.guide.as_ref().map(|guide| guide.scores(&self.engine, &batch));
         let terms = self.parts.shape(&scores, guide, &batch);
         let (width, columns) = (scores.shape().last(), batch.label_columns());

@@ -13,7 +13,7 @@
 //! judged serve while it learns, and are made again when it has. A run waits for its lists, so no race decides a bit.
 
 use crate::config::{NegativesConfig, OWN};
-use crate::embed::embed;
+use crate::embed::{all_labels, embed, embed_labels};
 use crate::guide;
 use crate::head::labels::AllLabels;
 use crate::judge::Judge;
@@ -192,11 +192,11 @@ impl Trainer {
             let (texts, at) = place(&self.data, i as u32);
             texts.push_to(at, packed);
         };
-        let label = |i: usize, packed: &mut Packed| labels.push_to(i, packed);
         // Its buffers fit no step, which takes larger or smaller ones.
         self.engine.trim();
         let queries = embed(&self.engine, network, total, query, "queries", observer)?;
-        let items = embed(&self.engine, network, labels.len(), label, "labels", observer)?;
+        let all = all_labels(&self.data);
+        let items = embed_labels((&self.engine, network), &self.data, &all, "labels", observer)?;
         let (queries, items) = (Matrix::new(&queries, network.width()), Matrix::new(&items, network.width()));
         let (barred, of) = (self.barred_of_all(), self.text_ids.positives(&self.data));
         let hits = match &*config.from {

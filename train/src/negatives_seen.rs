@@ -13,7 +13,7 @@
 //! "TopK-PercPos": above 95 % of the positive); what near titles have does not come from the label's text at all.
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::embed::embed;
+use crate::embed::{all_labels, embed, embed_labels};
 use crate::held::Held;
 use crate::observer::Observer;
 use crate::run;
@@ -220,13 +220,12 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn new(trainer: &'a Trainer, rows: &'a [u32], observer: &mut dyn Observer) -> Result<Seen<'a>> {
         let (engine, network, data) = (&trainer.engine, &trainer.network, &trainer.data);
-        let texts = (data.queries(Split::Train), data.labels());
-        let query = |i: usize, packed: &mut Packed| texts.0.push_to(rows[i] as usize, packed);
-        let label = |i: usize, packed: &mut Packed| texts.1.push_to(i, packed);
+        let texts = data.queries(Split::Train);
+        let query = |i: usize, packed: &mut Packed| texts.push_to(rows[i] as usize, packed);
         let queries = embed(engine, network, rows.len(), query, "queries", observer)?;
         let labels = match trainer.classifier() {
             Some(weights) => weights.rows,
-            None => embed(engine, network, texts.1.len(), label, "labels", observer)?,
+            None => embed_labels((engine, network), data, &all_labels(data), "labels", observer)?,
         };
         let barred = trainer.barred(rows);
         Ok(Seen { trainer, rows, queries, labels, barred })

@@ -1,5 +1,6 @@
 //! A model ready to run: its numbers and its encoder.
 
+use crate::auxiliary::Auxiliary;
 use crate::device;
 use autograd::{Tape, Var};
 use data::Tokenizer;
@@ -17,6 +18,8 @@ pub struct Network {
     pub encoder: Box<dyn Encoder>,
     /// Forget the inside of each layer after forward and compute it again in backward.
     pub recompute: bool,
+    /// Vectors beside the texts of the labels of one data set, where such were learned. No model directory has them.
+    pub auxiliary: Option<Auxiliary>,
     /// Where the model's own tokenizer lies, if it came from a directory.
     tokenizer_folder: Option<PathBuf>,
 }
@@ -25,7 +28,7 @@ impl Network {
     /// The network of a model.
     pub fn new(model: Model) -> Network {
         let encoder = model.encoder();
-        Network { model, encoder, recompute: false, tokenizer_folder: None }
+        Network { model, encoder, recompute: false, auxiliary: None, tokenizer_folder: None }
     }
     /// The network of a model directory.
     pub fn of_import(import: Import) -> Network {
@@ -51,7 +54,8 @@ impl Network {
     pub fn rounded(self, engine: &Engine, precision: Precision) -> Result<Network> {
         self.demand_matrix(precision)?;
         let model = self.model.rounded(engine, precision);
-        Ok(Network { tokenizer_folder: self.tokenizer_folder, ..Network::new(model) })
+        let Network { auxiliary, tokenizer_folder, .. } = self;
+        Ok(Network { auxiliary, tokenizer_folder, ..Network::new(model) })
     }
     /// The model's own tokenizer.
     ///
@@ -83,7 +87,7 @@ impl Network {
         let scope = Scope { tape, params: &self.model.params, dropout, recompute: self.recompute };
         self.encoder.encode(&scope, text, first_slot)
     }
-    /// A hash of architecture and numbers: equal for equal models.
+    /// A hash of architecture, numbers and auxiliary vectors: equal for equal models.
     pub fn fingerprint(&self) -> u64 {
         let params = &self.model.params;
         let sums = params.ids().flat_map(|id| {
@@ -95,6 +99,11 @@ impl Network {
             sum.to_le_bytes()
         });
         let shape = format!("{:?}", self.model.architecture).into_bytes();
-        checksum(&sums.chain(shape).collect::<Vec<u8>>())
+        let vectors = self.auxiliary.iter().flat_map(|own| {
+            let [numbers, of] =
+                [checksum_of(own.vectors().to_cpu().data::<f32>()), checksum_of(own.of_labels())];
+            [numbers.to_le_bytes(), of.to_le_bytes()].concat()
+        });
+        checksum(&sums.chain(shape).chain(vectors).collect::<Vec<u8>>())
     }
 }

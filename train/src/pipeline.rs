@@ -4,6 +4,7 @@
 //! ngame    encoder on clustered batches → classifier on the resting encoder, sampled, NGAME's triplets
 //! renee    encoder on clustered batches → classifier over all labels, the encoder learns along at a rate of its own
 //! lever    encoder on clustered batches of labels → renee's classifier, with that encoder as its teacher
+//! dexa     encoder on clustered batches, with auxiliary vectors → ngame's classifier, from labels with their vectors
 //! dexml    encoder against all labels, and no classifier
 //!
 //! DIR/<stage>.toml     what the stage is told; all of them are written before the first one starts
@@ -38,7 +39,7 @@ use std::path::{Path, PathBuf};
 pub const STAGES: [&str; 2] = ["encoder", "classifier"];
 
 /// Names of pipelines, and what each of their stages is told, as `--set` takes it.
-const PIPELINES: [(&str, &[&[&str]]); 4] = [
+const PIPELINES: [(&str, &[&[&str]]); 5] = [
     // Dahiya et al., WSDM 2023: module 1, then modules 3 and 4.
     ("ngame", &[&ENCODER, &["head.labels=sampled", "head.loss=triplets", "composer.name=ngame"]]),
     // Jain et al., MLSys 2023, from NGAME's encoder, which they found the best start on short texts.
@@ -55,6 +56,19 @@ const PIPELINES: [(&str, &[&[&str]]); 4] = [
                 "head.teacher=start",
                 "train.label_texts=true",
             ],
+        ],
+    ),
+    // Dahiya et al., KDD 2023: 1,000 labels and 2^16 clusters of the others have a vector.
+    (
+        "dexa",
+        &[
+            &[
+                "composer.name=ngame",
+                "loss.name=triplet",
+                "auxiliary.clusters=65536",
+                "auxiliary.private=1000",
+            ],
+            &["head.labels=sampled", "head.loss=triplets", "composer.name=ngame"],
         ],
     ),
     ("dexml", &[&["strategy.name=dexml"]]),

@@ -18,13 +18,17 @@
 //! by composing some: titles differ in length, and clusters bring long ones together. A mapped data set is not counted:
 //! its pages belong to the system, which takes them back when it must.
 
+use crate::auxiliary::Auxiliary;
 use crate::batch::{Batch, Similarity, Source};
+use crate::checkpoint::{self, Trained};
 use crate::embed::CHUNK_TOKENS;
 use crate::exec::Exec;
+use crate::guide::START;
 use crate::head::Head;
 use crate::held::Held;
 use crate::judge::Judge;
 use crate::negatives::looked_at;
+use crate::run_dir::RunDir;
 use crate::text_ids::place;
 use crate::trainer::Trainer;
 use data::Split;
@@ -136,6 +140,7 @@ impl MemoryPlan {
             ("guide", trainer.guide.as_ref().map_or(0, |guide| guide.bytes(texts.len()))),
             ("cross-encoder", cross + reading),
             ("memory", trainer.memory.bytes(&batch, network.width())),
+            ("auxiliary", auxiliary(trainer, batch.labels.len(), activations + working)),
             ("ranked lists", lists(trainer)),
             ("clusters", clusters),
             ("text numbers", trainer.text_ids.bytes()),
@@ -208,6 +213,42 @@ pub fn bytes(count: usize) -> String {
         (value, unit) = (value / 1000.0, next);
     }
     if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
+}
+
+/// Looks into the newest checkpoint of a run that will be taken up, for what need not be made any more and is not
+/// planned to be: answers of a teacher, clusters of labels. A teacher that is still to be asked is read.
+///
+/// # Errors
+/// If that teacher cannot be read.
+pub(crate) fn foresee(trainer: &mut Trainer, dir: &RunDir) -> Result<()> {
+    let config = &trainer.config;
+    let looks = config.head.is_on() || config.auxiliary.is_on();
+    let is_saved = looks && !checkpoint::list(&dir.checkpoints()).is_empty();
+    // What is damaged is told when the run is taken up.
+    let saved = if is_saved { Trained::newest(&dir.checkpoints()).ok() } else { None };
+    if let Some(saved) = &saved
+        && let Ok(Some(own)) = Auxiliary::of_checkpoint(saved, &config.auxiliary, &trainer.network)
+    {
+        trainer.network.auxiliary = Some(own);
+    }
+    match &mut trainer.head {
+        Some(head) if saved.as_ref().is_some_and(Trained::has_classifier) => head.expect_answers(),
+        Some(head) if !is_saved || saved.is_some() => head.read_teacher(&trainer.data)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Vectors beside the texts of labels, with a batch of so many columns, and beside a step of so many bytes what making
+/// their clusters takes.
+fn auxiliary(trainer: &Trainer, columns: usize, step: usize) -> usize {
+    let Some(own) = &trainer.network.auxiliary else { return 0 };
+    let added = trainer.config.train.accumulate > 1;
+    let held = own.training_bytes(trainer.vectors_optimizer.as_deref(), columns, added);
+    // A teacher of the classifier that is the encoder at the start is asked by texts without vectors, too.
+    let asks = trainer.config.head.teacher == START && trainer.head.as_ref().is_some_and(Head::will_ask);
+    let texts = if asks { 4 * own.of_labels().len() * trainer.network.width() } else { 0 };
+    held + texts + own.making_bytes(&trainer.engine).saturating_sub(step)
 }
 
 /// Ranked lists, their copy while they are saved, and what making them takes.

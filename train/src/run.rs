@@ -10,6 +10,7 @@ use crate::load;
 use crate::log::Log;
 use crate::noted::Noted;
 use crate::observer::{Event, Observer};
+use crate::plan;
 use crate::run_dir::RunDir;
 use crate::saver::Saver;
 use crate::step::StepReport;
@@ -157,12 +158,7 @@ fn opened(engine: &Engine, dir: RunDir, mut config: Config) -> Result<(Trainer, 
     };
     let mut trainer = Trainer::new(engine, data, start()?, config)?;
     (trainer.guide, trainer.cross) = (guide, cross);
-    if let Some(head) = &mut trainer.head
-        && checkpoint::list(&dir.checkpoints()).is_empty()
-    {
-        // It was not asked yet, and what asking takes is planned.
-        head.read_teacher(&trainer.data)?;
-    }
+    plan::foresee(&mut trainer, &dir)?;
     // Nothing learns from it, so a file that has gone is no reason not to go on.
     trainer.truth = Truth::of(&trainer.config, &trainer.data).unwrap_or(None);
     Ok((trainer, dir))
@@ -190,6 +186,7 @@ pub fn take_up(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer)
     if checkpoint::list(&dir.checkpoints()).is_empty() {
         observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
         trainer.warm = warm_start(trainer)?;
+        trainer.take_vectors()?;
         let source = Path::new(&trainer.config.model.source);
         if trainer.warm.is_none()
             && trainer.head.is_some()
@@ -291,7 +288,8 @@ impl Loop<'_> {
     fn go(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {
         let total = trainer.total_steps();
         let takes = trainer.warm_start().is_some_and(WarmStart::has_weights);
-        if wants_start(trainer) && (takes || trainer.config.head.has_teacher()) {
+        let takes_vectors = trainer.progress().step == 0 && trainer.has_vectors();
+        if takes_vectors || wants_start(trainer) && (takes || trainer.config.head.has_teacher()) {
             // The other model may go, or be trained further: what was taken from it is kept from here on.
             self.begin_epoch(trainer, observer)?;
             self.save(trainer, observer)?;

@@ -13,7 +13,7 @@ use crate::memory::Note;
 use crate::observer::Observer;
 use crate::trainer::Trainer;
 use crate::truth::Found;
-use autograd::{Anomaly, Grad, ParamGrads, Var, clip};
+use autograd::{Anomaly, Grad, ParamGrads, Params, Var, clip_together};
 use engine::profile::Way;
 use engine::{Result, Stream};
 use models::Terms;
@@ -50,20 +50,21 @@ pub struct StepReport {
 
 impl Trainer {
     /// The loss of what a batch was composed of and its gradient with respect to every parameter.
-    fn gradient(&self, rows: &[u32], stream: Stream, record: Record<'_>) -> Result<(Measured, ParamGrads)> {
+    fn gradient(&self, rows: &[u32], stream: Stream, record: Record<'_>) -> Result<(Measured, Gradient)> {
         let batch = self.engine.span("batch", Way::Beside, || Batch::compose(self.source(), rows, stream));
         self.walk(&batch, stream, record)
     }
 
     /// From the ids and tokens of a batch to the gradient: encode, score, shape, lose, go back.
-    fn walk(&self, batch: &Batch, stream: Stream, record: Record<'_>) -> Result<(Measured, ParamGrads)> {
+    fn walk(&self, batch: &Batch, stream: Stream, record: Record<'_>) -> Result<(Measured, Gradient)> {
         let [encoder_tape, loss_tape] = ["encoder", "loss"].map(|name| record.tape(&self.engine, name));
         let how = (stream, self.exec);
         let encoded = Encoded::new(&encoder_tape, &self.network, &batch.texts, how, record);
 
         let embeddings = loss_tape.leaf(encoded.embeddings());
         let keys = self.memory.embed_keys(&self.engine, batch);
-        let scores = batch.scores(embeddings, keys.as_ref(), self.parts.similarity);
+        let columns = batch.columns(embeddings, keys.as_ref(), self.network.auxiliary.as_ref());
+        let scores = batch.scores(embeddings, columns, self.parts.similarity);
         let taught = self.taught(batch)?;
         // What is looked at beside the tapes is looked at by the CPU.
         let seen = |var: Var<'_>| var.value().to_cpu();
@@ -72,20 +73,21 @@ impl Trainer {
         let terms = self.memory.shape(terms, batch, (self.progress.epoch, self.epochs()));
         let loss = self.parts.objective.loss(scores, &terms);
 
-        let banked = self.bank.is_some().then(|| batch.composed(&seen(embeddings)));
+        let banked = self.bank.is_some().then(|| batch.composed(&seen(embeddings), &seen(columns)));
         let banked = banked.into_iter().map(|(ids, values)| (ids.to_vec(), values)).collect();
-        let pulled =
-            loss_tape.backward_from(loss).take(embeddings).expect("a loss depends on its embeddings");
+        let objective = &*self.parts.objective;
+        let notes = vec![self.memory.note(&self.engine, batch, &seen(columns), (objective, &scored, &terms))];
+        let mut back = loss_tape.backward_from(loss);
+        let pulled = back.take(embeddings).expect("a loss depends on its embeddings");
+        let vectors = back.into_params();
         let texts = self.texts_encoded(batch, encoded.passes());
-        let (grads, anomaly) = encoded.backward(&self.engine, pulled);
+        let (model, anomaly) = encoded.backward(&self.engine, pulled);
         let anomaly = first(anomaly, loss_tape.anomaly());
-        let (of_labels, objective) = (keys.unwrap_or_else(|| seen(embeddings)), &*self.parts.objective);
-        let notes = vec![self.memory.note(&self.engine, batch, &of_labels, (objective, &scored, &terms))];
         let found = self.truth.as_ref().map(|truth| truth.found(batch, &terms.keep));
         let hardness = terms.hardness(scored.data());
         let measured =
             Measured { anomaly, found, notes, banked, hardness, ..Measured::of(loss, batch, &terms, texts) };
-        Ok((measured, grads))
+        Ok((measured, Gradient { model, vectors }))
     }
 
     /// The gradient of one or more batches, clipped, and what a step with it would report.
@@ -93,7 +95,7 @@ impl Trainer {
         &self,
         batches: &[Vec<u32>],
         record: Record<'_>,
-    ) -> Result<(Measured, ParamGrads, StepReport)> {
+    ) -> Result<(Measured, Gradient, StepReport)> {
         self.accumulated(batches, |rows, stream| self.gradient(rows, stream, record))
     }
 
@@ -101,16 +103,18 @@ impl Trainer {
     pub(crate) fn accumulated(
         &self,
         batches: &[Vec<u32>],
-        gradient: impl Fn(&[u32], Stream) -> Result<(Measured, ParamGrads)>,
-    ) -> Result<(Measured, ParamGrads, StepReport)> {
-        let (mut total, mut grads) = (Measured::default(), ParamGrads::default());
+        gradient: impl Fn(&[u32], Stream) -> Result<(Measured, Gradient)>,
+    ) -> Result<(Measured, Gradient, StepReport)> {
+        let (mut total, mut grads) = (Measured::default(), Gradient::default());
         for (micro, rows) in batches.iter().enumerate() {
             let (measured, more) = gradient(rows, self.stream(micro))?;
             total.add(measured);
-            grads.add(&self.engine, more);
+            grads.model.add(&self.engine, more.model);
+            grads.vectors.add(&self.engine, more.vectors);
         }
-        grads.scale(&self.engine, 1.0 / batches.len() as f64);
-        let grad_norm = clip(&self.engine, &mut grads, self.config.train.norm_max());
+        let mut sets = [&mut grads.model, &mut grads.vectors];
+        sets.iter_mut().for_each(|grads| grads.scale(&self.engine, 1.0 / batches.len() as f64));
+        let grad_norm = clip_together(&self.engine, &mut sets, self.config.train.norm_max());
         let report = total.report(self, batches.len(), grad_norm);
         Ok((total, grads, report))
     }
@@ -148,7 +152,11 @@ impl Trainer {
         if !report.is_finite() {
             return self.ran_away(report, batches);
         }
-        self.optimizer.step(&self.engine, &mut self.network.model.params, &grads, report.rate as f32);
+        self.optimizer.step(&self.engine, &mut self.network.model.params, &grads.model, report.rate as f32);
+        let rate = self.vectors_rate() as f32;
+        if let (Some(own), Some(optimizer)) = (&mut self.network.auxiliary, &mut self.vectors_optimizer) {
+            optimizer.step(&self.engine, &mut own.params, &grads.vectors, rate);
+        }
         if let Some(bank) = &mut self.bank {
             total.banked.iter().for_each(|(ids, values)| bank.write(self.progress.step, ids, values));
         }
@@ -157,17 +165,23 @@ impl Trainer {
         Ok(report)
     }
 
-    /// The loss and the gradient of the next batch, all parameters one after another, without an update: for tests and
-    /// for the curious.
+    /// The loss and the gradient of the next batch, all parameters one after another and then the auxiliary vectors,
+    /// without an update: for tests and for the curious.
     ///
     /// # Errors
     /// If the observer wants to stop while texts are embedded.
     pub fn gradient_of_next_batch(&mut self, observer: &mut dyn Observer) -> Result<(f64, Vec<f64>)> {
         let batches = self.next_batches(observer)?;
         let (measured, grads) = self.gradient(&batches[0], self.stream(0), Record::Plain)?;
-        let params = &self.network.model.params;
-        let one = |id| grads.get(id).map_or_else(|| vec![0.0; params.value(id).len()], Grad::to_f64);
-        Ok((measured.loss, params.ids().flat_map(one).collect()))
+        let all = |params: &Params, grads: &ParamGrads| -> Vec<f64> {
+            let one = |id| grads.get(id).map_or_else(|| vec![0.0; params.value(id).len()], Grad::to_f64);
+            params.ids().flat_map(one).collect()
+        };
+        let vectors = self.network.auxiliary.iter().flat_map(|own| all(&own.params, &grads.vectors));
+        Ok((
+            measured.loss,
+            all(&self.network.model.params, &grads.model).into_iter().chain(vectors).collect(),
+        ))
     }
 
     /// Runs the largest batch that can occur without an update, so that the pool holds all buffers that a step needs.
@@ -207,6 +221,15 @@ impl Trainer {
         );
         self.pass_over(error, report, batches.len())
     }
+}
+
+/// A gradient of all that a step moves.
+#[derive(Default)]
+pub(crate) struct Gradient {
+    /// Of the encoder, or of a cross-encoder.
+    pub(crate) model: ParamGrads,
+    /// Of the auxiliary vectors, where there are such.
+    pub(crate) vectors: ParamGrads,
 }
 
 /// What is added up over the batches of a step.

@@ -1,12 +1,13 @@
 //! The trainer: all that a step reads and writes, and how it is made, saved and taken up again.
 
+use crate::auxiliary::{self, Auxiliary};
 use crate::batch::Source;
 use crate::checkpoint::{Chained, Checkpoint, Progress, Staged, restore_params};
 use crate::classifier::Classifier;
 use crate::config::Config;
 use crate::cross::Cross;
 use crate::device;
-use crate::embed::embed;
+use crate::embed::{embed, embed_labels};
 use crate::exec::{Exec, Record};
 use crate::guide::Guide;
 use crate::head::Head;
@@ -64,6 +65,8 @@ pub struct Trainer {
     /// A cross-encoder that learns or teaches.
     pub(crate) cross: Option<Cross>,
     pub(crate) optimizer: Box<dyn Optimizer>,
+    /// What moves the auxiliary vectors of the network, where they are learned.
+    pub(crate) vectors_optimizer: Option<Box<dyn Optimizer>>,
     pub(crate) schedule: Schedule,
     /// The last embedding of every training query, where a composer wants them.
     pub(crate) bank: Option<Bank>,
@@ -124,6 +127,7 @@ impl Trainer {
         let order = order(queries_of.as_ref(), &train_rows)?;
         let population = || population(&data, &text_ids, &train_rows);
         let parts = Parts::new(&config, order.clone(), data.labels().len(), population)?;
+        network.auxiliary = Auxiliary::of_run(&config, &data, &mut network)?;
         let steps_per_epoch = steps_per_epoch(&config, order.len());
         let total = total_steps(&config, steps_per_epoch);
         let composed = if queries_of.is_some() { data.labels().len() } else { text_ids.queries.len() };
@@ -138,6 +142,7 @@ impl Trainer {
         let memory = Memory::new(&config, (text_ids.queries.len(), data.labels().len()), &network);
         Ok(Trainer {
             engine: engine.clone(),
+            vectors_optimizer: config.auxiliary.is_on().then(auxiliary::optimizer),
             cuda: device::named(&config, &mut network)?,
             text_ids,
             head,
@@ -232,6 +237,11 @@ impl Trainer {
             false => self.rate() / self.config.train.lr * self.config.head.encoder_lr,
         }
     }
+    /// The learning rate of auxiliary vectors.
+    pub(crate) fn vectors_rate(&self) -> f64 {
+        let (own, lr) = (self.config.auxiliary.lr, self.config.train.lr);
+        self.rate() / lr * if own > 0.0 { own } else { lr }
+    }
     /// What it takes from the run from which it goes on, where it goes on from one.
     pub fn warm_start(&self) -> Option<&WarmStart> {
         self.warm.as_ref()
@@ -265,6 +275,7 @@ impl Trainer {
     /// If the observer wants to stop while texts are embedded; nothing has changed then.
     pub(crate) fn next_batches(&mut self, observer: &mut dyn Observer) -> Result<Vec<Vec<u32>>> {
         let epoch = self.progress.epoch;
+        self.begin_vectors(observer)?;
         if self.plan.as_ref().is_none_or(|(planned, _)| *planned != epoch) {
             self.engine.clone().span("clusters", Way::Beside, || self.refresh(observer))?;
             if self.progress.batch == 0 {
@@ -334,13 +345,16 @@ impl Trainer {
             return Ok(());
         }
         let push = |i: usize, packed: &mut Packed| {
-            let (texts, at) = self.composed(self.order[i]);
+            let (texts, at) = place(&self.data, self.order[i]);
             texts.push_to(at, packed);
         };
-        let what = if self.queries_of.is_some() { "labels" } else { "training queries" };
         // Its buffers fit no step, which takes larger or smaller ones.
         self.engine.trim();
-        let rows = embed(&self.engine, &self.network, self.order.len(), push, what, observer)?;
+        let by = (&self.engine, &self.network);
+        let rows = match self.queries_of {
+            Some(_) => embed_labels(by, &self.data, &self.order, "labels", observer)?,
+            None => embed(by.0, by.1, self.order.len(), push, "training queries", observer)?,
+        };
         self.engine.trim();
         let bank = self.bank.as_mut().expect("who wants embeddings has a bank");
         bank.write(self.progress.step, &self.order, &rows);
@@ -375,7 +389,7 @@ impl Trainer {
             kernel_class: self.kernel_class().to_owned(),
             params: params.ids().map(value).collect(),
             optimizer: state.map(|(name, value)| (name, value.to_cpu())).collect(),
-            memory: self.memory.state().into_iter().chain(cross).collect(),
+            memory: self.memory.state().into_iter().chain(cross).chain(self.vectors_state()).collect(),
             bank: bank.unwrap_or_default(),
             composer: self.parts.composer.state(),
             lists: self.parts.miner.lists().filter(|lists| lists.rows() > 0).map(Cow::Borrowed),
@@ -400,6 +414,7 @@ impl Trainer {
                 .help("put config.toml back as it was, or begin a new run with --init RUN"));
         }
         restore_params(&mut self.network.model.params, from.params)?;
+        self.restore_vectors(&mut from.memory, from.progress.step)?;
         if let Some(cuda) = &self.cuda {
             device::move_to(&mut self.network, cuda)?;
         }

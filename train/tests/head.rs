@@ -277,6 +277,26 @@ fn what_a_teacher_said_is_kept_and_it_is_not_asked_again() {
 }
 
 #[test]
+fn what_asking_a_teacher_takes_is_planned_until_it_was_asked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 130);
+    // So many pairs that asking takes more than the steps behind it do.
+    let changes = [TEACHER[0], TEACHER[1], TEACHER[2], "head.near_labels=1000"];
+    let [(asking, answers), (answered, same)] = [0, 1].map(|stop| {
+        let out = dir.path().join(format!("stopped-{stop}"));
+        let (mut trainer, run_dir) =
+            run::begin(&Engine::new(1), &settings(&data, &changes), &out).expect("begins");
+        run::run(&mut trainer, &run_dir, &mut StopAfter(stop)).expect("stops");
+        let (trainer, _) = run::open(&Engine::new(1), &out).expect("opens");
+        let plan = MemoryPlan::new(&trainer);
+        let bytes = plan.parts.iter().find(|(name, _)| *name == "soft targets").expect("a line").1;
+        let labels = trainer.data().labels().len();
+        (bytes, 8 * labels * (1 + labels))
+    });
+    assert!(asking > answers && answered == same, "{asking} {answered} {answers}");
+}
+
+#[test]
 fn a_teacher_that_cannot_be_read_is_told_before_there_is_a_run() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = world(dir.path(), 130);

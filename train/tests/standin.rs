@@ -87,6 +87,7 @@ fn run_on_the_device() {
         "model.source=tiny model.dropout=0.1 loss.name=infonce train.accumulate=2",
         "model.source=tiny model.dropout=0 composer.name=ngame loss.name=triplet train.chunk=16 model.recompute=true",
         "model.source=bag loss.name=infonce memory.queue=60 memory.momentum=0.99 train.optimizer=lamb train.lr=1e-2",
+        "model.source=tiny model.dropout=0 loss.name=infonce auxiliary.clusters=16 auxiliary.private=4",
     ] {
         let [mut cpu, mut device] = ["cpu", "cuda:0"].map(|on| trainer(&data, told, on).expect("fits"));
         let params = &device.network.model.params;
@@ -142,7 +143,7 @@ fn too_little_memory() {
 fn resume_on_the_device() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = topics(dir.path(), 100);
-    let told = "model.source=tiny model.dropout=0.1 loss.name=infonce";
+    let told = "model.source=tiny model.dropout=0.1 loss.name=infonce auxiliary.clusters=16";
     let [mut whole, mut first, mut second] = [(); 3].map(|()| trainer(&data, told, "cuda:0").expect("fits"));
     let want = losses(&mut whole, STEPS);
     losses(&mut first, 4);

@@ -32,6 +32,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
             "facts": facts,
             "parameters": parameters,
             "tokens_max": model.tokens_max,
+            "auxiliary_vectors": network.auxiliary.as_ref().map(|own| own.vectors().shape().dim(0)),
             "tensors": tensors.iter().map(Tensor::object).collect::<Vec<_>>(),
         }));
     }
@@ -39,6 +40,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         what.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     let size = format!("{} ({} in f32)", count(parameters as u64), bytes(4 * parameters));
     rows.push(vec!["parameters".to_owned(), size]);
+    if let Some(own) = &network.auxiliary {
+        let vectors = own.vectors().shape().dim(0);
+        let text = format!("{} for {} labels", count(vectors as u64), count(own.of_labels().len() as u64));
+        rows.push(vec!["auxiliary vectors".to_owned(), text]);
+    }
     if model.tokens_max < usize::MAX {
         rows.push(vec!["tokens at most".to_owned(), model.tokens_max.to_string()]);
     }

@@ -10,7 +10,7 @@
 use super::lists::{Pairs, lists};
 use crate::batch::Batch;
 use crate::exec::Record;
-use crate::step::{Measured, StepReport};
+use crate::step::{Gradient, Measured, StepReport};
 use crate::trainer::Trainer;
 use autograd::{Grad, ParamGrads};
 use engine::{Result, Stream};
@@ -62,8 +62,11 @@ impl Trainer {
         batches: &[Vec<u32>],
         record: Record<'_>,
     ) -> Result<(ParamGrads, StepReport)> {
-        let of_pairs = |rows: &[u32], stream| self.of_pairs(rows, stream, record);
-        let (_, grads, report) = self.accumulated(batches, of_pairs)?;
+        let of_pairs = |rows: &[u32], stream| {
+            let (measured, model) = self.of_pairs(rows, stream, record)?;
+            Ok((measured, Gradient { model, ..Gradient::default() }))
+        };
+        let (_, Gradient { model: grads, .. }, report) = self.accumulated(batches, of_pairs)?;
         let rate = self.rate() / self.config.train.lr * self.config.cross.lr;
         Ok((grads, StepReport { rate, ..report }))
     }

@@ -71,6 +71,8 @@ pub(crate) struct Head {
     teacher: Option<Network>,
     /// What it said.
     soft: Option<SoftTargets>,
+    /// Whether what it said will come from a checkpoint.
+    is_answered: bool,
     /// Training queries of the data set, behind which the texts of labels stand.
     queries: u32,
     /// The checkpoints that hold the tables but for what they have changed since.
@@ -136,7 +138,17 @@ impl Head {
         let layout = Layout::new(config, data.labels().len(), width);
         let (config, learning) = (config.head.clone(), learning(&config.head, data, ids));
         let queries = data.queries(Split::Train).len() as u32;
-        Head { tables: None, layout, learning, config, teacher: None, soft: None, queries, chain: vec![] }
+        Head {
+            tables: None,
+            layout,
+            learning,
+            config,
+            teacher: None,
+            soft: None,
+            is_answered: false,
+            queries,
+            chain: vec![],
+        }
     }
     /// The tables will lie in files of `directory`, unless the user has named another place for them.
     ///
@@ -282,7 +294,15 @@ impl Head {
         let [_, tables @ .., _, _] = self.bytes(queries, 0, 0);
         self.teacher_bytes()[0] + tables.iter().map(|(_, bytes)| bytes).sum::<usize>()
     }
-    /// Bytes of soft targets, and those that it takes to ask for them.
+    /// Of a run that will be taken up behind the answers of its teacher.
+    pub(crate) fn expect_answers(&mut self) {
+        self.is_answered = true;
+    }
+    /// Whether its teacher is still to be asked.
+    pub(crate) fn will_ask(&self) -> bool {
+        self.config.has_teacher() && self.soft.is_none() && !self.is_answered
+    }
+    /// Bytes of soft targets, and those that it takes to ask for them, where that is still to be done.
     fn teacher_bytes(&self) -> [usize; 2] {
         if !self.config.has_teacher() {
             return [0, 0];
@@ -294,9 +314,13 @@ impl Head {
         let width = self.teacher.as_ref().map_or(self.layout.width, Network::width);
         let labels = self.layout.labels;
         let block = labels.min(soft::ROWS) * (4 * width + 8 * near);
-        // All texts; and rows of pairs, before they are put one after another.
-        let asking = 4 * labels * width + block + labels * (24 + 8 * near);
-        [SoftTargets::bytes(labels, near), asking + self.teacher.as_ref().map_or(0, model)]
+        // All texts, where the teacher has auxiliary vectors without and with them; and rows of pairs, before they are
+        // put one after another.
+        let both = self.teacher.as_ref().is_some_and(|teacher| teacher.auxiliary.is_some());
+        let texts = if both { 2 } else { 1 };
+        let asking = 4 * labels * width * texts + block + labels * (24 + 8 * near);
+        let asking = asking + self.teacher.as_ref().map_or(0, model);
+        [SoftTargets::bytes(labels, near), if self.will_ask() { asking } else { 0 }]
     }
     /// Everything that the next step depends on; nothing before the weights have their first values.
     pub(crate) fn state(&self) -> Option<HeadState<'_, &Table>> {

@@ -19,7 +19,7 @@
 use super::labels::AllLabels;
 use crate::checkpoint::SoftState;
 use crate::config::HeadConfig;
-use crate::embed::{embed, normalise};
+use crate::embed::{all_labels, embed, normalise};
 use crate::evaluate::relevant;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
@@ -81,8 +81,16 @@ impl SoftTargets {
         let first = data.queries(Split::Train).len() as u32;
         let push = |i: usize, packed: &mut Packed| labels.push_to(i, packed);
         let mut texts = embed(engine, teacher, labels.len(), push, "labels by the teacher", observer)?;
-        texts.chunks_exact_mut(width).for_each(normalise);
-        let texts = Matrix::new(&texts, width);
+        // As a query a label is its text alone, and as a label it has the auxiliary vector of a teacher with such.
+        let mut beside = teacher.vectors_of(data).map(|_| texts.clone());
+        if let Some(rows) = &mut beside {
+            teacher.add_vectors(engine, data, &all_labels(data), rows);
+        }
+        [Some(&mut texts), beside.as_mut()].into_iter().flatten().for_each(|rows| {
+            rows.chunks_exact_mut(width).for_each(normalise);
+        });
+        let (asked, texts) =
+            (Matrix::new(&texts, width), Matrix::new(beside.as_ref().unwrap_or(&texts), width));
         // To an encoder labels without a text are one.
         let named: Vec<u32> = (0..labels.len() as u32).filter(|&label| !is_nameless(data, label)).collect();
         let relevance = Relevance::of(engine, question, config, (texts, &named), observer)?;
@@ -93,7 +101,7 @@ impl SoftTargets {
                 return Err(Error::new(Kind::Interrupted, what));
             }
             let queries: Vec<f32> =
-                block.iter().flat_map(|&label| texts.row(label as usize)).copied().collect();
+                block.iter().flat_map(|&label| asked.row(label as usize)).copied().collect();
             let of: Vec<u32> = block.iter().map(|&label| first + label).collect();
             let barred = known.barred(data, ids, &of);
             let limits = Limits { exclude: Some(barred.csr()), only: Some(&named) };

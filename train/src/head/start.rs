@@ -1,7 +1,7 @@
 //! The first weights of the labels, and what an epoch begins with.
 //!
 //! ```text
-//! w_l ← ẑ_l = z_l/‖z_l‖                          z_l the embedding of the label's text
+//! w_l ← ẑ_l = z_l/‖z_l‖                          z_l the embedding of the label's text, with its auxiliary vector
 //! w_l ← w_l of another run                        where this one goes on from it     (`warm_start`)
 //! w_l ← (Σ_{t: l ∈ Y_t} x̂_t)/‖…‖                 for labels without a text: the mean direction of their titles
 //! ```
@@ -9,7 +9,7 @@
 
 use super::soft::{Question, SoftTargets};
 use super::{Finder, Head, Learning, Tables};
-use crate::embed::{Part, embed, normalise};
+use crate::embed::{Part, embed_labels, normalise};
 use crate::guide::{self, START};
 use crate::network::Network;
 use crate::observer::Observer;
@@ -17,7 +17,7 @@ use crate::text_ids::TextIds;
 use crate::trainer::Trainer;
 use crate::warm_start::WarmStart;
 use data::DataSet;
-use engine::{Engine, Packed, Result, Tensor};
+use engine::{Engine, Result, Tensor};
 use samplers::{Bank, Items, TableRows};
 use std::path::Path;
 
@@ -109,9 +109,9 @@ impl Head {
         let new: Vec<u32> = (0..labels.len() as u32).filter(is_new).collect();
         engine.trim();
         for (i, block) in new.chunks(ROWS).enumerate() {
-            let push = |i: usize, packed: &mut Packed| labels.push_to(block[i] as usize, packed);
             let mut part = Part { observer: &mut *observer, before: i * ROWS, total: new.len() };
-            let mut weights = embed(engine, network, block.len(), push, "labels to start from", &mut part)?;
+            let mut weights =
+                embed_labels((engine, network), data, block, "labels to start from", &mut part)?;
             for (&label, weight) in block.iter().zip(weights.chunks_mut(width)) {
                 if labels.title(label as usize).trim().is_empty() {
                     weight.fill(0.0);

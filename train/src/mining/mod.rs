@@ -127,7 +127,7 @@ impl<'a> Mining<'a> {
         let sizes = Sizes { engine, network, queries: subjects.queries.len(), corpus: total, looked_at, ids };
         let block = sizes.block(options.memory)?;
         let queries = Side::new(data, network, data.queries(options.split), &options.query_prompt)?;
-        let corpus = Side::new(data, network, data.labels(), &options.corpus_prompt)?;
+        let corpus = Side::of_labels(data, network, &options.corpus_prompt)?;
         let facts = [network.fingerprint(), data.fingerprint(), PART as u64];
         let of_corpus = format!("{facts:x?} {} {}", network.kernel_class(engine), options.corpus_prompt);
         let Options { split, rules, seed, query_prompt, .. } = &options;
@@ -162,6 +162,7 @@ impl<'a> Mining<'a> {
         if (0..blocks.len()).all(|block| self.folder.read(Work::Queries, block).is_some()) {
             return Ok(());
         }
+        self.network.warn_of_other_labels(self.data, observer);
         for part in 0..self.parts() {
             if self.folder.read(Work::Corpus, part).is_none() {
                 self.embed_part(part, observer)?;

@@ -12,6 +12,8 @@ use std::ops::Range;
 pub(super) struct Side<'a> {
     texts: Texts<'a>,
     prompt: Option<Prompt>,
+    /// The data set whose labels these are; none for queries.
+    labels_of: Option<&'a DataSet>,
 }
 
 struct Prompt {
@@ -27,7 +29,7 @@ impl<'a> Side<'a> {
     /// If there is a prompt and the data set does not have the texts.
     pub(super) fn new(data: &DataSet, network: &Network, texts: Texts<'a>, prompt: &str) -> Result<Side<'a>> {
         if prompt.is_empty() {
-            return Ok(Side { texts, prompt: None });
+            return Ok(Side { texts, prompt: None, labels_of: None });
         }
         if !data.has_whole_texts() {
             let e = Error::input("a prompt needs the texts, and this data set has tokens and titles alone");
@@ -35,7 +37,14 @@ impl<'a> Side<'a> {
         }
         let max_len = data.max_len().min(network.encoder.tokens_max());
         let prompt = Prompt { text: prompt.to_owned(), tokenizer: data.tokenizer()?, max_len };
-        Ok(Side { texts, prompt: Some(prompt) })
+        Ok(Side { texts, prompt: Some(prompt), labels_of: None })
+    }
+    /// The labels of a data set behind a prompt, with the auxiliary vectors of a network that has such.
+    ///
+    /// # Errors
+    /// As [`Side::new`].
+    pub(super) fn of_labels(data: &'a DataSet, network: &Network, prompt: &str) -> Result<Side<'a>> {
+        Ok(Side { labels_of: Some(data), ..Side::new(data, network, data.labels(), prompt)? })
     }
     /// The embeddings, of length 1, of the texts that `rows` names in `lot`.
     ///
@@ -64,6 +73,9 @@ impl<'a> Side<'a> {
                 embed(engine, network, rows.len(), push, what, &mut part)?
             }
         };
+        if let Some(data) = self.labels_of {
+            network.add_vectors(engine, data, rows, &mut all);
+        }
         all.chunks_mut(network.width()).for_each(|row| {
             let length = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
             row.iter_mut().for_each(|x| *x /= length);

@@ -73,7 +73,9 @@ pub(crate) fn bits(trainer: &Trainer) -> Vec<u32> {
     let of = |params: &autograd::Params| -> Vec<u32> {
         params.ids().flat_map(|id| params.value(id).data::<f32>().iter().map(|x| x.to_bits())).collect()
     };
-    [of(&trainer.network.model.params), trainer.cross_params().map(of).unwrap_or_default()].concat()
+    let vectors = trainer.network.auxiliary.as_ref().map(|own| of(&own.params));
+    let cross = trainer.cross_params().map(of);
+    [of(&trainer.network.model.params), cross.unwrap_or_default(), vectors.unwrap_or_default()].concat()
 }
 
 /// Wants to stop after so many steps.
