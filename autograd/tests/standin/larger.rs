@@ -33,12 +33,6 @@ pub(super) const CASES: &[Case] = &[
     Case::new("linear", &[In::normal(&[130, 70]), In::normal(&[100, 70]), In::normal(&[100])], |x| {
         x[0].linear(x[1], Some(x[2]))
     }),
-    Case::new("linear, one input", &[In::normal(&[70, 1]), In::normal(&[65, 1]), In::normal(&[65])], |x| {
-        x[0].linear(x[1], Some(x[2]))
-    }),
-    Case::new("linear, one output", &[In::normal(&[70, 33]), In::normal(&[1, 33]), In::normal(&[1])], |x| {
-        x[0].linear(x[1], Some(x[2]))
-    }),
     Case::new("matmul", &[In::normal(&[2, 70, 33]), In::normal(&[2, 33, 65])], |x| x[0].matmul(x[1])),
     Case::new("matmul, transposed", &[In::normal(&[2, 70, 33]), In::normal(&[2, 65, 33])], |x| {
         x[0].matmul_nt(x[1])
