@@ -79,14 +79,14 @@ fn encoded_on_a_device_texts_have_the_vectors_of_the_cpu() {
 #[test]
 fn who_multiplies_is_chosen_told_and_remembered() {
     let Some(place) = Place::new() else { return };
-    let train = |out, more: &[&str]| [&place.train(out)[..], &["--device", "cuda:0"], more].concat();
     let cublas = "cuda-cublas-12.1.3-sm80x2";
     for (out, more, said, class) in [
         ("auto", &[][..], "matrix products by cuBLAS 12.1.3", cublas),
         ("asked", &["--gemm", "cublas"], "matrix products by cuBLAS 12.1.3", cublas),
         ("own", &["--gemm", "own"], "matrix products by own kernels", "cuda"),
     ] {
-        let ran = place.with_cublas(&train(out, more)).ok();
+        let train = [&place.train(out)[..], &["--device", "cuda:0"], more].concat();
+        let ran = place.with_cublas(&train).ok();
         let said = format!("on cuda:0, stand-in (host): {said}");
         assert!(ran.stderr.contains(&said), "{}", ran.stderr);
         let first = String::from_utf8(place.world.read(&format!("{out}/processes.jsonl"))).unwrap();

@@ -13,6 +13,7 @@ use super::driver::Driver;
 use crate::error::{Error, Kind, Result};
 use cudarc::cublas::{result, sys};
 use libloading::Library;
+use std::error::Error as _;
 use std::ffi::{c_int, c_void};
 
 /// Every function of the library that is called.
@@ -67,7 +68,9 @@ fn library() -> Result<Library> {
         match unsafe { Library::new(&name) } {
             Ok(library) => return Ok(library),
             // There may be a library by this name that wants another one.
-            Err(e) if name.ends_with(".so.12") => why = e.to_string(),
+            Err(e) if name.ends_with(".so.12") => {
+                why = e.source().map_or_else(|| e.to_string(), ToString::to_string);
+            }
             Err(_) => {}
         }
     }
