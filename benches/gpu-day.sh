@@ -48,6 +48,14 @@ fi
     note "PyTorch that finds a device: the peers (PYTHON names the interpreter)"
 "$python" -c 'import transformers' 2>/dev/null || note "transformers in Python: the model of the peers"
 [ -n "${MODEL:-}" ] && [ -f "${MODEL:-}/config.json" ] || note "MODEL, a directory with all-MiniLM-L6-v2"
+# Who multiplies: cuBLAS, too, where it is found.
+gemms=(own)
+has_version='import json, sys; sys.exit(not isinstance(json.load(sys.stdin)["cublas"], dict))'
+if target/release/lode doctor --json | "$python" -c "$has_version"; then
+    gemms+=(cublas)
+else
+    note "cuBLAS (\`lode doctor\` says why): own kernels alone are tested and timed"
+fi
 command -v compute-sanitizer >/dev/null || note "compute-sanitizer: no look for races and stray accesses"
 
 echo "== PTX and registers"
@@ -70,19 +78,22 @@ if ! $dry; then
     done
 fi
 
-operations=(larger_on_the_device steps_on_the_device bf16_on_the_device on_the_device)
-echo "== tests on the device"
-(cd autograd && "$of_operations" --ignored --exact "${operations[@]}" --test-threads=1 --nocapture)
-(cd train && "$of_runs" --ignored --exact run_on_the_device resume_on_the_device bf16_on_the_device --test-threads=1)
-if command -v compute-sanitizer >/dev/null; then
-    for tool in memcheck racecheck synccheck; do
-        echo "== compute-sanitizer, $tool"
-        (cd autograd && compute-sanitizer --tool "$tool" --error-exitcode 1 "$of_operations" --ignored --exact \
-            "${operations[@]}" --test-threads=1)
-    done
-fi
+operations=(products_on_the_device larger_on_the_device steps_on_the_device bf16_on_the_device on_the_device)
+for gemm in "${gemms[@]}"; do
+    export GEMM="$gemm"
+    echo "== tests on the device, products by $gemm"
+    (cd autograd && "$of_operations" --ignored --exact "${operations[@]}" --test-threads=1 --nocapture)
+    (cd train && "$of_runs" --ignored --exact run_on_the_device resume_on_the_device bf16_on_the_device --test-threads=1)
+    if command -v compute-sanitizer >/dev/null; then
+        for tool in memcheck racecheck synccheck; do
+            echo "== compute-sanitizer, $tool, products by $gemm"
+            (cd autograd && compute-sanitizer --tool "$tool" --error-exitcode 1 "$of_operations" --ignored --exact \
+                "${operations[@]}" --test-threads=1)
+        done
+    fi
+done
 if $dry; then exit 0; fi
 
 echo "== times"
 cd benches/peers
-"$python" gpu.py --device "$device" --model "$MODEL" >&3
+"$python" gpu.py --device "$device" --model "$MODEL" --gemm "${gemms[@]}" >&3

@@ -3,7 +3,7 @@
 benches/gpu-day.sh, which has built what is run.
 
 Sides take turns, and the median of their rates counts. Texts are 32 tokens each, the model is that of --model. The step
-is that of `compare.py step`. Lode's encoding is the whole command, with its start, tokenizing and the file; PyTorch's is
+is that of `compare.py step`. Lode multiplies by its own kernels and, where --gemm names it, by cuBLAS. Lode's encoding is the whole command, with its start, tokenizing and the file; PyTorch's is
 tokenizing and encoding alone, in batches of 256. Lode searches on the processor: it has no kernel for it.
 """
 import argparse
@@ -23,6 +23,7 @@ from compare import HERE, LODE, WORKS, last_json, prepared, texts, unit_rows
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--model", type=Path, default=os.environ.get("MODEL"))
 parser.add_argument("--device", default="cuda:0")
+parser.add_argument("--gemm", nargs="+", choices=["own", "cublas"], default=["own", "cublas"])
 parser.add_argument("--repeats", type=int, default=3)
 parser.add_argument("--steps", type=int, default=20)
 parser.add_argument("--batch", type=int, default=256)
@@ -89,6 +90,13 @@ def table(work, unit, sides):
         print(f"| {work} | {name} | {middle:,.0f} {unit}/s ({low:,.0f}–{high:,.0f}) | {middle / first:.2f} |", flush=True)
 
 
+def by_whom(ours):
+    """Lode's sides: each precision by everyone who multiplies."""
+    names = {"own": "own kernels", "cublas": "cuBLAS"}
+    pairs = [(precision, gemm) for precision in ("f32", "bf16") for gemm in args.gemm]
+    return {f"Lode, {p}, {names[g]}": lambda p=p, g=g: ours(p, g) for p, g in pairs}
+
+
 def peer(name, *more):
     command = [sys.executable, __file__, "--peer", name, "--model", args.model, "--device", args.device, *more]
     return lambda: last_json(command, THREADS)
@@ -98,11 +106,12 @@ def steps(scratch):
     pairs = texts(None, True)
     data = prepared(pairs, args.model, scratch / "step")
 
-    def ours(precision):
+    def ours(precision, gemm):
         out = scratch / "run"
         shutil.rmtree(out, ignore_errors=True)
         command = [LODE, "train", data, "--out", out, "--model", args.model, "--composer", "shuffled", "--device", args.device]
-        command += ["--precision", precision, "--steps", args.steps, "--batch", args.batch, "--profile", "--json", "-q"]
+        command += ["--precision", precision, "--gemm", gemm, "--steps", args.steps, "--batch", args.batch]
+        command += ["--profile", "--json", "-q"]
         told = last_json([*command, "--set", "data.validation_per_mille=0", "--save-every", "1h"], THREADS)
         return dict(amount=told["tokens"], wall=told["step_wall_seconds"])
 
@@ -111,7 +120,7 @@ def steps(scratch):
         command += ["--steps", args.steps, "--batch", args.batch, "--device", args.device, "--numbers", numbers]
         return lambda: last_json(command, THREADS)
 
-    sides = {"Lode, f32": lambda: ours("f32"), "Lode, bf16": lambda: ours("bf16")}
+    sides = by_whom(ours)
     sides |= {f"PyTorch, {numbers}": torch(numbers) for numbers in ("f32", "tf32", "bf16")}
     table(f"step, {args.batch} + {args.batch} texts of 32 tokens", "tokens", sides)
 
@@ -122,14 +131,14 @@ def encoding(scratch):
     path = scratch / "texts.txt"
     path.write_text("".join(line + "\n" for line in lines), encoding="utf8")
 
-    def ours(precision):
+    def ours(precision, gemm):
         command = [LODE, "encode", args.model, path, "--out", scratch / "x.npy", "--max-len", 32, "-q"]
-        command += ["--device", args.device, "--precision", precision]
+        command += ["--device", args.device, "--precision", precision, "--gemm", gemm]
         since = time.perf_counter()
         subprocess.run([str(word) for word in command], check=True)
         return dict(amount=32 * len(lines), wall=time.perf_counter() - since)
 
-    sides = {"Lode, f32": lambda: ours("f32"), "Lode, bf16": lambda: ours("bf16")}
+    sides = by_whom(ours)
     sides |= {f"PyTorch, {n}": peer("encode", "--numbers", n, "--input", path) for n in ("f32", "tf32", "bf16")}
     table(f"encoding {len(lines)} texts of 32 tokens", "tokens", sides)
 

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         ("random", check_random()),
         ("files", check_files()),
     ];
-    let cuda = engine::cuda::devices();
+    let (cuda, cublas) = (engine::cuda::devices(), engine::cuda::cublas());
     let has = |precision: Precision| engine.support().has(precision);
     let (total, available) = memory::machine().unzip();
     let here = std::env::current_dir().unwrap_or_default();
@@ -58,12 +58,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
             "memory_available_bytes": available,
             "disk_free_bytes": free,
             "cuda": cuda.as_ref().map_or_else(|e| Value::from(e.message()), |found| found.iter().map(device).collect()),
+            "cublas": cublas.as_ref().map_or_else(|e| Value::from(e.message()), |version| json!({"version": version})),
             "self_test": tests,
             "bench": measured.as_ref().map(bench::Measured::json),
         }))?;
     } else {
         let size = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), |n| bytes(n as usize));
-        let line = |name: &str, what: String| format!("{name:<10} {what}\n");
         let mut text = line("version", format!("lode {}", env!("CARGO_PKG_VERSION")));
         text += &line("processor", cpu_name().unwrap_or_else(|| "unknown".to_owned()));
         text += &line("features", cpu_features().join(" "));
@@ -75,10 +75,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         text += &line("threads", context.threads.to_string());
         text += &line("memory", format!("{}, {} to be had", size(total), size(available)));
         text += &line("disk", format!("{} free here", size(free)));
-        match &cuda {
-            Ok(found) => found.iter().for_each(|d| text += &line("CUDA", told_of(d))),
-            Err(missing) => text += &line("CUDA", format!("none: {}", missing.message())),
-        }
+        text += &devices(&cuda, &cublas);
         let told = |r: &Result<()>| r.as_ref().map_or_else(ToString::to_string, |()| "ok".to_owned());
         let rows: Vec<Vec<String>> =
             tests.iter().map(|(name, r)| vec![format!("self-test  {name}"), told(r)]).collect();
@@ -91,6 +88,22 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     match failed.is_empty() {
         true => Ok(()),
         false => Err(Error::new(Kind::Other, format!("the self-test failed: {}", failed.join(", "))).into()),
+    }
+}
+
+fn line(name: &str, what: String) -> String {
+    format!("{name:<10} {what}\n")
+}
+
+/// The lines of CUDA devices and of who multiplies there.
+fn devices(cuda: &Result<Vec<Found>>, cublas: &Result<String>) -> String {
+    match cuda {
+        Ok(found) => {
+            let devices: String = found.iter().map(|d| line("CUDA", told_of(d))).collect();
+            let none = |missing: &Error| format!("none, own kernels multiply: {}", missing.message());
+            devices + &line("cuBLAS", cublas.as_ref().map_or_else(none, String::clone))
+        }
+        Err(missing) => line("CUDA", format!("none: {}", missing.message())),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::observer::Terminal;
 use crate::quantity::count;
 use crate::render::table;
 use data::{DataSet, LabelFile, Verify};
+use engine::cuda::Gemm;
 use engine::{Error, Precision, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -137,7 +138,7 @@ fn files(dir: &RunDir, network: &Network, data: &DataSet, context: &Context) -> 
         let is_current = match precision {
             None => Index::is_current(&path, network, data),
             some => {
-                let at = Inference::on("cpu", some)?;
+                let at = Inference::on("cpu", Gemm::Auto, some)?;
                 Index::is_current(&path, &load::network_at(dir.root(), &context.engine(), &at)?, data)
             }
         };

@@ -15,16 +15,19 @@ pub(crate) struct Encoding {
     /// Where texts are encoded: cpu, or a CUDA device, cuda:0
     #[arg(long, default_value = "cpu", value_name = "NAME")]
     device: String,
+    /// Who multiplies matrices on a CUDA device
+    #[arg(long, value_enum, default_value = "auto", value_name = "NAME")]
+    gemm: Gemm,
 }
 
 impl Default for Encoding {
     fn default() -> Encoding {
-        Encoding { precision: Precision::F32, device: "cpu".to_owned() }
+        Encoding { precision: Precision::F32, device: "cpu".to_owned(), gemm: Gemm::Auto }
     }
 }
 
 impl Encoding {
-    /// Opens the device; tells of a processor without instructions for so few bits.
+    /// Opens the device and says who multiplies there; tells of a processor without instructions for so few bits.
     pub(crate) fn open(&self, context: &Context, engine: &Engine) -> Result<Inference> {
         let precision = self.precision.reduced();
         if let Some(precision) = precision.filter(|&p| self.device == "cpu" && !engine.support().has(p)) {
@@ -33,7 +36,9 @@ impl Encoding {
                 "this processor has no instructions for {name}: the same numbers, by plain code"
             ));
         }
-        Inference::on(&self.device, precision)
+        let inference = Inference::on(&self.device, self.gemm.of_engine(), precision)?;
+        inference.device().iter().for_each(|device| context.say(&format!("on {device}")));
+        Ok(inference)
     }
 }
 
@@ -56,6 +61,27 @@ impl Precision {
             Precision::F32 => None,
             Precision::Int8 => Some(engine::Precision::Int8),
             Precision::Bf16 => Some(engine::Precision::Bf16),
+        }
+    }
+}
+
+/// Who multiplies matrices on a device, as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Gemm {
+    /// cuBLAS where it is found, else own
+    Auto,
+    /// Our own kernels
+    Own,
+    /// NVIDIA's library, which must be found
+    Cublas,
+}
+
+impl Gemm {
+    fn of_engine(self) -> engine::cuda::Gemm {
+        match self {
+            Gemm::Auto => engine::cuda::Gemm::Auto,
+            Gemm::Own => engine::cuda::Gemm::Own,
+            Gemm::Cublas => engine::cuda::Gemm::Cublas,
         }
     }
 }

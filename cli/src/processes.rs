@@ -5,7 +5,6 @@
 use crate::context::Context;
 use crate::doctor::cpu_name;
 use crate::memory;
-use engine::Engine;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,14 +21,14 @@ pub(crate) fn path(run: &Path) -> PathBuf {
 pub(crate) fn begins(trainer: &Trainer, plan: &MemoryPlan, context: &Context) -> Value {
     let parts: serde_json::Map<String, Value> =
         plan.parts.iter().map(|&(name, bytes)| (name.to_owned(), bytes.into())).collect();
-    let (engine, data) = (trainer.engine(), trainer.data());
+    let data = trainer.data();
     json!({
         "begins_at_step": trainer.progress().step,
         "unix_time": SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         "version": env!("CARGO_PKG_VERSION"),
         "commit": option_env!("LODE_COMMIT"),
         "processor": cpu_name(),
-        "kernels": kernels(engine),
+        "kernels": trainer.kernel_class(),
         "threads": context.threads,
         "parameters": trainer.network.model.params.count(),
         "data_fingerprint": format!("{:016x}", data.fingerprint()),
@@ -37,10 +36,6 @@ pub(crate) fn begins(trainer: &Trainer, plan: &MemoryPlan, context: &Context) ->
         "planned_parts": parts,
         "memory_bytes": memory::machine().map(|(total, _)| total),
     })
-}
-
-fn kernels(engine: &Engine) -> &'static str {
-    engine.kernel_class().name()
 }
 
 /// What is known when it ends.

@@ -66,6 +66,7 @@ pub(crate) fn walk(
     context: &Context,
 ) -> Result<Outcome, Early> {
     context.stop.is_heard();
+    trainer.device().iter().for_each(|device| context.say(&format!("on {device}")));
     observer.begins = Some((dir.clone(), processes::begins(trainer, plan, context)));
     observer.tensorboard = trainer.config().save.tensorboard.then(|| dir.root().join("tensorboard"));
     let since = observer.seconds();

@@ -76,6 +76,9 @@ pub(crate) struct Args {
     /// The numbers that linear layers multiply: f32, or on a CUDA device bf16, added up and kept in f32
     #[arg(long, value_name = "TYPE")]
     precision: Option<String>,
+    /// Who multiplies matrices on a CUDA device: cublas, our own kernels (own), or cuBLAS where it is found (auto)
+    #[arg(long, value_name = "NAME")]
+    gemm: Option<String>,
     /// Learning rate at its peak
     #[arg(long, value_name = "X")]
     lr: Option<f64>,
@@ -265,6 +268,7 @@ fn flags(args: &Args, settings: &mut Settings) -> Result<()> {
         ("composer.name", args.composer.clone(), "--composer"),
         ("train.device", args.device.clone(), "--device"),
         ("train.precision", args.precision.clone(), "--precision"),
+        ("train.gemm", args.gemm.clone(), "--gemm"),
         (loss, args.loss.clone(), "--loss"),
         ("head.scratch", args.scratch.as_deref().map(lasting), "--scratch"),
     ];

@@ -1,7 +1,7 @@
 //! `--device` from the command line, on the stand-in driver (`tests/standin`): the encoder computes on a device, and
 //! what follows is that of the CPU. Skips where the driver cannot be built.
 
-use crate::process::standin;
+use crate::process::{standin, with_cublas};
 use crate::products;
 use crate::run::{Ran, World};
 use std::path::Path;
@@ -25,10 +25,17 @@ impl Place {
     fn train(&self, out: &'static str) -> [&'static str; 10] {
         ["train", "shop.data", "--out", out, "--model", "tiny", "--batch", "16", "--steps", "1"]
     }
-    /// Runs where the driver is found, a device with so many MiB of memory.
+    /// Runs where the driver is found and cuBLAS is not, a device with so many MiB of memory.
     fn with_memory(&self, mib: &str, words: &[&str]) -> Ran {
+        self.with_libraries(&self.driver.display().to_string(), mib, words)
+    }
+    /// Runs where cuBLAS is found, too.
+    fn with_cublas(&self, words: &[&str]) -> Ran {
+        self.with_libraries(&with_cublas(self.driver), "512", words)
+    }
+    fn with_libraries(&self, path: &str, mib: &str, words: &[&str]) -> Ran {
         let mut command = self.world.command(words);
-        command.env("LD_LIBRARY_PATH", self.driver).env("CUSHIM_MEM_MB", mib);
+        command.env("LD_LIBRARY_PATH", path).env("CUSHIM_MEM_MB", mib);
         let out = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { code: out.status.code().unwrap_or(-1), stdout: text(out.stdout), stderr: text(out.stderr) }
@@ -44,22 +51,64 @@ impl Place {
 fn encoded_on_a_device_texts_have_the_vectors_of_the_cpu() {
     let Some(place) = Place::new() else { return };
     place.world.write("texts.txt", "Kivi small oak chair\n\nAlba red wool blanket");
-    let encode = |device: &str, precision: &str| -> Vec<f32> {
+    let encode_by = |device: &str, precision: &str, gemm: &str| -> Vec<f32> {
         let words = ["encode", "run", "texts.txt", "--out", "x.npy", "-q", "--precision", precision];
-        place.with_memory("512", &[&words[..], &["--device", device]].concat()).ok();
+        place.with_cublas(&[&words[..], &["--device", device, "--gemm", gemm]].concat()).ok();
         let bytes = place.world.read("x.npy");
         bytes[128..].as_chunks::<4>().0.iter().map(|c| f32::from_le_bytes(*c)).collect()
     };
-    let want = encode("cpu", "f32");
+    let want = encode_by("cpu", "f32", "auto");
     // The largest difference; NaN if there is one, which is less than nothing.
     let far = |got: &[f32]| -> f32 {
         assert_eq!(got.len(), want.len());
         let differences = got.iter().zip(&want).map(|(a, b)| (a - b).abs());
         differences.fold(0.0, |a, b| if b.is_nan() || b > a { b } else { a })
     };
-    let (exact, rounded) = (far(&encode("cuda:0", "f32")), far(&encode("cuda:0", "bf16")));
-    assert!(exact < 1e-5 && rounded > 3.0 * exact, "{exact} {rounded}");
-    assert!((2e-5..2e-2).contains(&rounded), "{rounded}");
+    let [own, cublas] = ["own", "cublas"].map(|gemm| {
+        let encode = |precision| encode_by("cuda:0", precision, gemm);
+        let vectors = encode("f32");
+        let (exact, rounded) = (far(&vectors), far(&encode("bf16")));
+        assert!(exact < 1e-5 && rounded > 3.0 * exact, "{gemm}: {exact} {rounded}");
+        assert!((2e-5..2e-2).contains(&rounded), "{gemm}: {rounded}");
+        vectors
+    });
+    assert!(own != cublas, "the stand-in for cuBLAS adds up in another order");
+    assert_eq!(encode_by("cuda:0", "f32", "auto"), cublas);
+}
+
+#[test]
+fn who_multiplies_is_chosen_told_and_remembered() {
+    let Some(place) = Place::new() else { return };
+    let cublas = "cuda-cublas-12.1.3-sm80x2";
+    for (out, more, said, class) in [
+        ("auto", &[][..], "matrix products by cuBLAS 12.1.3", cublas),
+        ("asked", &["--gemm", "cublas"], "matrix products by cuBLAS 12.1.3", cublas),
+        ("own", &["--gemm", "own"], "matrix products by own kernels", "cuda"),
+    ] {
+        let train = [&place.train(out)[..], &["--device", "cuda:0"], more].concat();
+        let ran = place.with_cublas(&train).ok();
+        let said = format!("on cuda:0, stand-in (host): {said}");
+        assert!(ran.stderr.contains(&said), "{}", ran.stderr);
+        let first = String::from_utf8(place.world.read(&format!("{out}/processes.jsonl"))).unwrap();
+        assert!(first.contains(&format!("\"kernels\":\"{class}\"")), "{first}");
+    }
+    // It goes on where the library is gone, unless it was demanded.
+    let resumed = place.with_memory("512", &["resume", "auto"]).ok();
+    let warning = format!("made with {cublas} kernels, this is cuda: bits will differ");
+    assert!(resumed.stderr.contains(&warning), "{}", resumed.stderr);
+    assert!(!place.with_cublas(&["resume", "auto"]).ok().stderr.contains("bits will differ"));
+    place.with_memory("512", &["resume", "asked"]).fails(3, &["no cuBLAS is found", "--gemm own"]);
+    let predict = ["predict", "run", "--text", "Kivi small oak chair", "--device", "cuda:0"];
+    assert!(place.with_cublas(&predict).ok().stderr.contains("matrix products by cuBLAS 12.1.3"));
+    place.with_memory("512", &[&predict[..], &["--gemm", "cublas"]].concat()).fails(3, &["no cuBLAS"]);
+    let [found, missing] = [place.with_cublas(&["doctor"]), place.with_memory("512", &["doctor"])];
+    assert!(found.ok().stdout.contains("cuBLAS     12.1.3\n"));
+    assert!(missing.ok().stdout.contains("cuBLAS     none, own kernels multiply: no cuBLAS is found"));
+    let found = place.with_cublas(&["doctor", "--json"]).ok().json();
+    assert_eq!(found["cublas"]["version"], "12.1.3");
+    // There is nobody to choose on the CPU.
+    place.world.lode(&[&predict[..4], &["--gemm", "own"]].concat()).fails(3, &["--gemm", "--device cuda:0"]);
+    place.world.lode(&[&place.train("cpu")[..], &["--gemm", "own"]].concat()).fails(3, &["train.gemm"]);
 }
 
 #[test]

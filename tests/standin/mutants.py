@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Plants one fault after another in the kernels and asks whether the tests see it:
+"""Plants one fault after another in the kernels, and in the calls of cuBLAS, and asks whether the tests see it:
 
     python3 tests/standin/mutants.py [--only FILE] [--tests PROGRAM] [--write]
 
 Each fault goes into a copy of the kernels; the stand-in driver is built from that copy, and the tests of
-autograd/tests/standin run on it: every operation, what is larger than a tile, layers in bf16, and the optimizers, with threads in order
-and shuffled. A fault that no test sees is named, and the script fails. Nothing of the checkout is changed, but with --write
-the table of docs/cuda.md.
+autograd/tests/standin run on it: every operation, what is larger than a tile, products however matrices lie, layers in bf16, and
+the optimizers, with threads in order and shuffled, by our own products and by those of the stand-in for cuBLAS. A fault in Rust
+goes into a copy of the checkout, whose tests are built (in target/mutants) and run by cuBLAS. A fault that no test sees is named,
+and the script fails. Nothing of the checkout is changed, but with --write the table of docs/cuda.md.
 """
 import argparse
 import json
@@ -23,11 +24,33 @@ ROOT = os.path.join(HERE, "..", "..")
 PAGE = os.path.join(ROOT, "docs", "cuda.md")
 BEGIN, END = "<!-- written by tests/standin/mutants.py -->\n", "<!-- end of tests/standin/mutants.py -->"
 KERNELS = os.path.join(ROOT, "engine", "src", "cuda", "kernels")
-TESTS = ["larger_on_the_device", "bf16_on_the_device", "steps_on_the_device", "on_the_device"]
+TESTS = ["products_on_the_device", "larger_on_the_device", "bf16_on_the_device", "steps_on_the_device", "on_the_device"]
 SCHEDULES = [{}, {"CUSHIM_SHUFFLE": "1", "CUSHIM_SEED": "1"}, {"CUSHIM_SHUFFLE": "1", "CUSHIM_SEED": "2"}]
+GEMMS = ["own", "cublas"]
+# Where files of Rust lie that have faults.
+RUST = os.path.join("engine", "src", "cuda")
 
 # File, what is wrong, the text that is replaced (its first place), what replaces it.
 FAULTS = [
+    ("cublas.rs", "the stream is nobody's", "result::set_stream(handle, driver.stream().cast())", "result::set_stream(handle, std::ptr::null_mut())"),
+    ("cublas.rs", "no workspace", "sys::cublasSetWorkspace_v2(handle, at as *mut c_void, size).result().map_err(say)?;",
+     "let _ = (at as *mut c_void, size);"),
+    ("cublas.rs", "numbers are cut to TF32", "CUBLAS_DEFAULT_MATH", "CUBLAS_TF32_TENSOR_OP_MATH"),
+    ("cublas.rs", "atomics may add up", "CUBLAS_ATOMICS_NOT_ALLOWED;", "CUBLAS_ATOMICS_ALLOWED;"),
+    ("cublas.rs", "old numbers are added to", "(1f32, 0f32)", "(1f32, 1f32)"),
+    ("cublas.rs", "results of a batch lie one too far apart", "(m * n) as i64", "(m * n + 1) as i64"),
+    ("cublas.rs", "bf16 is said to be f32", "CUDA_R_16BF } else", "CUDA_R_32F } else"),
+    ("gemm.rs", "the factors are swapped", "[left, right], c.address()", "[right, left], c.address()"),
+    ("gemm.rs", "what lies across is read as it lies", "(true, right)", "(false, right)"),
+    ("gemm.rs", "columns of one term lie in each other", "down.max(self.columns)", "down"),
+    ("gemm.rs", "columns lie one too far apart", "down.max(self.columns)", "down.max(self.columns) + 1"),
+    ("gemm.rs", "every matrix of a batch is the first", "(self.strides, self.rows * self.columns)", "(self.strides, 0)"),
+    ("gemm.rs", "rows and columns of C are swapped", "[b.columns, a.rows, a.columns]", "[a.rows, b.columns, a.columns]"),
+    ("gemm.rs", "nothing follows a product", "if code > 0 {", "if code > 9 {"),
+    ("gemm.cu", "pairs are rounded in the other order",
+     "to[i] = bf16_pair(from[2 * i], 2 * i + 1 < n ? from[2 * i + 1] : 0.f)", "to[i] = bf16_pair(2 * i + 1 < n ? from[2 * i + 1] : 0.f, from[2 * i])"),
+    ("gemm.cu", "an odd last number is not rounded", "if (2 * i < n) to[i]", "if (2 * i + 1 < n) to[i]"),
+    ("gemm.cu", "what follows a product takes the bias of the row", "i % columns, c", "i / columns, c"),
     ("attention.cu", "no barrier before keys are overwritten",
      "STEP) {\n    __syncthreads();\n    rows_to(ks, STEP, k, key", "STEP) {\n    rows_to(ks, STEP, k, key"),
     ("attention.cu", "no barrier after keys are loaded",
@@ -154,11 +177,11 @@ FAULTS = [
 ]
 
 
-def test_binary():
+def test_binary(root=ROOT, how=("--release",), **variables):
     """Builds the tests and gives the program that cargo made of them."""
-    command = ["cargo", "test", "--release", "--locked", "-p", "autograd", "--test", "standin", "--no-run",
+    command = ["cargo", "test", *how, "--locked", "-p", "autograd", "--test", "standin", "--no-run",
                "--message-format=json"]
-    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    out = subprocess.run(command, cwd=root, env={**os.environ, **variables}, capture_output=True, text=True)
     if out.returncode:
         sys.exit(out.stderr)
     made = [json.loads(line) for line in out.stdout.splitlines() if line.startswith("{")]
@@ -172,35 +195,67 @@ def build(kernels, out):
     return made.stderr if made.returncode else None
 
 
-def seen_by(binary, library):
+def seen_by(binary, library, gemms=GEMMS):
     """The first test, and its schedule, that fails on this stand-in."""
-    for test in TESTS:
+    for test, gemm in [(test, gemm) for test in TESTS for gemm in gemms]:
         for schedule in SCHEDULES:
-            env = {**os.environ, "LD_LIBRARY_PATH": library, "RUST_BACKTRACE": "0", **schedule}
+            path = f"{library}:{os.path.join(library, 'cublas')}"
+            env = {**os.environ, "LD_LIBRARY_PATH": path, "RUST_BACKTRACE": "0", "GEMM": gemm, **schedule}
             command = [binary, "--ignored", "--exact", test, "--test-threads=1"]
             try:
                 done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
             except subprocess.TimeoutExpired:
                 return f"{test} (it does not end)"
             if done.returncode:
-                return f"{test}, shuffled" if schedule else test
+                return f"{test}, {gemm}, shuffled" if schedule else f"{test}, {gemm}"
     return None
+
+
+def changed(path, fault):
+    """Plants a fault in a file."""
+    file, _, old, new = fault
+    with open(path, encoding="utf8") as source:
+        text = source.read()
+    if old not in text:
+        sys.exit(f"{file} has changed, the fault has no place any more: {old}")
+    with open(path, "w", encoding="utf8") as into:
+        into.write(text.replace(old, new, 1))
+
+
+def plant_in_rust(fault, library, scratch):
+    """Whether a fault in Rust is seen, in words; none if not. No fault is none that is seen."""
+    tree = os.path.join(scratch, "tree")
+    if not os.path.isdir(tree):
+        listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                                capture_output=True, check=True).stdout.decode().split("\0")
+        for name in filter(None, listed):
+            os.makedirs(os.path.dirname(os.path.join(tree, name)), exist_ok=True)
+            shutil.copy2(os.path.join(ROOT, name), os.path.join(tree, name))
+    path = os.path.join(tree, RUST, fault[0]) if fault else None
+    if fault:
+        whole = os.path.join(scratch, fault[0])
+        shutil.copy2(path, whole)
+        changed(path, fault)
+    # Without optimization: it is compiled once for each fault.
+    target = os.path.join(ROOT, "target", "mutants")
+    binary = test_binary(tree, (), CARGO_TARGET_DIR=target, CARGO_PROFILE_DEV_DEBUG="0", CARGO_PROFILE_TEST_DEBUG="0")
+    seen = seen_by(binary, library, ["cublas"])
+    if fault:
+        # With the time of now, or cargo would not see that it changed back.
+        shutil.copy(whole, path)
+    return seen
 
 
 def plant(fault, clean, binary, scratch):
     """Whether a fault is seen, in words; none if not."""
-    file, _, old, new = fault
+    if fault[0].endswith(".rs"):
+        return plant_in_rust(fault, os.path.join(clean, "library"), scratch)
+    file = fault[0]
     folder = os.path.join(scratch, "mutant")
     shutil.rmtree(folder, ignore_errors=True)
     # Times of files are kept: make builds only what the fault touches.
     shutil.copytree(clean, folder)
-    path = os.path.join(folder, "kernels", file)
-    with open(path) as source:
-        text = source.read()
-    if old not in text:
-        sys.exit(f"{file} has changed, the fault has no place any more: {old}")
-    with open(path, "w") as changed:
-        changed.write(text.replace(old, new, 1))
+    changed(os.path.join(folder, "kernels", file), fault)
     library = os.path.join(folder, "library")
     refused = build(os.path.join(folder, "kernels"), library)
     if refused:
@@ -242,6 +297,10 @@ def main():
         if without:
             sys.exit(f"{without} fails without a fault")
         chosen = [fault for fault in FAULTS if args.only in fault[0]]
+        if any(fault[0].endswith(".rs") for fault in chosen):
+            without = plant_in_rust(None, os.path.join(clean, "library"), scratch)
+            if without:
+                sys.exit(f"{without} fails without a fault in Rust")
         for fault in chosen:
             caught = plant(fault, clean, binary, scratch)
             missed += [] if caught else [fault]

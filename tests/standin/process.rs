@@ -9,7 +9,8 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The folder of the stand-in driver, which is built once; none where it cannot be built.
+/// The folder of the stand-in driver, which is built once; none where it cannot be built. That for cuBLAS lies in a
+/// folder beneath it, `cublas`.
 pub(crate) fn standin() -> Option<PathBuf> {
     static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
     BUILT.get_or_init(build).clone()
@@ -34,11 +35,17 @@ fn build() -> Option<PathBuf> {
     Some(folder)
 }
 
-/// Runs a test of this file, one that is ignored otherwise, in a process of its own; gives what it printed.
+/// Where the loader finds the driver and cuBLAS.
+pub(crate) fn with_cublas(folder: &Path) -> String {
+    format!("{0}:{0}/cublas", folder.display())
+}
+
+/// Runs a test of this file, one that is ignored otherwise, in a process of its own, which finds the driver and cuBLAS;
+/// gives what it printed.
 pub(crate) fn again(name: &str, folder: &Path, variables: &[(&str, &str)]) -> String {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(["--ignored", "--exact", name, "--nocapture", "--test-threads=1"]);
-    command.env("LD_LIBRARY_PATH", folder).envs(variables.iter().copied());
+    command.env("LD_LIBRARY_PATH", with_cublas(folder)).envs(variables.iter().copied());
     let done = command.output().expect("this program starts again");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&done.stdout), text(&done.stderr));

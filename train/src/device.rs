@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::network::Network;
-use engine::cuda::within_memory;
+use engine::cuda::{Gemm, within_memory};
 use engine::{Cuda, Engine, Error, Precision, Result};
 
 /// The device on which a run trains, to which the network moves; none for the CPU.
@@ -17,7 +17,7 @@ pub(crate) fn named(config: &Config, network: &mut Network) -> Result<Option<Cud
         )
         .help("leave --device away"));
     }
-    let mut cuda = Cuda::named(&config.train.device)?;
+    let mut cuda = Cuda::named(&config.train.device)?.with_gemm(config.train.gemm())?;
     if config.train.precision == "bf16" {
         network.demand_matrix(Precision::Bf16)?;
         cuda = cuda.in_bf16();
@@ -34,13 +34,21 @@ pub(crate) fn move_to(network: &mut Network, cuda: &Cuda) -> Result<()> {
     })
 }
 
-/// Whose instructions compute the bits: those of a device, or a class of the processor.
-pub(crate) fn kernel_class(cuda: Option<&Cuda>, engine: &Engine) -> &'static str {
-    match cuda {
-        Some(cuda) if cuda.is_bf16() => "cuda-bf16",
-        Some(_) => "cuda",
-        None => engine.kernel_class().name(),
-    }
+/// Whose instructions compute the bits: those of a device, or a class of the processor. Our own kernels add up in one
+/// order on every device; cuBLAS promises its bits for one version, one architecture and one number of multiprocessors.
+pub(crate) fn kernel_class(cuda: Option<&Cuda>, engine: &Engine) -> String {
+    let Some(cuda) = cuda else { return engine.kernel_class().name().to_owned() };
+    let own = if cuda.is_bf16() { "cuda-bf16" } else { "cuda" };
+    let Some(version) = cuda.cublas() else { return own.to_owned() };
+    let ((major, minor), of) = (cuda.found().capability, cuda.found().multiprocessors);
+    format!("{own}-cublas-{version}-sm{major}{minor}x{of}")
+}
+
+/// A device and who multiplies there, for a person.
+pub(crate) fn described(cuda: &Cuda) -> String {
+    let products =
+        cuda.cublas().map_or_else(|| "own kernels".to_owned(), |version| format!("cuBLAS {version}"));
+    format!("{cuda:?}, {}: matrix products by {products}", cuda.found().name)
 }
 
 /// Where a network infers, and in how many bits: on the CPU in f32 unless something else is said.
@@ -51,21 +59,31 @@ pub struct Inference {
 }
 
 impl Inference {
-    /// On `cpu`, or a device like `cuda:0`; with matrices of so many bits, none for f32.
+    /// On `cpu`, or a device like `cuda:0`, where products are made by `gemm`; with matrices of so many bits, none for
+    /// f32.
     ///
     /// # Errors
-    /// If there is no such device, or it does not multiply such numbers.
-    pub fn on(device: &str, precision: Option<Precision>) -> Result<Inference> {
+    /// If there is no such device, or it does not multiply such numbers, or not so.
+    pub fn on(device: &str, gemm: Gemm, precision: Option<Precision>) -> Result<Inference> {
+        let open = || Cuda::named(device)?.with_gemm(gemm);
         let cuda = match (device, precision) {
-            ("cpu", _) => None,
-            (_, None) => Some(Cuda::named(device)?),
-            (_, Some(Precision::Bf16)) => Some(Cuda::named(device)?.in_bf16()),
+            ("cpu", _) if gemm == Gemm::Auto => None,
+            ("cpu", _) => {
+                return Err(Error::input("--gemm says who multiplies on a CUDA device, and this is the CPU")
+                    .help("--device cuda:0, or leave --gemm away"));
+            }
+            (_, None) => Some(open()?),
+            (_, Some(Precision::Bf16)) => Some(open()?.in_bf16()),
             (_, Some(Precision::Int8)) => {
                 return Err(Error::input("a CUDA device multiplies f32 or bf16, not int8")
                     .help("--precision bf16, or leave --device away"));
             }
         };
         Ok(Inference { precision, cuda })
+    }
+    /// The device and who multiplies there, for a person; none on the CPU.
+    pub fn device(&self) -> Option<String> {
+        self.cuda.as_ref().map(described)
     }
     /// Moves or rounds a network.
     pub(crate) fn place(&self, mut network: Network, engine: &Engine) -> Result<Network> {

@@ -43,7 +43,7 @@ impl Network {
         Err(Error::input(message).help("a bag is sums of rows: leave --precision away"))
     }
     /// Whose instructions compute its bits.
-    pub(crate) fn kernel_class(&self, engine: &Engine) -> &'static str {
+    pub(crate) fn kernel_class(&self, engine: &Engine) -> String {
         let params = &self.model.params;
         device::kernel_class(params.ids().next().and_then(|id| params.value(id).cuda()), engine)
     }

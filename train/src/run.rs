@@ -140,7 +140,7 @@ pub fn open(engine: &Engine, run: &Path) -> Result<(Trainer, RunDir)> {
 pub(crate) fn open_to_look(engine: &Engine, run: &Path) -> Result<(Trainer, RunDir)> {
     let (dir, settings) = load::run_settings(run)?;
     let mut config = settings.config()?;
-    config.train.device = "cpu".into();
+    (config.train.device, config.train.gemm) = ("cpu".into(), "auto".into());
     opened(engine, dir, config)
 }
 

@@ -185,9 +185,13 @@ impl Trainer {
     pub(crate) fn excludes(&self, pairs: &[Vec<u32>]) -> bool {
         self.text_ids.is_barring(&self.data, pairs)
     }
-    /// Whose instructions compute the bits: those of the device, or a class of the processor.
-    pub(crate) fn kernel_class(&self) -> &'static str {
+    /// Whose instructions compute the bits: those of the device, and who multiplies there, or a class of the processor.
+    pub fn kernel_class(&self) -> String {
         device::kernel_class(self.cuda.as_ref(), &self.engine)
+    }
+    /// The device and who multiplies there, for a person; none on the CPU.
+    pub fn device(&self) -> Option<String> {
+        self.cuda.as_ref().map(device::described)
     }
     /// The engine.
     pub fn engine(&self) -> &Engine {
@@ -386,7 +390,7 @@ impl Trainer {
         Checkpoint {
             progress: self.progress,
             data: self.data.fingerprint(),
-            kernel_class: self.kernel_class().to_owned(),
+            kernel_class: self.kernel_class(),
             params: params.ids().map(value).collect(),
             optimizer: state.map(|(name, value)| (name, value.to_cpu())).collect(),
             memory: self.memory.state().into_iter().chain(cross).chain(self.vectors_state()).collect(),

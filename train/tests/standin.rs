@@ -17,11 +17,19 @@ const TOLERANCE: f64 = 1e-4;
 /// The same in bf16, whose numbers have eight bits.
 const TOLERANCE_BF16: f64 = 1e-2;
 const STEPS: u64 = 10;
+/// Who multiplies, as a process is told.
+const GEMMS: [&str; 2] = ["own", "cublas"];
+
+/// Who multiplies in this process: the variable GEMM says it.
+fn gemm() -> String {
+    std::env::var("GEMM").unwrap_or_else(|_| "auto".to_owned())
+}
 
 fn trainer(data: &Path, told: &str, device: &str) -> engine::Result<Trainer> {
     let base = ["model.width=32", "train.batch=8", "train.lr=1e-3", "train.warmup_steps=2", "train.steps=10"];
-    let device = format!("train.device={device}");
-    let changes: Vec<&str> = told.split_whitespace().chain([&*device]).collect();
+    let gemm = if device == "cpu" { "auto".to_owned() } else { gemm() };
+    let (device, gemm) = (format!("train.device={device}"), format!("train.gemm={gemm}"));
+    let changes: Vec<&str> = told.split_whitespace().chain([&*device, &*gemm]).collect();
     run::assemble(&Engine::new(1), &world::settings(data, &base, &changes))
 }
 
@@ -45,25 +53,30 @@ fn agree(got: &[f64], want: &[f64]) {
 #[test]
 fn ten_losses_on_the_stand_in_device_are_those_of_the_cpu() {
     let Some(folder) = standin() else { return };
-    again("run_on_the_device", &folder, &[("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "7")]);
+    for gemm in GEMMS {
+        let variables = [("GEMM", gemm), ("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "7")];
+        again("run_on_the_device", &folder, &variables);
+    }
 }
 
 #[test]
 fn a_checkpoint_of_the_stand_in_device_goes_on_where_it_was() {
     let Some(folder) = standin() else { return };
-    again("resume_on_the_device", &folder, &[]);
+    GEMMS.iter().for_each(|gemm| drop(again("resume_on_the_device", &folder, &[("GEMM", gemm)])));
 }
 
 #[test]
 fn ten_losses_in_bf16_are_those_of_the_cpu_but_for_rounding() {
     let Some(folder) = standin() else { return };
-    again("bf16_on_the_device", &folder, &[]);
+    GEMMS.iter().for_each(|gemm| drop(again("bf16_on_the_device", &folder, &[("GEMM", gemm)])));
 }
 
 #[test]
 fn a_device_without_memory_left_is_an_error() {
     let Some(folder) = standin() else { return };
-    again("too_little_memory", &folder, &[("CUSHIM_MEM_MB", "2")]);
+    again("too_little_memory", &folder, &[("GEMM", "own"), ("CUSHIM_MEM_MB", "2")]);
+    // Its workspace takes 4.
+    again("too_little_memory", &folder, &[("GEMM", "cublas"), ("CUSHIM_MEM_MB", "6")]);
 }
 
 #[test]
@@ -151,7 +164,11 @@ fn resume_on_the_device() {
     std::fs::create_dir(&folder).expect("a folder");
     first.save(&folder).expect("it is written");
     let (checkpoint, ..) = train::checkpoint::Checkpoint::newest(&folder).expect("it is read");
-    assert_eq!(checkpoint.kernel_class, "cuda");
+    // A real device has another number of multiprocessors, and another version of the library.
+    let by_cublas = gemm() == "cublas" || gemm() == "auto" && engine::cuda::cublas().is_ok();
+    let class = if by_cublas { "cuda-cublas-" } else { "cuda" };
+    assert!(checkpoint.kernel_class.starts_with(class), "{}", checkpoint.kernel_class);
+    assert_eq!(checkpoint.kernel_class.contains("cublas"), by_cublas);
     second.restore(checkpoint).expect("it fits");
     assert_eq!(losses(&mut second, STEPS - 4), want[4..], "the same bits as without a stop");
 }

@@ -63,6 +63,7 @@ fn distance((got, want): (&Option<Vec<f64>>, &Option<Vec<f64>>)) -> f64 {
 pub(super) fn check() {
     let cpu = Engine::new(1);
     let cuda = Cuda::poisoned(0).expect("the stand-in driver").in_bf16();
+    let cuda = cuda.with_gemm(super::gemm()).expect("it is there");
     println!("\ndevice {}", cuda.found().name);
     let device = Engine::new(1).with_cuda(cuda);
     check_rounding(&device);

@@ -8,10 +8,12 @@
 mod process;
 
 mod bf16;
+mod cublas;
 mod larger;
 mod steps;
 
 use autograd::ops::OPS;
+use engine::cuda::Gemm;
 use engine::{Cuda, Engine};
 use process::{again, root, standin};
 use std::collections::BTreeMap;
@@ -32,6 +34,19 @@ const SEEDS: u64 = 3;
 const SCHEDULES: [&[(&str, &str)]; 3] =
     [&[], &[("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "1")], &[("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "2")]];
 
+/// Who multiplies, as a process is told.
+const GEMMS: [&str; 2] = ["own", "cublas"];
+
+/// Who multiplies in this process: the variable GEMM says it.
+fn gemm() -> Gemm {
+    std::env::var("GEMM").map_or(Gemm::Auto, |name| Gemm::named(&name).expect("auto, own or cublas"))
+}
+
+/// Every schedule with everyone who multiplies.
+fn all_schedules() -> impl Iterator<Item = Vec<(&'static str, &'static str)>> {
+    GEMMS.into_iter().flat_map(|gemm| SCHEDULES.map(|s| [s, &[("GEMM", gemm)]].concat()))
+}
+
 /// What a schedule found: the largest error of every operation, or that it has no kernels.
 fn told(out: &str) -> BTreeMap<String, Option<f64>> {
     let line = |line: &str| {
@@ -45,8 +60,8 @@ fn told(out: &str) -> BTreeMap<String, Option<f64>> {
 fn every_op_agrees_with_the_cpu_on_the_stand_in_device() {
     let Some(folder) = standin() else { return };
     let mut all: BTreeMap<String, Option<f64>> = BTreeMap::new();
-    for variables in SCHEDULES {
-        for (op, error) in told(&on_the_standin("on_the_device", &folder, variables)) {
+    for variables in all_schedules() {
+        for (op, error) in told(&on_the_standin("on_the_device", &folder, &variables)) {
             let worst = all.entry(op).or_insert(error);
             *worst = worst.zip(error).map(|(a, b)| a.max(b));
         }
@@ -117,7 +132,7 @@ fn on_the_standin(name: &str, folder: &Path, variables: &[(&str, &str)]) -> Stri
 #[track_caller]
 fn holds_in_every_schedule(name: &str) {
     let Some(folder) = standin() else { return };
-    SCHEDULES.iter().for_each(|variables| drop(on_the_standin(name, &folder, variables)));
+    all_schedules().for_each(|variables| drop(on_the_standin(name, &folder, &variables)));
 }
 
 #[test]
@@ -136,9 +151,20 @@ fn layers_in_bf16_are_those_of_the_cpu_but_for_rounding() {
 }
 
 #[test]
+fn matrices_are_multiplied_however_they_lie() {
+    holds_in_every_schedule("products_on_the_device");
+}
+
+#[test]
 #[ignore = "runs in a process that finds the stand-in driver"]
 fn bf16_on_the_device() {
     bf16::check();
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn products_on_the_device() {
+    cublas::check();
 }
 
 /// What opening the device said, in a process with these variables and the driver of `folder`.
@@ -150,7 +176,7 @@ fn opened(folder: &Path, variables: &[(&str, &str)]) -> String {
 #[test]
 fn what_is_missing_is_an_error_and_no_panic() {
     let Some(folder) = standin() else { return };
-    assert_eq!(opened(&folder, &[]), "stand-in (host)");
+    assert_eq!(opened(&folder, &[("GEMM", "own")]), "stand-in (host), own kernels");
     assert!(opened(&folder, &[("CUSHIM_DEVICES", "0")]).contains("no CUDA-capable device is detected"));
     assert!(opened(&folder, &[("CUSHIM_CC", "75")]).contains("is of generation 7.5, the kernels need 8.0"));
     assert!(opened(&folder, &[("CUSHIM_PTX_MAX", "80")]).contains("unsupported toolchain"));
@@ -166,15 +192,19 @@ fn what_is_missing_is_an_error_and_no_panic() {
 #[ignore = "runs in a process with a driver of its own"]
 fn what_opening_says() {
     println!();
-    match Cuda::open(0) {
-        Ok(cuda) => println!("said {}", cuda.found().name),
+    match Cuda::open(0).and_then(|cuda| cuda.with_gemm(gemm())) {
+        Ok(cuda) => {
+            let products =
+                cuda.cublas().map_or("own kernels".to_owned(), |version| format!("cuBLAS {version}"));
+            println!("said {}, {products}", cuda.found().name);
+        }
         Err(missing) => println!("said {missing}"),
     }
 }
 
 /// An engine of the CPU, and one with the stand-in device.
 fn engines() -> [Engine; 2] {
-    let cuda = Cuda::poisoned(0).expect("the stand-in driver");
+    let cuda = Cuda::poisoned(0).expect("the stand-in driver").with_gemm(gemm()).expect("it is there");
     // A real device may run these tests, too: whoever means the stand-in looks for its name.
     println!("\ndevice {}", cuda.found().name);
     [Engine::poisoned(1), Engine::new(1).with_cuda(cuda)]

@@ -1,5 +1,5 @@
-//! The calls of the CUDA driver, one context and one stream. What is unsafe about a device stands here and nowhere
-//! else.
+//! The calls of the CUDA driver, one context and one stream. What is unsafe about a device stands here, and in
+//! `cublas.rs` what is about that library.
 //!
 //! cudarc opens libcuda at the first call and panics where the library or a function is missing. So the library is
 //! opened here first, by the same names, and asked for every function that we call: what is missing becomes an error.
@@ -52,6 +52,8 @@ pub struct Found {
     pub memory_bytes: usize,
     /// The generation: (8, 0) is an A100.
     pub capability: (i32, i32),
+    /// How many multiprocessors it has.
+    pub multiprocessors: usize,
 }
 
 /// The devices of this machine.
@@ -107,16 +109,19 @@ fn found(ordinal: usize) -> Result<Found> {
     use sys::CUdevice_attribute::{
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR,
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+        CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as MULTIPROCESSORS,
     };
     // SAFETY: `get` gave this device.
-    let (memory_bytes, major, minor) = unsafe {
+    let (memory_bytes, major, minor, multiprocessors) = unsafe {
         (
             result::device::total_mem(device).map_err(say)?,
             result::device::get_attribute(device, MAJOR).map_err(say)?,
             result::device::get_attribute(device, MINOR).map_err(say)?,
+            result::device::get_attribute(device, MULTIPROCESSORS).map_err(say)?,
         )
     };
-    Ok(Found { ordinal, name, memory_bytes, capability: (major, minor) })
+    let multiprocessors = usize::try_from(multiprocessors).unwrap_or(0);
+    Ok(Found { ordinal, name, memory_bytes, capability: (major, minor), multiprocessors })
 }
 
 /// A function of a loaded module.
@@ -171,9 +176,23 @@ impl Driver {
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(say)?;
         Ok((Driver { device, context, stream, modules: vec![] }, found))
     }
-    fn enter(&self) {
+    /// Makes the context that of the calling thread.
+    pub(super) fn enter(&self) {
         // SAFETY: the context lives until `drop`.
         must("the CUDA context cannot be entered", unsafe { result::ctx::set_current(self.context) });
+    }
+    /// The one stream. It lives as long as the driver.
+    pub(super) fn stream(&self) -> sys::CUstream {
+        self.stream
+    }
+    /// Enters the context and waits until all that was launched is done, whatever became of it: for what is given back
+    /// while something drops.
+    pub(super) fn settle(&self) {
+        // SAFETY: context and stream live until `drop`.
+        unsafe {
+            let _ = result::ctx::set_current(self.context);
+            let _ = result::stream::synchronize(self.stream);
+        }
     }
     /// Loads a module and finds its functions.
     pub(super) fn load(&mut self, ptx: &str, names: &[&str]) -> Result<Vec<Function>> {
@@ -202,13 +221,9 @@ impl Driver {
     /// Gives memory back, after everything that was launched is done. A failure is not told of: it is that of a kernel
     /// before, which the next call that waits tells, and this one runs while tensors drop, perhaps because of it.
     pub(super) fn free(&self, at: u64) {
-        // SAFETY: context and stream live until `drop`; the pool frees what `alloc` gave, once, when nobody holds it,
-        // and nothing runs any more.
-        unsafe {
-            let _ = result::ctx::set_current(self.context);
-            let _ = result::stream::synchronize(self.stream);
-            let _ = result::free_sync(at);
-        }
+        self.settle();
+        // SAFETY: the pool frees what `alloc` gave, once, when nobody holds it, and nothing runs any more.
+        let _ = unsafe { result::free_sync(at) };
     }
     pub(super) fn fill(&self, at: u64, byte: u8, bytes: usize) {
         self.enter();
@@ -258,10 +273,9 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         // Nothing is left to tell about a failure here: the device goes away either way.
+        self.settle();
         // SAFETY: the handles came from `open` and `load`, and this is the last use of each.
         unsafe {
-            let _ = result::ctx::set_current(self.context);
-            let _ = result::stream::synchronize(self.stream);
             for module in self.modules.drain(..) {
                 let _ = result::module::unload(module);
             }

@@ -1,6 +1,7 @@
-//! Products on a device (`kernels/gemm.cu`): the arms of `kernels/{matmul,linear,feed_forward}.rs`.
+//! Products on a device, by `kernels/gemm.cu` or by cuBLAS: the arms of `kernels/{matmul,linear,feed_forward}.rs`.
 
-use super::{Cuda, Function1, Function2, args};
+use super::cublas::{Factors, Operand};
+use super::{Block, Cuda, Function1, Function2, args};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -41,6 +42,13 @@ impl<'a> Matrix<'a> {
         let [down, right] = self.strides;
         Matrix { rows: self.columns, columns: self.rows, strides: [right, down], ..self }
     }
+    /// Its transpose as a factor of cuBLAS, which reads by columns, at this address. The library wants columns to lie
+    /// apart by their length at least, even where there is one.
+    fn operand(self, at: u64) -> Operand {
+        let ([down, right], stride) = (self.strides, self.rows * self.columns);
+        let (transposed, apart) = if right == 1 { (false, down.max(self.columns)) } else { (true, right) };
+        Operand { at, transposed, apart, stride }
+    }
 }
 
 /// What follows a product; in the order of `kernels/gemm.cu`.
@@ -54,12 +62,12 @@ enum Then<'a> {
 
 /// C of a layer, in the numbers that the device was asked for, and the second output where there is one.
 fn layer(cuda: &Cuda, a: Matrix<'_>, b: Matrix<'_>, to: Shape, then: Then<'_>) -> (Tensor, Option<Tensor>) {
-    run(cuda, if cuda.is_bf16() { "gemm_bf16" } else { "gemm" }, [a, b], to, then)
+    run(cuda, if cuda.is_bf16() { Factors::Bf16 } else { Factors::F32 }, [a, b], to, then)
 }
 
 fn run(
     cuda: &Cuda,
-    kernel: &str,
+    factors: Factors,
     [a, b]: [Matrix<'_>; 2],
     to: Shape,
     then: Then<'_>,
@@ -76,6 +84,15 @@ fn run(
     let other = (code >= 3).then(|| cuda.floats(to));
     let (bias, u) = (bias.map(|x| cuda.here(x)), u.map(|x| cuda.here(x)));
     let (x, y) = (cuda.here(a.of), cuda.here(b.of));
+    // A matrix without numbers, and a sum of none, are our own's.
+    if cuda.cublas().is_some() && a.batch * m * n * k > 0 {
+        by_cublas(cuda, factors, [(a, &x), (b, &y)], &c);
+        if code > 0 {
+            cuda.each("after_product", c.len(), args![c, other, bias, u, c.len(), n, code, phi, slope]);
+        }
+        return (c, other);
+    }
+    let kernel = if factors == Factors::Bf16 { "gemm_bf16" } else { "gemm" };
     let ([a_down, a_right], [b_down, b_right]) = (a.strides, b.strides);
     let grid = [m.div_ceil(TILE), n.div_ceil(TILE), a.batch];
     cuda.launch(
@@ -106,9 +123,30 @@ fn run(
     (c, other)
 }
 
+/// C = A·B by cuBLAS. What lies row by row is, read column by column, transposed: Cᵀ = Bᵀ·Aᵀ is asked for.
+fn by_cublas(cuda: &Cuda, factors: Factors, [(a, x), (b, y)]: [(Matrix<'_>, &Tensor); 2], c: &Tensor) {
+    let device = &*cuda.0;
+    let blas = device.blas.as_ref().expect("the caller has asked");
+    // The library takes f32 or bf16 as they lie in memory, so what is rounded has a place of its own meanwhile.
+    let rounded = |x: &Tensor| (factors == Factors::Bf16).then(|| to_bf16(cuda, x));
+    let (x16, y16) = (rounded(x), rounded(y));
+    let at = |x: &Tensor, x16: &Option<Block>| x16.as_ref().map_or(x.address(), Block::at);
+    let (left, right) = (b.operand(at(y, &y16)), a.operand(at(x, &x16)));
+    let size = [b.columns, a.rows, a.columns];
+    blas.multiply(&device.driver, factors, size, [left, right], c.address(), a.batch);
+}
+
+/// Its numbers in bf16.
+fn to_bf16(cuda: &Cuda, x: &Tensor) -> Block {
+    let pairs = x.len().div_ceil(2);
+    let block = cuda.block(4 * pairs);
+    cuda.each("to_bf16", pairs, args![block, x, x.len()]);
+    block
+}
+
 /// A·B in f32.
 pub(crate) fn product(cuda: &Cuda, a: Matrix<'_>, b: Matrix<'_>, to: Shape) -> Tensor {
-    run(cuda, "gemm", [a, b], to, Then::Nothing).0
+    run(cuda, Factors::F32, [a, b], to, Then::Nothing).0
 }
 
 /// A·B as a layer multiplies.

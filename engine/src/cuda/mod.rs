@@ -6,9 +6,11 @@
 //! again as soon as its last tensor has dropped. What an operation brings along as a constant (ids, masks, a teacher's
 //! scores) may lie on the CPU: it is sent over with the call.
 //!
-//! The device is found at run time, by opening libcuda. No feature and no NVIDIA file is needed to build.
+//! The device is found at run time, by opening libcuda. No feature and no NVIDIA file is needed to build. Matrix products
+//! are those of cuBLAS where that is found, too, and is wanted ([`Gemm`]).
 
 pub(crate) mod attention;
+mod cublas;
 mod driver;
 pub(crate) mod gemm;
 mod launch;
@@ -19,6 +21,7 @@ pub(crate) mod optim;
 mod pool;
 pub(crate) mod rows;
 
+pub use cublas::cublas;
 pub use driver::{Found, devices};
 pub(crate) use launch::args;
 pub use map::{Function1, Function2};
@@ -28,6 +31,7 @@ use crate::error::{Error, Result};
 use crate::pool::PoolStats;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
+use cublas::Blas;
 use driver::{Driver, Function};
 use pool::DevicePool;
 use std::collections::HashMap;
@@ -38,6 +42,27 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Cuda(Arc<Device>);
 
+/// Who multiplies matrices on a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gemm {
+    /// cuBLAS where it is found, else our own kernels.
+    #[default]
+    Auto,
+    /// Our own kernels.
+    Own,
+    /// cuBLAS.
+    Cublas,
+}
+
+impl Gemm {
+    /// All of them, by name.
+    pub const NAMES: [(&str, Gemm); 3] = [("auto", Gemm::Auto), ("own", Gemm::Own), ("cublas", Gemm::Cublas)];
+    /// The one of this name.
+    pub fn named(word: &str) -> Option<Gemm> {
+        Gemm::NAMES.into_iter().find_map(|(name, gemm)| (name == word).then_some(gemm))
+    }
+}
+
 struct Device {
     driver: Driver,
     pool: DevicePool,
@@ -47,10 +72,18 @@ struct Device {
     /// Whether layers multiply numbers of bf16.
     bf16: bool,
     poison: bool,
+    /// Who multiplies in place of our own kernels.
+    blas: Option<Blas>,
 }
 
 impl Drop for Device {
     fn drop(&mut self) {
+        if let Some(blas) = self.blas.take() {
+            let (at, size) = blas.workspace();
+            self.driver.settle();
+            drop(blas);
+            self.pool.give(at, size);
+        }
         self.pool.trim(&self.driver);
     }
 }
@@ -90,7 +123,38 @@ impl Cuda {
             kernels,
             bf16: false,
             poison,
+            blas: None,
         })))
+    }
+    /// The same device, whose matrix products are made by this one; our own kernels make them otherwise.
+    ///
+    /// # Errors
+    /// If cuBLAS is demanded and not found, if it is found and cannot be used, or if the device has no memory for its
+    /// workspace.
+    ///
+    /// # Panics
+    /// If the device has clones or tensors already.
+    pub fn with_gemm(mut self, gemm: Gemm) -> Result<Cuda> {
+        if gemm == Gemm::Own {
+            return Ok(self);
+        }
+        let version = match cublas::version()? {
+            Ok(version) => version,
+            Err(missing) if gemm == Gemm::Cublas => return Err(missing),
+            Err(_) => return Ok(self),
+        };
+        let device = Arc::get_mut(&mut self.0).expect("who multiplies is said of a new device");
+        let Device { driver, pool, found, .. } = device;
+        let opened = within_memory(|| {
+            let (at, size) = pool.take(driver, cublas::workspace_bytes(found.capability));
+            Blas::open(driver, version, (at, size)).inspect_err(|_| pool.give(at, size))
+        });
+        device.blas = Some(opened?);
+        Ok(self)
+    }
+    /// The version of cuBLAS, if that makes its matrix products.
+    pub fn cublas(&self) -> Option<&str> {
+        self.0.blas.as_ref().map(Blas::version)
     }
     /// The same device, whose layers round what they multiply to bf16 and add up in f32, in tensor cores. What is kept
     /// stays in f32: parameters, activations, gradients. Scores and attention are computed in f32.

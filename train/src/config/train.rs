@@ -1,5 +1,6 @@
 //! How long a run trains, how fast, and in which portions.
 
+use engine::cuda::Gemm;
 use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -30,6 +31,8 @@ pub struct TrainConfig {
     pub device: String,
     /// The numbers that linear layers multiply: `f32`, or on a CUDA device `bf16`, added up and kept in f32.
     pub precision: String,
+    /// Who multiplies matrices on a CUDA device: `cublas`, our `own` kernels, or `auto`: cuBLAS where it is found.
+    pub gemm: String,
     /// Learning rate at its peak.
     pub lr: f64,
     /// `linear`, `cosine` or `constant`, after the warm-up.
@@ -64,6 +67,7 @@ impl Default for TrainConfig {
             optimizer: "adamw".into(),
             device: "cpu".into(),
             precision: "f32".into(),
+            gemm: "auto".into(),
             lr: 1e-4,
             schedule: "linear".into(),
             warmup_steps: 50,
@@ -81,6 +85,10 @@ impl TrainConfig {
     /// The largest global norm of the gradient; infinite where nothing is clipped.
     pub fn norm_max(&self) -> f64 {
         if self.clip > 0.0 { self.clip } else { f64::INFINITY }
+    }
+    /// Who multiplies on a device.
+    pub(crate) fn gemm(&self) -> Gemm {
+        Gemm::named(&self.gemm).unwrap_or_default()
     }
     /// Checks ranges and names.
     ///
@@ -119,6 +127,9 @@ impl TrainConfig {
         let precisions = if self.device == "cpu" { &["f32"][..] } else { &["f32", "bf16"] };
         if !precisions.contains(&&*self.precision) {
             return wrong("train.precision", "f32, or bf16 on a CUDA device", &self.precision);
+        }
+        if Gemm::named(&self.gemm).is_none_or(|gemm| self.device == "cpu" && gemm != Gemm::Auto) {
+            return wrong("train.gemm", "auto, or own or cublas on a CUDA device", &self.gemm);
         }
         if !["linear", "cosine", "constant"].contains(&&*self.schedule) {
             return wrong("train.schedule", "linear, cosine or constant", &self.schedule);

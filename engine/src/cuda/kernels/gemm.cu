@@ -9,7 +9,8 @@
 // Bound by flops: 2 m n k. A and B are read by strides, so a transpose costs nothing. A block makes 64 x 64 numbers of
 // C; k is walked in steps through shared memory and never split between threads, so that the order of a sum does not
 // depend on the device. `gemm` multiplies f32, a thread 4 x 4 numbers of C. `gemm_bf16` rounds A and B to bf16 on their
-// way into shared memory, multiplies in tensor cores and adds up in f32: a warp makes 16 x 32 numbers of C.
+// way into shared memory, multiplies in tensor cores and adds up in f32: a warp makes 16 x 32 numbers of C. Where cuBLAS
+// makes the product, `to_bf16` rounds what it reads, and `after_product` does what follows.
 #include "functions.cuh"
 #include "mma.cuh"
 
@@ -124,4 +125,17 @@ KERNEL gemm_bf16(float* c, float* other, const float* a, const float* b, const f
     if (r >= m || s >= n) continue;
     finish(room[e * THREADS + threadIdx.x], r * n + s, s, c, other, bias, u, epilogue, phi, slope);
   }
+}
+
+// Rounds n numbers to bf16, two to a thread; an odd last one is followed by a 0. Bound by memory.
+KERNEL to_bf16(uint32_t* to, const float* from, size n) {
+  const size i = here();
+  if (2 * i < n) to[i] = bf16_pair(from[2 * i], 2 * i + 1 < n ? from[2 * i + 1] : 0.f);
+}
+
+// What follows a product of rows of `columns` numbers that lies in `c` already. Bound by memory.
+KERNEL after_product(float* c, float* other, const float* bias, const float* u, size n, size columns,
+                     uint32_t epilogue, uint32_t phi, uint32_t slope) {
+  const size i = here();
+  if (i < n) finish(c[i], i, i % columns, c, other, bias, u, epilogue, phi, slope);
 }
