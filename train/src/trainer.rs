@@ -102,13 +102,7 @@ impl Trainer {
         }
         network.recompute = config.model.recompute;
         let (mut train_rows, validation_rows) = held_out(&data, &config);
-        if train_rows.len() < 2 {
-            return Err(Error::input(format!(
-                "there are {} queries to train on, at least 2 are needed",
-                train_rows.len()
-            ))
-            .help("look at what `lode prepare` kept: queries without labels are not trained on"));
-        }
+        demand_two(&train_rows)?;
         if config.train.label_texts {
             let (first, labels) = (data.queries(Split::Train).len() as u32, data.labels().len() as u32);
             train_rows.extend((0..labels).filter(|&l| !is_nameless(&data, l)).map(|l| first + l));
@@ -441,6 +435,17 @@ impl Trainer {
         self.plan = None;
         Ok(())
     }
+}
+
+/// # Errors
+/// If there are fewer than two training queries.
+fn demand_two(rows: &[u32]) -> Result<()> {
+    if rows.len() >= 2 {
+        return Ok(());
+    }
+    let what = format!("there are {} queries to train on, at least 2 are needed", rows.len());
+    Err(Error::input(what)
+        .help("look at what `lode prepare` kept: queries without labels are not trained on"))
 }
 
 /// What batches are composed of: the labels that have a text and a query, or the queries.

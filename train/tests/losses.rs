@@ -76,7 +76,8 @@ fn check(file: &SafeTensors<'_>, case: &Case<'_>) {
         _ => {
             let tape = Tape::inference(&Engine::new(1));
             let guide = tape.leaf(Tensor::from_vec([3 * ROWS, WIDTH], numbers(file, "guide")));
-            batch.scores(guide.normalise(), None, Similarity::Cosine).value()
+            let guide = guide.normalise();
+            batch.scores(guide, batch.columns(guide, None, None), Similarity::Cosine).value()
         }
     };
     if case.blocks.contains(&Block::LabelQuery) {
@@ -86,7 +87,8 @@ fn check(file: &SafeTensors<'_>, case: &Case<'_>) {
         (0..ROWS).for_each(|i| batch.keep[i * width + 2 * ROWS + i] = 1.0);
     }
     let leaf = tape.leaf(Tensor::from_vec([3 * ROWS, WIDTH], numbers(file, "embeddings")));
-    let scores = batch.scores(if case.cosine { leaf.normalise() } else { leaf }, None, case.similarity);
+    let texts = if case.cosine { leaf.normalise() } else { leaf };
+    let scores = batch.scores(texts, batch.columns(texts, None, None), case.similarity);
     let (values, width) = (scores.value(), scores.shape().last());
     let mut edits = Edits::masked(batch.keep.clone());
     let seen = Scores {
