@@ -3,8 +3,9 @@
 benches/gpu-day.sh, which has built what is run.
 
 Sides take turns, and the median of their rates counts. Texts are 32 tokens each, the model is that of --model. The step
-is that of `compare.py step`. Lode multiplies by its own kernels and, where --gemm names it, by cuBLAS. Lode's encoding is the whole command, with its start, tokenizing and the file; PyTorch's is
-tokenizing and encoding alone, in batches of 256. Lode searches on the processor: it has no kernel for it.
+is that of `compare.py step`. Lode multiplies by its own kernels and, where --gemm names it, by cuBLAS. Its encoding is
+the whole command, with its start, tokenizing and the file; PyTorch's is tokenizing and encoding alone, in batches of 256.
+Lode searches on the processor: it has no kernel for it.
 """
 import argparse
 import json

@@ -4,10 +4,10 @@
 //! function that we call: what is missing becomes an error.
 //!
 //! The bits are the same from run to run. NVIDIA promises that (manual of cuBLAS, "Results Reproducibility") for one
-//! version of the library on devices of one architecture with as many multiprocessors, while one stream is used, and not
-//! for routines that may use atomics. So the handle has our one stream and a workspace of its own, and no atomics; what
-//! the promise depends on is said by [`Blas::version`] and [`super::Found`]. No f32 is cut to TF32: that is a mode of
-//! the handle, and another one is set.
+//! version of the library on devices of one architecture with as many multiprocessors, while one stream is used, and
+//! not for routines that may use atomics. So the handle has our one stream and a workspace of its own, and no atomics;
+//! what the promise depends on is said by [`Blas::version`] and [`super::Found`]. No f32 is cut to TF32: that is a mode
+//! of the handle, and another one is set.
 
 use super::driver::Driver;
 use crate::error::{Error, Kind, Result};

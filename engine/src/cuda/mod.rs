@@ -6,8 +6,8 @@
 //! again as soon as its last tensor has dropped. What an operation brings along as a constant (ids, masks, a teacher's
 //! scores) may lie on the CPU: it is sent over with the call.
 //!
-//! The device is found at run time, by opening libcuda. No feature and no NVIDIA file is needed to build. Matrix products
-//! are those of cuBLAS where that is found, too, and is wanted ([`Gemm`]).
+//! The device is found at run time, by opening libcuda. No feature and no NVIDIA file is needed to build. Matrix
+//! products are those of cuBLAS where that is found, too, and is wanted ([`Gemm`]).
 
 pub(crate) mod attention;
 mod cublas;
