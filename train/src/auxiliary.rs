@@ -9,9 +9,9 @@
 //! a       [M, d], learned with the encoder, by AdamW without decay; 0 at the start
 //! ```
 //! What a text does not say of its label (that "apple" is sold and not eaten) has a place of its own, shared among near
-//! labels, so that the encoder need not bend to it. Wherever a label is embedded from its text it is z'_l: in batches and
-//! queues, in the lists that negatives are drawn from, in a bank of labels, in indexes, in the first weights of a
-//! classifier. A label of another data set, and one that was added later, has no vector.
+//! labels, so that the encoder need not bend to it. Wherever a label is embedded from its text it is z'_l: in batches,
+//! queues, lists that negatives are drawn from, a bank of labels, indexes, and the first weights of a classifier. A
+//! label of another data set, and one that was added later, has no vector.
 //!
 //! Two things are not as in the published code. It draws a by Xavier's rule, of a length of 0.15 with 66,536 vectors of
 //! 768 numbers, beside embeddings that are not scaled and some ten long; beside such of length 1, and with few vectors,
