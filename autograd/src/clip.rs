@@ -19,20 +19,14 @@ const NORM_FLOOR: f64 = 1e-6;
 impl Grad {
     /// The Euclidean norm. Rows that are not there count as zeros.
     pub fn norm(&self, engine: &Engine) -> f64 {
-        let mut blocks = Vec::new();
-        block_squares(engine, self.values(), &mut blocks);
-        tree_sum(&blocks).sqrt()
+        norm_of(engine, std::iter::once(self))
     }
 }
 
 impl ParamGrads {
     /// The Euclidean norm of all gradients together. Rows that are not there count as zeros.
     pub fn norm(&self, engine: &Engine) -> f64 {
-        let mut blocks = Vec::new();
-        for (_, grad) in self.iter() {
-            block_squares(engine, grad.values(), &mut blocks);
-        }
-        tree_sum(&blocks).sqrt()
+        norm_of(engine, self.iter().map(|(_, grad)| grad))
     }
     /// Multiplies all gradients by `factor`: 1 / parts after the gradients of the parts of a batch were added.
     pub fn scale(&mut self, engine: &Engine, factor: f64) {
@@ -40,6 +34,13 @@ impl ParamGrads {
             scale_by(engine, grad.values_mut(), factor);
         }
     }
+}
+
+/// The Euclidean norm of all of them together.
+fn norm_of<'a>(engine: &Engine, grads: impl Iterator<Item = &'a Grad>) -> f64 {
+    let mut blocks = Vec::new();
+    grads.for_each(|grad| block_squares(engine, grad.values(), &mut blocks));
+    tree_sum(&blocks).sqrt()
 }
 
 /// Scales the gradients down so that their global norm is at most `norm_max`, and gives the norm as it was. If it is
@@ -51,11 +52,7 @@ pub fn clip(engine: &Engine, grads: &mut ParamGrads, norm_max: f64) -> f64 {
 /// [`clip`] of the gradients of several sets of parameters, whose norm is that of all of them together.
 pub fn clip_together(engine: &Engine, sets: &mut [&mut ParamGrads], norm_max: f64) -> f64 {
     engine.span("clip", Way::Beside, || {
-        let mut blocks = Vec::new();
-        for (_, grad) in sets.iter().flat_map(|grads| grads.iter()) {
-            block_squares(engine, grad.values(), &mut blocks);
-        }
-        let norm = tree_sum(&blocks).sqrt();
+        let norm = norm_of(engine, sets.iter().flat_map(|grads| grads.iter()).map(|(_, grad)| grad));
         let factor = norm_max / (norm + NORM_FLOOR);
         if norm.is_finite() && factor < 1.0 {
             sets.iter_mut().for_each(|grads| grads.scale(engine, factor));

@@ -62,6 +62,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
                     than the run: --to npy writes the labels with them";
         Terminal::new(context).event(&Event::Warning(what));
     }
+    if load::labels_rest(&args.model)? {
+        let what = "this encoder learned queries alone: the run ranks by label vectors that rest, which are not written";
+        Terminal::new(context).event(&Event::Warning(what));
+    }
     match args.to {
         Target::Onnx => onnx(&network, args)?,
         Target::Npy => npy(&network, args, context)?,

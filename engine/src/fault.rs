@@ -48,8 +48,8 @@ pub fn end_on_bus_error(text: &'static str, code: i32) -> io::Result<()> {
     handle(libc::SIGBUS, cut)
 }
 
-/// From now on an abort after `heap`, the global allocator, was refused memory ends the process likewise. Any other
-/// abort does what it always does. The first call decides what is said.
+/// From now on an abort after `heap`, the global allocator, was refused memory ends the process likewise; one of a process
+/// that never was does what it always does. The first call decides what is said.
 ///
 /// # Errors
 /// If the system refuses the handler.

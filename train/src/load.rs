@@ -290,6 +290,19 @@ pub fn cross_card(path: &Path) -> Result<Card> {
     card_of(path, Of::Cross)
 }
 
+/// Whether a path is that of a run whose encoder learned queries alone, against label vectors that rest: what embeds its
+/// labels by that encoder ranks otherwise than the run.
+///
+/// # Errors
+/// If it is a run whose configuration cannot be read.
+pub fn labels_rest(path: &Path) -> Result<bool> {
+    if !RunDir::is_run(path) {
+        return Ok(false);
+    }
+    let head = run_settings(path)?.1.config()?.head;
+    Ok(head.is_on() && head.labels_rest())
+}
+
 /// The models of a run as they are, with what was measured of the one that learns.
 pub(crate) fn write_models(trainer: &Trainer, dir: &RunDir, validation: &[(Metric, f64)]) -> Result<()> {
     let (data, config, step) = (trainer.data(), &trainer.config, trainer.progress().step);
@@ -375,9 +388,16 @@ fn run_card(
                     encoder by its text alone";
         facts.push(("auxiliary vectors", what.to_owned()));
     }
+    let lacks_labels = head.is_on() && head.labels_rest() && !is_cross;
+    if lacks_labels {
+        let what = "not in this directory: the run ranks by vectors that its labels had from another encoder, and this \
+                    one learned queries alone";
+        facts.push(("labels", what.to_owned()));
+    }
     let fresh = SHAPES.contains(&&**start);
     // A run measures the model that it is for, and an encoder with what it has beside it.
-    let measured = if is_cross == cross.alone() && !lacks_vectors { validation } else { &[] };
+    let is_measured = is_cross == cross.alone() && !lacks_vectors && !lacks_labels;
+    let measured = if is_measured { validation } else { &[] };
     Card {
         base_model: (!fresh).then_some(source),
         facts: facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
@@ -425,5 +445,10 @@ mod tests {
         assert_eq!(measured(0.25, false), [1, 0], "in turns the encoder is measured");
         assert_eq!(measured(1.0, false), [0, 1], "one that learns alone is measured itself");
         assert_eq!(measured(0.25, true), [0, 0], "what was measured is not the encoder alone");
+        let mut config = Config::default();
+        (config.head.name, config.head.optimizer) = ("classifier".into(), "none".into());
+        let card = run_card((&config, Of::Encoder, false), None, 3, &validation);
+        assert!(card.metrics.is_empty(), "what was measured is the labels that rest");
+        assert!(card.facts.iter().any(|(key, what)| key == "labels" && what.contains("queries alone")));
     }
 }

@@ -14,6 +14,7 @@
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::embed::{all_labels, embed, embed_labels};
+use crate::head::Head;
 use crate::held::Held;
 use crate::observer::Observer;
 use crate::run;
@@ -273,14 +274,20 @@ impl<'a> Seen<'a> {
             let lowest = positives.last().map_or(0.0, |&(_, score)| score);
             let (ids, scores) = hits.row(i);
             let met = met.of(trainer, q);
-            let negative = |(&label, &score): (&u32, &f32)| Negative {
+            let live = trainer.head.as_ref().and_then(Head::live_depth);
+            let negative = |(at, (&label, &score)): (usize, (&u32, &f32))| Negative {
                 label,
                 score,
                 margin: score - lowest,
-                met: met.as_ref().is_none_or(|met| met.contains(&label)),
+                met: match live {
+                    // Positives that score higher have places among the nearest.
+                    Some(depth) => at + positives.iter().take_while(|&&(_, s)| s > score).count() < depth,
+                    None => met.as_ref().is_none_or(|met| met.contains(&label)),
+                },
                 near: near[i].get(&label).copied().unwrap_or(0),
             };
-            OfQuery { positives, negatives: ids.iter().zip(scores).map(negative).collect() }
+            let negatives = ids.iter().zip(scores).enumerate().map(negative).collect();
+            OfQuery { positives, negatives }
         };
         let queries = self.rows.iter().enumerate().map(one).collect();
         let progress = trainer.progress();

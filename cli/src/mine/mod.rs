@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use train::judge::Judge;
 use train::mining::{Mining, Models, Options, Statistics};
-use train::{load, vocabulary};
+use train::{Event, Observer, load, vocabulary};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -151,6 +151,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         corpus_prompt: args.corpus_prompt.clone(),
         memory: args.max_memory.0,
     };
+    if load::labels_rest(&args.model)? {
+        let what = "the encoder of this run learned queries alone, and labels are embedded by it here: the run itself \
+                    ranks by label vectors that rest";
+        Terminal::new(context).event(&Event::Warning(what));
+    }
     let judge = args.rescore.as_deref().map(Judge::read).transpose()?;
     let models = Models { network: &network, judge: judge.as_ref() };
     let mining = Mining::new(&engine, models, &data, options, &folder(&args.out))?;

@@ -10,6 +10,7 @@
 //! of the handle, and another one is set.
 
 use super::driver::Driver;
+use super::pool::give_up;
 use crate::error::{Error, Kind, Result};
 use cudarc::cublas::{result, sys};
 use libloading::Library;
@@ -75,7 +76,8 @@ fn library() -> Result<Library> {
         }
     }
     Err(Error::input(format!("no cuBLAS is found: {why}")).help(
-        "put the folders of libcublas.so.12 and libcublasLt.so.12 into LD_LIBRARY_PATH; --gemm own goes without",
+        "put the folders of libcublas.so.12 and libcublasLt.so.12 into LD_LIBRARY_PATH; --gemm own goes without, and \
+         train.gemm = \"own\" in the config.toml of a run that is resumed",
     ))
 }
 
@@ -151,7 +153,8 @@ impl Blas {
     /// C ← A·B by columns: A `[m, k]`, B `[k, n]`, C `[m, n]`, whose columns lie close together; or a batch of them.
     ///
     /// # Panics
-    /// If a size is beyond what the library counts to, 2³¹ - 1, or it refuses.
+    /// If a size is beyond what the library counts to, 2³¹ - 1, or it refuses for another reason than want of memory,
+    /// which unwinds to [`super::within_memory`].
     #[track_caller]
     pub(super) fn multiply(
         &self,
@@ -227,7 +230,11 @@ impl Blas {
                 ),
             }
         };
-        done.unwrap_or_else(|e| panic!("{}", failed("cuBLAS makes no product", e)));
+        match done.map_err(|e| failed("cuBLAS makes no product", e)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == Kind::Refused => give_up(error),
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 

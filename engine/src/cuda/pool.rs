@@ -15,6 +15,11 @@ const STRETCH: usize = 4;
 /// mathematics; the one thing that the world can do to them goes past all of them to [`within_memory`].
 struct Exhausted(Error);
 
+/// Gives the work up for want of a device's memory: past all of it, to [`within_memory`].
+pub(super) fn give_up(error: Error) -> ! {
+    resume_unwind(Box::new(Exhausted(error)))
+}
+
 /// Does what may take memory of a device: where there is none left, the work is given up, and that is an error.
 ///
 /// # Errors
@@ -60,7 +65,7 @@ impl DevicePool {
             }
             let free = driver.memory_free().unwrap_or(0);
             let used = state.stats.bytes_in_use;
-            let Some(at) = fresh else { resume_unwind(Box::new(Exhausted(exhausted(want, used, free)))) };
+            let Some(at) = fresh else { give_up(exhausted(want, used, free)) };
             state.stats.system_allocations += 1;
             state.stats.bytes_idle += want;
             (at, want)

@@ -247,6 +247,10 @@ impl Head {
             Learning::All { .. } | Learning::Few { .. } => None,
         }
     }
+    /// How many of the nearest labels stand against each query, where a step looks for these itself.
+    pub(crate) fn live_depth(&self) -> Option<usize> {
+        self.config.is_live().then_some(self.config.shortlist)
+    }
     /// Bytes of memory by part: weights, optimizer's state, shortlists, what a step of `batch` queries over `pool`
     /// candidates takes, and what a search among all labels takes beyond that: with the `frequencies` of labels where a
     /// validation knows them, and after the step has given back its buffers. What is mapped belongs to the system.

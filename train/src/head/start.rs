@@ -12,7 +12,7 @@ use super::{Finder, Head, Learning, Tables};
 use crate::embed::{Part, embed_labels, normalise};
 use crate::guide::{self, START};
 use crate::network::Network;
-use crate::observer::Observer;
+use crate::observer::{Event, Observer};
 use crate::text_ids::TextIds;
 use crate::trainer::Trainer;
 use crate::warm_start::WarmStart;
@@ -107,6 +107,14 @@ impl Head {
         let known = warm.map_or(&[][..], WarmStart::weighted);
         let is_new = |label: &u32| known.binary_search_by_key(label, |pair| pair.0).is_err();
         let new: Vec<u32> = (0..labels.len() as u32).filter(is_new).collect();
+        if self.config.labels_rest() && !known.is_empty() && !new.is_empty() {
+            let what = format!(
+                "{} labels are new to the run that this one starts from: they are embedded by the encoder as it is now, \
+                 beside vectors that another one made, and stay so",
+                new.len()
+            );
+            observer.event(&Event::Warning(&what));
+        }
         engine.trim();
         for (i, block) in new.chunks(ROWS).enumerate() {
             let mut part = Part { observer: &mut *observer, before: i * ROWS, total: new.len() };

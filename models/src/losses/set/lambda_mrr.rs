@@ -38,6 +38,7 @@ impl LambdaMrr {
     }
     /// All pairs of scores `[n, m]`, with w/(|P||N|) of each.
     fn pairs(self, scores: &[f32], terms: &SetTerms, m: usize) -> Pairs {
+        assert!(u32::try_from(scores.len()).is_ok(), "places of {} scores are no u32", scores.len());
         let mut pairs = Pairs::default();
         for (i, row) in scores.chunks(m).enumerate() {
             let [positive, negative] =
