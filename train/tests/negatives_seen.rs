@@ -92,6 +92,23 @@ fn with_all_labels_in_a_step_each_is_met() {
 }
 
 #[test]
+fn with_a_live_search_the_nearest_are_met_and_positives_take_places_among_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let changes = ["strategy.name=adore", "head.shortlist=3", "train.epochs=1"];
+    let (_, out) = trained(&dir, &changes);
+    let seen = NegativesSeen::of(&Engine::new(2), &out, LOOK, &mut Silent).expect("looks");
+    let mut beaten = 0;
+    for found in &seen.rounds.last().expect("a round").queries {
+        for (at, negative) in found.negatives.iter().enumerate() {
+            let above = found.positives.iter().filter(|&&(_, score)| score > negative.score).count();
+            assert_eq!(negative.met, at + above < 3, "{at}: {negative:?} below {above} positives");
+            beaten += u32::from(at == 2 && above > 0);
+        }
+    }
+    assert!(beaten > 10, "a positive takes the place of a third negative");
+}
+
+#[test]
 fn suspicion_is_by_score_and_by_near_titles() {
     let negative = |score: f32, positive: f32, near: u32| Negative {
         label: 0,
