@@ -115,8 +115,7 @@ impl MemoryPlan {
         let pairs = batch.rows.len();
         let rests =
             trainer.config.cross.alone() || trainer.head.is_some() && trainer.config.head.encoder_rests();
-        let learns = !rests;
-        let if_learns = |bytes: usize| if learns { bytes } else { 0 };
+        let if_learns = |bytes: usize| if rests { 0 } else { bytes };
         let (activations, working) = (if_learns(activations), if_learns(working));
         // What a step takes and embedding without a tape may have beside it.
         let step = activations + working + reading;
