@@ -25,6 +25,7 @@ use crate::embed::embed;
 use crate::load;
 use crate::network::Network;
 use crate::observer::{Event, Observer};
+use crate::run_dir::RunDir;
 use crate::trainer::Trainer;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{ParamId, Params, Tape, Var};
@@ -33,6 +34,7 @@ use engine::cuda::within_memory;
 use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
 use samplers::Matrix;
 use samplers::composer::tree::clusters;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Rows to which vectors are added at once where there is no tape: what that holds besides.
@@ -57,7 +59,8 @@ pub struct Auxiliary {
 }
 
 impl Auxiliary {
-    /// Those of a run over `data`: new ones, those of the model that it starts from, or none.
+    /// Those of a run over `data`: new ones, those of the model that it starts from, or none. A classifier of other
+    /// data leaves them behind and takes the label weights alone.
     ///
     /// # Errors
     /// If the model that it starts from has vectors that the run has no place for.
@@ -66,7 +69,10 @@ impl Auxiliary {
         data: &DataSet,
         network: &mut Network,
     ) -> Result<Option<Auxiliary>> {
-        let (wanted, from) = (&config.auxiliary, network.auxiliary.take());
+        let (wanted, mut from) = (&config.auxiliary, network.auxiliary.take());
+        if config.head.is_on() {
+            from = from.filter(|from| from.data == data.fingerprint());
+        }
         let alone = "to begin from its encoder alone, name the directory `model` of that run";
         if from.as_ref().is_some_and(|from| from.data != data.fingerprint()) {
             let what =
@@ -89,10 +95,9 @@ impl Auxiliary {
                     ..Auxiliary::new(vectors, of, data.fingerprint(), network)
                 }))
             }
-            (Some(from), Some((private, shared))) if from.vectors().shape().dim(0) == private + shared => {
-                Ok(Some(from))
-            }
-            // The encoder rests: its labels are what they were.
+            (Some(from), Some(sizes)) if from.sizes() == sizes => Ok(Some(from)),
+            // They stay as they are. Labels are what they were while the encoder rests; where it learns along, or alone
+            // against label weights that rest, it moves under them as it does under those weights.
             (Some(from), None) if config.head.is_on() || config.cross.alone() => Ok(Some(from)),
             (Some(from), _) => {
                 let has = from.vectors().shape().dim(0);
@@ -110,7 +115,7 @@ impl Auxiliary {
     /// Those of a checkpoint; none if it has none. `demanded` are those that its configuration speaks of.
     ///
     /// # Errors
-    /// If they are missing, damaged, or do not fit the model.
+    /// If they are damaged, do not fit the model, or are missing where the configuration speaks of some.
     pub(crate) fn of_checkpoint(
         trained: &Trained,
         demanded: &AuxiliaryConfig,
@@ -118,7 +123,7 @@ impl Auxiliary {
     ) -> Result<Option<Auxiliary>> {
         let found = parts(trained.remembered(OWN)?, network.width()).map_err(|e| e.at(trained.path()))?;
         if found.is_none() && demanded.is_on() && trained.progress.step > 0 {
-            return Err(missing().at(trained.path()));
+            return Err(changed("has no auxiliary vectors, of which config.toml speaks").at(trained.path()));
         }
         Ok(found.map(|(vectors, of)| Auxiliary::new(vectors, of, trained.data, network)))
     }
@@ -132,6 +137,10 @@ impl Auxiliary {
     /// The vectors, `[M, d]`.
     pub fn vectors(&self) -> &Tensor {
         self.params.value(self.id())
+    }
+    /// How many of them are of one label each, and how many are of clusters.
+    fn sizes(&self) -> (usize, usize) {
+        sizes(self.vectors().shape().dim(0), &self.of)
     }
     /// Which of them each label has, `[L]`.
     pub fn of_labels(&self) -> &[u32] {
@@ -166,7 +175,7 @@ impl Auxiliary {
         }
     }
     /// Bytes of vectors and clusters.
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         4 * (self.params.count() + self.of.len())
     }
     /// Bytes that a run holds for them, learned by an optimizer or as they are; with a batch of so many columns, whose
@@ -200,6 +209,19 @@ pub(crate) fn optimizer() -> Box<dyn Optimizer> {
 fn missing() -> Error {
     Error::new(Kind::Damaged, "the auxiliary vectors of this run's labels are missing")
         .help("its encoder without them is another model; train it again")
+}
+
+fn changed(what: &str) -> Error {
+    let what = format!("the checkpoint {what}: the configuration of the run was changed since");
+    Error::input(what).help("put config.toml back as it was, or begin a new run with --init RUN")
+}
+
+/// How many of so many vectors one label has for itself, and how many are shared: a cluster has two labels or more.
+fn sizes(vectors: usize, of: &[u32]) -> (usize, usize) {
+    let mut labels = vec![0u32; vectors];
+    of.iter().for_each(|&vector| labels[vector as usize] += 1);
+    let private = labels.iter().filter(|&&labels| labels == 1).count();
+    (private, vectors - private)
 }
 
 /// Vectors, and which each label has, from the tensors of a checkpoint without their prefix; none if there are none.
@@ -288,14 +310,43 @@ impl Trainer {
     pub(crate) fn has_vectors(&self) -> bool {
         self.network.auxiliary.as_ref().is_some_and(|own| own.is_made)
     }
-    /// Of a run that was stopped before it wrote any: takes the vectors of the run that it starts from once more.
+    /// Keeps vectors that were taken from another run before the run has its first step: that one may go, or be trained
+    /// further, and they belong to the encoder that was taken with them.
     ///
     /// # Errors
-    /// As [`Auxiliary::of_run`].
-    pub(crate) fn take_vectors(&mut self) -> Result<()> {
-        if let Some(from) = load::vectors_of_source(&self.config)? {
-            self.network.auxiliary = Some(from);
-            self.network.auxiliary = Auxiliary::of_run(&self.config, &self.data, &mut self.network)?;
+    /// If the system cannot write.
+    pub(crate) fn keep_vectors(&self, dir: &RunDir) -> Result<()> {
+        match self.has_vectors() {
+            true => self.checkpoint().write(&dir.checkpoints(), self.config.save.keep).map(drop),
+            false => Ok(()),
+        }
+    }
+    /// Says so where vectors for other labels were left behind.
+    pub(crate) fn warn_of_vectors_left(&self, observer: &mut dyn Observer) {
+        if self.leaves_vectors {
+            let text = "the run that this one starts from has auxiliary vectors for the labels of another data set: \
+                        they stay behind, and label texts are embedded without them; label weights go on where it has such";
+            observer.event(&Event::Warning(text));
+        }
+    }
+    /// Of a run without a checkpoint: refuses to go on where it took vectors from another run, since those were in its
+    /// first one. That run may have been trained further, so they are not taken again.
+    ///
+    /// # Errors
+    /// If the source has vectors of these labels; or cannot be read, and this run learns vectors.
+    pub(crate) fn demand_none_taken(&self) -> Result<()> {
+        let (wanted, source) = (&self.config.auxiliary, &self.config.model.source);
+        if wanted.is_on() && load::has_gone(source) {
+            let what = "has gone, and this run has no checkpoint: whether it began with auxiliary vectors of that \
+                        one cannot be told";
+            let help = "bring it back, or begin a new run; no step of this one is lost";
+            return Err(Error::input(what).at(Path::new(source)).help(help));
+        }
+        let takes = wanted.is_on() || self.config.head.is_on() || self.config.cross.alone();
+        let from = if takes { load::vectors_of_source(&self.config)? } else { None };
+        if from.is_some_and(|from| from.data == self.data.fingerprint()) {
+            let what = "the auxiliary vectors that this run began with went with its checkpoints";
+            return Err(Error::input(what).help(format!("begin a new run with --init {source}")));
         }
         Ok(())
     }
@@ -319,17 +370,24 @@ impl Trainer {
             of.map(|(name, value)| (name[prefix.len()..].to_owned(), value)).collect()
         };
         let (found, kept) = (own(OWN), own(OPTIMIZER));
+        let wanted = &self.config.auxiliary;
         let Some((vectors, of)) = parts(found, self.network.width())? else {
-            let is_lost = self.vectors_optimizer.is_some() && step > 0;
-            return if is_lost { Err(missing()) } else { Ok(()) };
+            return match wanted.is_on() && step > 0 {
+                _ if !kept.is_empty() => Err(missing()),
+                true => Err(changed("has no auxiliary vectors, of which config.toml speaks")),
+                false => Ok(()),
+            };
         };
-        let labels = self.data.labels().len();
-        let rows = vectors.shape().dim(0);
-        let wanted = self.network.auxiliary.as_ref().filter(|_| self.vectors_optimizer.is_some());
-        if of.len() != labels || wanted.is_some_and(|own| own.vectors().shape().dim(0) != rows) {
-            let what = format!("the checkpoint has {rows} auxiliary vectors for {} labels", of.len());
-            let e = Error::input(format!("{what}: the configuration of the run was changed since"));
-            return Err(e.help("put config.toml back as it was, or begin a new run"));
+        // By what the configuration says: the network may hold those of this very checkpoint (`plan::foresee`).
+        let (labels, rows) = (self.data.labels().len(), vectors.shape().dim(0));
+        let is_wanted = match wanted.is_on() {
+            true => sizes(rows, &of) == wanted.sizes(labels)?,
+            false => self.config.head.is_on() || self.config.cross.alone(),
+        };
+        if of.len() != labels || !is_wanted {
+            let what =
+                format!("has {rows} auxiliary vectors for {} labels, and config.toml others", of.len());
+            return Err(changed(&what));
         }
         let mut found = Auxiliary::new(vectors, of, self.data.fingerprint(), &self.network);
         if let Some(cuda) = &self.cuda {

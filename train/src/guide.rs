@@ -55,9 +55,8 @@ impl Guide {
     }
     /// Bytes that it holds, and takes beside a batch of so many texts.
     pub(crate) fn bytes(&self, texts: usize) -> usize {
-        let params = 4 * self.network.model.params.count();
         let embeddings = 4 * texts * self.network.width();
-        params + 2 * embeddings + self.network.encoder.inference_bytes(CHUNK_TOKENS)
+        self.network.bytes() + 2 * embeddings + self.network.encoder.inference_bytes(CHUNK_TOKENS)
     }
 }
 

@@ -49,7 +49,7 @@ impl Held {
     /// The program with its threads, and a model that embeds.
     pub(crate) fn embedding(engine: &Engine, network: &Network) -> Vec<(&'static str, usize)> {
         vec![
-            ("parameters", 4 * network.model.params.count()),
+            ("parameters", network.bytes()),
             ("embedding", network.encoder.inference_bytes(CHUNK_TOKENS)),
             ("program", PROGRAM + engine.threads() * WORKER),
         ]
@@ -60,10 +60,14 @@ impl Held {
         let mut parts = Held::embedding(&trainer.engine, &trainer.network);
         let rests = config.cross.alone() || trainer.head.is_some() && config.head.encoder_rests();
         let optimizer = if rests { 0 } else { trainer.optimizer.bytes(&trainer.network.model.params) };
+        let vectors = match (&trainer.network.auxiliary, &trainer.vectors_optimizer) {
+            (Some(own), Some(optimizer)) => optimizer.bytes(&own.params),
+            _ => 0,
+        };
         let bank = trainer.bank.as_ref().map_or(0, |b| b.matrix().data.len() * 4 + b.written_at().len() * 8);
         let lists = if config.negatives.listed() { 4 * queries * looked_at(&config.negatives) } else { 0 };
         parts.extend([
-            ("optimizer", optimizer),
+            ("optimizer", optimizer + vectors),
             ("memory bank", bank),
             ("ranked lists", lists),
             ("text numbers", trainer.text_ids.bytes()),

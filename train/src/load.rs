@@ -130,14 +130,21 @@ pub fn network(path: &Path) -> Result<Network> {
         let mut trained = Trained::newest(&run.checkpoints())?;
         restore_params(&mut network.model.params, std::mem::take(&mut trained.params))?;
         network.auxiliary = Auxiliary::of_checkpoint(&trained, &wanted, &network)?;
-    } else if wanted.is_on() && run.final_line().is_some() {
+    } else if let Some(last) = run.final_line()
+        && (wanted.is_on() || last["auxiliary_vectors"] == true)
+    {
         let e = Error::input("the auxiliary vectors of this run's labels went with its checkpoints").at(path);
         return Err(e.help(format!("the encoder without them is {}", run.model().display())));
     }
     Ok(network)
 }
 
-/// [`network`] of a run or directory that may have gone since; a fresh shape has no vectors.
+/// Whether a source of a model is neither there nor a fresh shape.
+pub(crate) fn has_gone(source: &str) -> bool {
+    !SHAPES.contains(&source) && !Path::new(source).exists()
+}
+
+/// The auxiliary vectors of the run that a run starts from; none if that is no run, or has none.
 ///
 /// # Errors
 /// As [`network`].

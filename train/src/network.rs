@@ -76,6 +76,10 @@ impl Network {
     pub fn width(&self) -> usize {
         self.encoder.width()
     }
+    /// Bytes of its numbers: parameters, and auxiliary vectors.
+    pub(crate) fn bytes(&self) -> usize {
+        4 * self.model.params.count() + self.auxiliary.as_ref().map_or(0, Auxiliary::bytes)
+    }
     /// Embeds texts on a tape: `[B, width]`. Text `i` has dropout slot `first_slot + i`.
     pub fn encode<'t>(
         &'t self,

@@ -28,6 +28,7 @@ use crate::head::Head;
 use crate::held::Held;
 use crate::judge::Judge;
 use crate::negatives::looked_at;
+use crate::network::Network;
 use crate::run_dir::RunDir;
 use crate::text_ids::place;
 use crate::trainer::Trainer;
@@ -114,9 +115,10 @@ impl MemoryPlan {
         let pairs = batch.rows.len();
         let rests =
             trainer.config.cross.alone() || trainer.head.is_some() && trainer.config.head.encoder_rests();
-        let learns = !rests;
-        let if_learns = |bytes: usize| if learns { bytes } else { 0 };
+        let if_learns = |bytes: usize| if rests { 0 } else { bytes };
         let (activations, working) = (if_learns(activations), if_learns(working));
+        // What a step takes and embedding without a tape may have beside it.
+        let step = activations + working + reading;
         let blocks = batch.keep.len();
         let scores =
             blocks.max((pairs * trainer.data.labels().len()).min((pairs + batch.labels.len()).pow(2)));
@@ -135,12 +137,12 @@ impl MemoryPlan {
             ("activations", activations),
             ("working buffers", working),
             ("loss", if trainer.head.is_none() { each * scores + embedded } else { 0 }),
-            ("embedding", embedding.saturating_sub(activations + working + reading)),
+            ("embedding", embedding.saturating_sub(step)),
             ("memory bank", 2 * bank),
             ("guide", trainer.guide.as_ref().map_or(0, |guide| guide.bytes(texts.len()))),
             ("cross-encoder", cross + reading),
             ("memory", trainer.memory.bytes(&batch, network.width())),
-            ("auxiliary", auxiliary(trainer, batch.labels.len(), activations + working)),
+            ("auxiliary", auxiliary(trainer, batch.labels.len(), embedding, step)),
             ("ranked lists", lists(trainer)),
             ("clusters", clusters),
             ("text numbers", trainer.text_ids.bytes()),
@@ -222,7 +224,7 @@ pub fn bytes(count: usize) -> String {
 /// If that teacher cannot be read.
 pub(crate) fn foresee(trainer: &mut Trainer, dir: &RunDir) -> Result<()> {
     let config = &trainer.config;
-    let looks = config.head.is_on() || config.auxiliary.is_on();
+    let looks = config.head.is_on() || config.auxiliary.is_on() || config.cross.alone();
     let is_saved = looks && !checkpoint::list(&dir.checkpoints()).is_empty();
     // What is damaged is told when the run is taken up.
     let saved = if is_saved { Trained::newest(&dir.checkpoints()).ok() } else { None };
@@ -239,16 +241,17 @@ pub(crate) fn foresee(trainer: &mut Trainer, dir: &RunDir) -> Result<()> {
     Ok(())
 }
 
-/// Vectors beside the texts of labels, with a batch of so many columns, and beside a step of so many bytes what making
-/// their clusters takes.
-fn auxiliary(trainer: &Trainer, columns: usize, step: usize) -> usize {
+/// Vectors beside the texts of labels, with a batch of so many columns; and what making their clusters takes, together
+/// with the `embedding` of texts for them, beyond a step and beyond what that embedding takes beyond a step alone.
+fn auxiliary(trainer: &Trainer, columns: usize, embedding: usize, step: usize) -> usize {
     let Some(own) = &trainer.network.auxiliary else { return 0 };
     let added = trainer.config.train.accumulate > 1;
     let held = own.training_bytes(trainer.vectors_optimizer.as_deref(), columns, added);
     // A teacher of the classifier that is the encoder at the start is asked by texts without vectors, too.
     let asks = trainer.config.head.teacher == START && trainer.head.as_ref().is_some_and(Head::will_ask);
     let texts = if asks { 4 * own.of_labels().len() * trainer.network.width() } else { 0 };
-    held + texts + own.making_bytes(&trainer.engine).saturating_sub(step)
+    let making = (own.making_bytes(&trainer.engine) + embedding).saturating_sub(step);
+    held + texts + making - embedding.saturating_sub(step)
 }
 
 /// Ranked lists, their copy while they are saved, and what making them takes.
@@ -270,7 +273,7 @@ fn lists(trainer: &Trainer) -> usize {
         8 * words + 16 * queries + 4 * labels * trainer.engine.threads()
     } else {
         let who = trainer.ranker.as_ref().unwrap_or(&trainer.network);
-        let own = trainer.ranker.as_ref().map_or(0, |ranker| 4 * ranker.model.params.count());
+        let own = trainer.ranker.as_ref().map_or(0, Network::bytes);
         let inference =
             trainer.ranker.as_ref().map_or(0, |ranker| ranker.encoder.inference_bytes(CHUNK_TOKENS));
         let tree = match &*config.from {

@@ -93,6 +93,7 @@ pub fn found(trainer: &Trainer, settings: &Settings, out: &Path) -> Result<RunDi
     let dir = RunDir::create(out)?;
     load::write_models(trainer, &dir, &[])
         .and_then(|()| keep_excluded(trainer, &dir))
+        .and_then(|()| trainer.keep_vectors(&dir))
         .and_then(|()| RunDir::write_text(&dir.config(), &settings.to_string()))
         .inspect_err(|_| dir.discard())?;
     Ok(dir)
@@ -185,17 +186,9 @@ pub fn take_up(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer)
     }
     if checkpoint::list(&dir.checkpoints()).is_empty() {
         observer.event(&Event::Warning("there is no checkpoint yet: training starts from the beginning"));
+        trainer.demand_none_taken()?;
         trainer.warm = warm_start(trainer)?;
-        trainer.take_vectors()?;
-        let source = Path::new(&trainer.config.model.source);
-        if trainer.warm.is_none()
-            && trainer.head.is_some()
-            && source.components().count() > 1
-            && !source.exists()
-        {
-            let text = format!("{} is gone: label weights start from texts, not from its", source.display());
-            observer.event(&Event::Warning(&text));
-        }
+        warn_of_gone(trainer, observer);
         return Ok(());
     }
     let (checkpoint, path, passed) = Checkpoint::newest(&dir.checkpoints())?;
@@ -217,7 +210,18 @@ pub fn take_up(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer)
         }
         found => found?,
     };
+    warn_of_gone(trainer, observer);
     Ok(())
+}
+
+/// Says so where label weights cannot go on from those of the run that this one starts from.
+fn warn_of_gone(trainer: &Trainer, observer: &mut dyn Observer) {
+    let source = Path::new(&trainer.config.model.source);
+    let is_gone = source.components().count() > 1 && !source.exists();
+    if trainer.warm.is_none() && wants_start(trainer) && is_gone {
+        let text = format!("{} is gone: label weights start from texts, not from its", source.display());
+        observer.event(&Event::Warning(&text));
+    }
 }
 
 /// Trains until the last step or until the observer wants to stop. A checkpoint is written at intervals and at the end.
@@ -288,8 +292,8 @@ impl Loop<'_> {
     fn go(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<Outcome> {
         let total = trainer.total_steps();
         let takes = trainer.warm_start().is_some_and(WarmStart::has_weights);
-        let takes_vectors = trainer.progress().step == 0 && trainer.has_vectors();
-        if takes_vectors || wants_start(trainer) && (takes || trainer.config.head.has_teacher()) {
+        trainer.warn_of_vectors_left(observer);
+        if wants_start(trainer) && (takes || trainer.config.head.has_teacher()) {
             // The other model may go, or be trained further: what was taken from it is kept from here on.
             self.begin_epoch(trainer, observer)?;
             self.save(trainer, observer)?;
@@ -466,6 +470,7 @@ impl Loop<'_> {
                 json!({"labels": o.labels, "queries": o.queries, "before": o.before, "after": o.after})
             }),
             "skipped": trainer.skipped(),
+            "auxiliary_vectors": trainer.has_vectors(),
             "peak_rss_bytes": observer.memory_peak(),
             "seconds": observer.seconds() - self.since,
         });

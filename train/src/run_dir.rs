@@ -15,6 +15,7 @@
 //! RUN/lock              held while a process trains here; RUN/overlay.lock while one changes the overlay
 //! ```
 
+use crate::checkpoint;
 use crate::warm_start::OldLabels;
 use data::metrics::Metric;
 use engine::container::checksum;
@@ -224,6 +225,11 @@ impl RunDir {
         for folder in ["model", "cross", ".model.partial", ".cross.partial"] {
             let _ = fs::remove_dir_all(self.root.join(folder));
         }
+        // What is kept before the first step; others are nothing that a beginning leaves.
+        let folder = self.checkpoints();
+        let _ = checkpoint::remove_unfinished(&folder);
+        let _ = fs::remove_file(checkpoint::path_of(&folder, 0));
+        let _ = fs::remove_dir(&folder);
         let _ = fs::remove_dir(&self.root);
     }
 }

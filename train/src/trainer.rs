@@ -67,6 +67,8 @@ pub struct Trainer {
     pub(crate) optimizer: Box<dyn Optimizer>,
     /// What moves the auxiliary vectors of the network, where they are learned.
     pub(crate) vectors_optimizer: Option<Box<dyn Optimizer>>,
+    /// Whether the model that it starts from has auxiliary vectors for other labels, which were left behind.
+    pub(crate) leaves_vectors: bool,
     pub(crate) schedule: Schedule,
     /// The last embedding of every training query, where a composer wants them.
     pub(crate) bank: Option<Bank>,
@@ -121,6 +123,7 @@ impl Trainer {
         let order = order(queries_of.as_ref(), &train_rows)?;
         let population = || population(&data, &text_ids, &train_rows);
         let parts = Parts::new(&config, order.clone(), data.labels().len(), population)?;
+        let had_vectors = network.auxiliary.is_some();
         network.auxiliary = Auxiliary::of_run(&config, &data, &mut network)?;
         let steps_per_epoch = steps_per_epoch(&config, order.len());
         let total = total_steps(&config, steps_per_epoch);
@@ -137,6 +140,7 @@ impl Trainer {
         Ok(Trainer {
             engine: engine.clone(),
             vectors_optimizer: config.auxiliary.is_on().then(auxiliary::optimizer),
+            leaves_vectors: had_vectors && network.auxiliary.is_none(),
             cuda: device::named(&config, &mut network)?,
             text_ids,
             head,
@@ -375,7 +379,7 @@ impl Trainer {
         Ok(staged)
     }
     /// All that decides the bits of the next step.
-    fn checkpoint(&self) -> Checkpoint<'_, &Table> {
+    pub(crate) fn checkpoint(&self) -> Checkpoint<'_, &Table> {
         let params = &self.network.model.params;
         let value = |id| (params.name(id).to_owned(), params.value(id).to_cpu());
         let state = self.optimizer.state(params).into_iter();

@@ -300,6 +300,67 @@ fn a_classifier_starts_from_labels_with_their_vectors_and_keeps_them() {
     assert!(near(&weights.rows, &want.concat()));
     let kept = load::network(&next).expect("loads").fingerprint();
     assert_eq!(kept, encoder.network.fingerprint(), "label texts beside it are those of the encoder's run");
+    std::fs::remove_dir_all(run_dir.checkpoints()).expect("removed");
+    let error = load::network(&next).err().expect("refused").to_string();
+    assert!(error.contains("went with its checkpoints"), "{error}");
+}
+
+#[test]
+fn a_stopped_run_is_not_taken_up_with_other_vectors_than_it_has() {
+    let (dir, data) = world(200);
+    let none = ["auxiliary.clusters=0", "auxiliary.private=0"];
+    let others: [&[&str]; 4] = [
+        &["auxiliary.clusters=4"],
+        &["auxiliary.private=6"],
+        &["auxiliary.clusters=4", "auxiliary.private=9"],
+        &none,
+    ];
+    for (name, began, others) in [("with", &[][..], &others[..]), ("without", &none, &[&[]])] {
+        let (out, engine) = (dir.path().join(name), Engine::new(1));
+        let (mut trainer, run_dir) = run::begin(&engine, &settings(&data, began), &out).expect("begins");
+        run::run(&mut trainer, &run_dir, &mut StopAfter(1)).expect("stops");
+        drop(trainer);
+        let told = |changes: &[&str]| {
+            let config = settings(&data, changes).to_string();
+            std::fs::write(run_dir.config(), config).expect("written");
+            run::resume(&engine, &out, &mut Silent)
+        };
+        for changes in others {
+            let error = told(changes).err().expect("refused");
+            let said = error.to_string();
+            let is_told = said.contains("configuration of the run was changed")
+                && said.contains("put config.toml back as it was");
+            assert!(error.kind() == Kind::Input && is_told, "{name} {changes:?}: {said}");
+        }
+        assert!(told(began).is_ok(), "{name}: as it was");
+    }
+}
+
+#[test]
+fn vectors_that_a_run_took_are_its_own_from_before_its_first_step() {
+    let (dir, data) = world(200);
+    let (out, next) = (dir.path().join("encoder"), dir.path().join("next"));
+    trained(&data, &out, 2, &[]);
+    let (source, engine) = (format!("model.source={}", out.display()), Engine::new(1));
+    let (begun, run_dir) = run::begin(&engine, &settings(&data, &[&source]), &next).expect("begins");
+    let was = begun.network.fingerprint();
+    drop(begun);
+    // As if it had been killed here; the run that it started from goes.
+    std::fs::rename(&out, dir.path().join("gone")).expect("moved");
+    let (mut again, _) = run::resume(&engine, &next, &mut Silent).expect("resumes");
+    assert_eq!(again.network.fingerprint(), was);
+    run::run(&mut again, &run_dir, &mut StopAfter(1)).expect("stops");
+    // Without a checkpoint nobody knows them any more, and they are neither 0 nor what that run has by now.
+    let refused = || run::resume(&engine, &next, &mut Silent).err().expect("refused").to_string();
+    std::fs::remove_dir_all(run_dir.checkpoints()).expect("removed");
+    assert!(refused().contains("cannot be told"), "{}", refused());
+    std::fs::rename(dir.path().join("gone"), &out).expect("moved");
+    assert!(refused().contains("went with its checkpoints"), "{}", refused());
+    // A run that took none has nothing to keep before its first step.
+    let fresh = dir.path().join("fresh");
+    let (_, run_dir) = run::begin(&engine, &settings(&data, &[]), &fresh).expect("begins");
+    assert!(checkpoint::list(&run_dir.checkpoints()).is_empty());
+    assert!(run::resume(&engine, &fresh, &mut Silent).is_ok());
 }
 
 #[test]
@@ -314,7 +375,7 @@ fn what_of_them_is_lost_or_damaged_is_told() {
         let error = load::network(&out).err().expect("refused");
         assert!(error.kind() == kind && error.to_string().contains(part), "{error}");
         let error = run::resume(&Engine::new(1), &out, &mut Silent).err().expect("refused");
-        assert!(error.kind() == Kind::Damaged, "{error}");
+        assert!(error.kind() == kind, "{error}");
     };
     // A byte of a vector.
     let vectors = trainer.network.auxiliary.as_ref().expect("vectors").vectors();
@@ -325,8 +386,10 @@ fn what_of_them_is_lost_or_damaged_is_told() {
     std::fs::write(&path, &bytes).expect("written");
     told(Kind::Damaged, "t");
     std::fs::write(&path, &whole).expect("written");
-    // One tensor, or all of them.
-    for lost in ["auxiliary.of", "auxiliary.vectors", "auxiliary"] {
+    // One tensor; or all of them, which is what a whole checkpoint of a run without vectors looks like.
+    let all = (Kind::Input, "configuration of the run was changed");
+    let one = (Kind::Damaged, "auxiliary vectors");
+    for (lost, (kind, what)) in [("auxiliary.of", one), ("auxiliary.vectors", one), ("auxiliary", all)] {
         let Checkpoint {
             progress, data, kernel_class, params, optimizer, memory, bank, composer, lists, ..
         } = Checkpoint::read(&path).expect("whole");
@@ -344,7 +407,7 @@ fn what_of_them_is_lost_or_damaged_is_told() {
             head: None,
         };
         checkpoint.write(&folder, 1).expect("written");
-        told(Kind::Damaged, "auxiliary vectors");
+        told(kind, what);
         std::fs::write(&path, &whole).expect("written");
     }
     assert!(load::network(&out).is_ok());
@@ -365,7 +428,7 @@ fn what_has_no_place_for_them_is_refused_with_what_to_do() {
     for (changes, what) in [
         (&["auxiliary.clusters=12"][..], "8 or 16"),
         (&["auxiliary.private=3"], "auxiliary.clusters=1024"),
-        (&[on, "auxiliary.private=100000"], "labels must be left"),
+        (&[on, "auxiliary.private=100000"], "encoder.auxiliary.private=N"),
         (&[on, "auxiliary.lr=-1.0"], "0 or more"),
         (&[on, "head.name=classifier"], "encoder.auxiliary.clusters"),
         (&[on, "memory.queue=64", "memory.momentum=0.9"], "memory.momentum=0"),
@@ -388,11 +451,20 @@ fn what_has_no_place_for_them_is_refused_with_what_to_do() {
 
 #[test]
 fn the_plan_counts_them() {
-    let (_dir, data) = world(300);
+    let (dir, data) = world(300);
     let trainer = begun(&data, &[]);
     let plan = MemoryPlan::new(&trainer);
     let part = plan.parts.iter().find(|(name, _)| *name == "auxiliary").expect("a line").1;
     assert!(part >= 12 * 13 * WIDTH, "{part}");
     let none = MemoryPlan::new(&begun(&data, &["auxiliary.clusters=0", "auxiliary.private=0"]));
     assert_eq!(none.parts.iter().find(|(name, _)| *name == "auxiliary").expect("a line").1, 0);
+    // Another model brings its own.
+    let out = dir.path().join("guide");
+    trained(&data, &out, 2, &[]);
+    let guide = |path: PathBuf| {
+        let trainer = begun(&data, &[&format!("guide.model={}", path.display())]);
+        MemoryPlan::new(&trainer).parts.iter().find(|(name, _)| *name == "guide").expect("a line").1
+    };
+    let labels = trainer.data().labels().len();
+    assert_eq!(guide(out.clone()) - guide(out.join("model")), 4 * (13 * WIDTH + labels));
 }

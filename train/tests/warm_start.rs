@@ -233,6 +233,34 @@ fn what_was_taken_from_a_run_is_kept_when_that_one_goes() {
     assert!(learned(&again) == learned(&whole), "other bits");
 }
 
+/// Auxiliary vectors are of the labels of one data set, and label weights are told apart by ids.
+#[test]
+fn a_classifier_of_other_data_leaves_auxiliary_vectors_behind_and_keeps_its_weights() {
+    let before = Before::new(&["auxiliary.clusters=4"]);
+    let (old, middle) = (before.path("old.lode"), before.path("middle"));
+    let on = "head.name=classifier";
+    let (middle_run, _) = trained(&old, &middle, &[on, &before.source()], &mut Silent);
+    assert!(middle_run.network.auxiliary.is_some());
+    let source = format!("model.source={}", middle.display());
+    let (changes, mut warned) = ([on, &source, "train.steps=1", "train.lr=1e-30"], world::Warned::default());
+    let (next, _) = trained(&before.new, &before.path("next"), &changes, &mut warned);
+    assert!(warned.0.iter().any(|said| said.contains("another data set")), "{:?}", warned.0);
+    assert!(next.network.auxiliary.is_none());
+    let [was, is] = [&middle_run, &next].map(|trainer| trainer.classifier().expect("learned").rows);
+    let (labels, mut both) = (middle_run.data().labels(), 0);
+    for l in 0..labels.len() {
+        let Some(here) = find(next.data(), labels.uid(l)) else { continue };
+        let pairs = was[l * WIDTH..][..WIDTH].iter().zip(&is[here * WIDTH..][..WIDTH]);
+        assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-6), "{}", labels.uid(l));
+        both += 1;
+    }
+    assert_eq!(both, 25);
+    // An encoder would have to unlearn them.
+    let encoder = settings(&before.new, &[&before.source(), "auxiliary.clusters=4"]);
+    let error = run::assemble(&Engine::new(1), &encoder).err().expect("refused").to_string();
+    assert!(error.contains("another data set") && error.contains("encoder alone"), "{error}");
+}
+
 /// In this layout labels have no ids: the numbers of their lines stand for them.
 #[test]
 fn numbers_of_rows_make_labels_the_same_only_where_their_texts_are() {

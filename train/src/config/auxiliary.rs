@@ -29,7 +29,12 @@ impl AuxiliaryConfig {
     pub(crate) fn sizes(&self, labels: usize) -> Result<(usize, usize)> {
         let Some(shared) = labels.checked_sub(self.private).filter(|&shared| shared >= 2) else {
             let what = format!("`auxiliary.private` is {}, and there are {labels} labels", self.private);
-            return Err(Error::input(what).help("at least two labels must be left for the clusters"));
+            let most = labels.saturating_sub(2);
+            let help = format!(
+                "at least two labels must be left for the clusters: --set auxiliary.private=N, in a pipeline --set \
+                 encoder.auxiliary.private=N, N at most {most}"
+            );
+            return Err(Error::input(what).help(help));
         };
         Ok((self.private, self.clusters.min(1 << (shared / 2).ilog2())))
     }

@@ -312,9 +312,7 @@ impl Head {
             return [0, 0];
         }
         let near = self.config.near_labels.min(self.layout.labels);
-        let model = |teacher: &Network| {
-            4 * teacher.model.params.count() + teacher.encoder.inference_bytes(CHUNK_TOKENS)
-        };
+        let model = |teacher: &Network| teacher.bytes() + teacher.encoder.inference_bytes(CHUNK_TOKENS);
         let width = self.teacher.as_ref().map_or(self.layout.width, Network::width);
         let labels = self.layout.labels;
         let block = labels.min(soft::ROWS) * (4 * width + 8 * near);

@@ -41,7 +41,7 @@ impl Sizes<'_> {
         let (width, block) = (self.network.width(), block.min(self.queries));
         let encoder = &self.network.encoder;
         [
-            ("parameters", 4 * self.network.model.params.count()),
+            ("parameters", self.network.bytes()),
             ("embedding", encoder.inference_bytes(CHUNK_TOKENS) + 4 * LOT * width),
             ("ids", self.ids),
             ("queries", 4 * block * width),
