@@ -325,7 +325,7 @@ impl Trainer {
     pub(crate) fn warn_of_vectors_left(&self, observer: &mut dyn Observer) {
         if self.leaves_vectors {
             let text = "the run that this one starts from has auxiliary vectors for the labels of another data set: \
-                        they stay behind, and label texts are embedded without them; label weights go on where it has such";
+                        they stay behind, and texts of labels stand alone; label weights, if it has any, go on";
             observer.event(&Event::Warning(text));
         }
     }

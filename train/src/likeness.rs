@@ -12,7 +12,7 @@
 //!
 //! Where labels have auxiliary vectors (`auxiliary.rs`) the line is drawn over cos(x, z'_l) and used for an added label
 //! at cos(x, E(z_l)), which has none: what learned to lie near its queries has higher cosines, so that added labels may
-//! be held too unlikely; by how much was not measured. Texts without vectors are in no index, and all of them would have
+//! be held too unlikely; by how much was not measured. No index has texts without vectors, and all of them would have
 //! to be embedded at each start.
 
 use crate::embed::embed;
