@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         Terminal::new(context).event(&Event::Warning(what));
     }
     if load::labels_rest(&args.model)? {
-        let what = "this encoder learned queries alone: the run ranks by label vectors that rest, which are not written";
+        let what = "this encoder learned queries alone: the run ranks by label vectors at rest, which are not written";
         Terminal::new(context).event(&Event::Warning(what));
     }
     match args.to {

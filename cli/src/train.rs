@@ -45,8 +45,8 @@ pub(crate) struct Args {
     /// (--set head.encoder_lr=1e-5 lets it learn, too)
     #[arg(long, value_name = "NAME")]
     head: Option<String>,
-    /// Train an encoder, then a classifier, and measure both: ngame, renee, lever or dexa. dexml trains an encoder against
-    /// all labels and no classifier. Other flags hold for all stages;
+    /// Train an encoder, then a classifier, and measure both: ngame, renee, lever or dexa. dexml trains an encoder
+    /// against all labels and no classifier. Other flags hold for all stages;
     /// --set encoder.A.B=C or classifier.A.B=C for one
     #[arg(
         long,

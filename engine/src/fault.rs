@@ -1,9 +1,9 @@
 //! What happens when a mapped file cannot be read any more, or the system refuses memory.
 //!
 //! Another program cuts a mapped file short, or the disk fails: the system then raises SIGBUS in whichever thread
-//! touches the page. Memory that is refused ends in `abort`, which raises SIGABRT. There is nothing to return to, so what
-//! can be had is an end with words and an exit code. A signal handler belongs to the process, so a library must not
-//! install one: this is for the `main` of a program.
+//! touches the page. Memory that is refused ends in `abort`, which raises SIGABRT. There is nothing to return to, so
+//! what can be had is an end with words and an exit code. A signal handler belongs to the process, so a library must
+//! not install one: this is for the `main` of a program.
 #![cfg(unix)]
 
 use crate::heap::Noting;
@@ -48,8 +48,8 @@ pub fn end_on_bus_error(text: &'static str, code: i32) -> io::Result<()> {
     handle(libc::SIGBUS, cut)
 }
 
-/// From now on an abort after `heap`, the global allocator, was refused memory ends the process likewise; one of a process
-/// that never was does what it always does. The first call decides what is said.
+/// From now on an abort after `heap`, the global allocator, was refused memory ends the process likewise; one of a
+/// process that never was does what it always does. The first call decides what is said.
 ///
 /// # Errors
 /// If the system refuses the handler.

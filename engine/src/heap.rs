@@ -1,6 +1,6 @@
 //! Global allocators. [`Noting`] knows whether the system has refused memory; the program has it, for
-//! [`crate::fault::end_on_refused_memory`]. [`Counting`] is for tests which claim that something takes no memory, or only
-//! so much:
+//! [`crate::fault::end_on_refused_memory`]. [`Counting`] is for tests which claim that something takes no memory, or
+//! only so much:
 //!
 //! ```
 //! #[global_allocator]

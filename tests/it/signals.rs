@@ -201,8 +201,8 @@ fn a_file_cut_short_while_predict_serves_from_it_ends_the_process_with_words() {
     }
 }
 
-/// A limit on the addresses of a process stands for a machine without memory left. Under one limit after the other a run
-/// gets further, and ends with words until it ends as it should.
+/// A limit on the addresses of a process stands for a machine without memory left. Under one limit after the other a
+/// run gets further, and ends with words until it ends as it should.
 #[cfg(target_os = "linux")]
 #[test]
 fn refused_memory_ends_a_run_with_words_and_it_goes_on_with_the_same_bits() {
