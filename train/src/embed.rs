@@ -55,7 +55,7 @@ pub fn embed(
     Ok(all)
 }
 
-/// The embeddings `[n, width]` of these labels of a data set: of their texts, and with their auxiliary vectors where the
+/// The embeddings `[n, width]` of these labels of a data set: of their texts, with their auxiliary vectors where the
 /// network has such ([`crate::auxiliary`]).
 ///
 /// # Errors

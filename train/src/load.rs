@@ -297,7 +297,7 @@ pub fn cross_card(path: &Path) -> Result<Card> {
     card_of(path, Of::Cross)
 }
 
-/// Whether a path is that of a run whose encoder learned queries alone, against label vectors that rest: what embeds its
+/// Whether a path is that of a run whose encoder learned queries alone, against label vectors at rest: what embeds its
 /// labels by that encoder ranks otherwise than the run.
 ///
 /// # Errors

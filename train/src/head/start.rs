@@ -109,7 +109,7 @@ impl Head {
         let new: Vec<u32> = (0..labels.len() as u32).filter(is_new).collect();
         if self.config.labels_rest() && !known.is_empty() && !new.is_empty() {
             let what = format!(
-                "{} labels are new to the run that this one starts from: they are embedded by the encoder as it is now, \
+                "{} labels are new to the run that this one starts from: they are embedded by the encoder as it is, \
                  beside vectors that another one made, and stay so",
                 new.len()
             );
