@@ -28,7 +28,7 @@ pub use engine::{Engine, KernelClass};
 pub use error::{Error, Kind, Result};
 pub use gemm::{Mat, gemm, gemm_alone, gemm_beside, gemm_then, scratch_for};
 pub use packed::{Packed, Places};
-pub use pool::{Buf, PoolStats, lent_bytes, pooled_bytes};
+pub use pool::{Buf, PoolStats, pooled_bytes};
 pub use quantised::{Precision, Support, Weight};
 pub use random::Stream;
 pub use real::{Element, Real};

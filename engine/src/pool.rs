@@ -18,7 +18,9 @@ const ALIGN: usize = 64;
 /// How much larger than its request a recycled buffer may be.
 const STRETCH: usize = 8;
 /// The same for a large buffer while a pool still grows: one that is kept must not take the buffer of a temporary four
-/// times as wide, whose next request would go to the system. In a settled pool that request has been there.
+/// times as wide, whose next request would go to the system. In a settled pool that request has been there. A small
+/// buffer takes one of its own class then: it is mostly kept (the moments of a norm), and what it holds shall not
+/// depend on the scratch that the kernels of a processor leave idle.
 const STRETCH_LARGE: usize = 3;
 /// A buffer of more bytes is large.
 const SMALL: usize = 32 << 10;
@@ -68,12 +70,6 @@ pub fn pooled_bytes(bytes: usize) -> usize {
     class(bytes)
 }
 
-/// The most bytes that a request may be lent: an idle buffer of a larger class serves, up to eight times as
-/// large. Small buffers that live long get such ones, since large ones come and go around them.
-pub fn lent_bytes(bytes: usize) -> usize {
-    STRETCH * class(bytes)
-}
-
 fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes, ALIGN).expect("a buffer is smaller than the address space")
 }
@@ -89,7 +85,11 @@ impl Pool {
     fn take(&self, bytes: usize) -> (Block, usize) {
         let want = class(bytes);
         let mut state = self.lock();
-        let stretch = if want <= SMALL || state.settled { STRETCH } else { STRETCH_LARGE };
+        let stretch = match (state.settled, want <= SMALL) {
+            (true, _) => STRETCH,
+            (false, false) => STRETCH_LARGE,
+            (false, true) => 1,
+        };
         let found = state.idle.range_mut(want..=want * stretch).find_map(|(&size, b)| Some((b.pop()?, size)));
         let (block, size) = found.unwrap_or_else(|| {
             let outgrown = state.idle.range_mut(want / 2..want).rev();
@@ -249,6 +249,18 @@ mod tests {
         let _kept = pool.buffer::<f32>(1_000_000);
         let _temporary = pool.buffer::<f32>(4_000_000);
         assert_eq!(pool.stats().bytes_in_use, class(4_000_000) + class(16_000_000));
+    }
+
+    #[test]
+    fn a_small_request_takes_its_own_class_until_the_pool_is_settled() {
+        let pool = Arc::new(Pool::default());
+        drop(pool.buffer::<f32>(4000));
+        let kept = pool.buffer::<f32>(1000);
+        assert_eq!(pool.stats().bytes_in_use, class(4000));
+        drop(kept);
+        pool.settle();
+        let (_first, _second) = (pool.buffer::<f32>(1000), pool.buffer::<f32>(1000));
+        assert_eq!((pool.stats().system_allocations, pool.stats().bytes_idle), (2, 0));
     }
 
     #[test]

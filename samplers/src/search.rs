@@ -169,7 +169,9 @@ struct Work<'a> {
 impl Work<'_> {
     /// Numbers of scratch for one task: a tile of scores, and what the product wants.
     fn scratch(&self) -> usize {
-        ITEMS * self.rows + scratch_for(self.engine, [ITEMS, self.items.width, self.rows])
+        let product =
+            if self.few { 0 } else { scratch_for(self.engine, [ITEMS, self.items.width, self.rows]) };
+        ITEMS * self.rows + product
     }
     /// The best k words of each query of a block among the items of some tiles, unsorted.
     fn run(

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! per token and layer   x q k v, attention, x + attention, a, a + ffn: 8 d
-//!                       before φ: f;  moments of two norms: 4, in buffers that may be larger
+//!                       before φ: f;  moments of two norms: 4
 //! backward on top       the gradient before φ and what is behind it: 2 f;  gradient of the residual: d
 //! a layer that lives again (recompute), until it ends: 3 d more
 //! ```
@@ -11,7 +11,7 @@
 //! residual. Each is as large as the pool's buffer for it. Without a tape a half of a layer is forgotten when it ends.
 
 use super::{Config, Size};
-use engine::{Packed, lent_bytes, pooled_bytes};
+use engine::{Packed, pooled_bytes};
 
 const NUMBER: usize = size_of::<f32>();
 
@@ -46,7 +46,7 @@ pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {
 fn layer(config: &Config, tokens: usize) -> usize {
     8 * buffer(tokens, config.size.width)
         + buffer(tokens, config.size.ffn)
-        + 2 * lent_bytes(2 * tokens * NUMBER)
+        + 2 * pooled_bytes(2 * tokens * NUMBER)
 }
 
 /// The pool's buffer for a matrix with a row for each token.

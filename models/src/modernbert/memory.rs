@@ -7,7 +7,7 @@
 //! As in `bert/memory.rs` each is as large as the pool's buffer for it.
 
 use super::{Config, Size};
-use engine::{Packed, lent_bytes, pooled_bytes};
+use engine::{Packed, pooled_bytes};
 
 const NUMBER: usize = size_of::<f32>();
 
@@ -16,7 +16,7 @@ pub(super) fn activation_bytes(config: &Config, text: &Packed, recompute: bool) 
     let Size { layers, width, .. } = config.size;
     let tokens = text.tokens.len();
     let row = buffer(tokens, width);
-    let moments = lent_bytes(2 * tokens * NUMBER);
+    let moments = pooled_bytes(2 * tokens * NUMBER);
     // The token rows before the first norm; what the last layer gives, before the last norm.
     let ends = 2 * row + 2 * moments + buffer(text.len(), width) + NUMBER * text.len();
     let kept = match recompute {
@@ -48,7 +48,7 @@ pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {
 fn layer(config: &Config, tokens: usize) -> usize {
     8 * buffer(tokens, config.size.width)
         + 4 * buffer(tokens, config.size.ffn)
-        + 2 * lent_bytes(2 * tokens * NUMBER)
+        + 2 * pooled_bytes(2 * tokens * NUMBER)
 }
 
 /// The pool's buffer for a matrix with a row for each token.
