@@ -161,22 +161,21 @@ fn who_looks_at_a_run_says_before_what_that_takes() {
     let head = ["head", "--head", "classifier", "--set", "head.encoder_lr=1e-4"];
     world.lode(&[&tiny[..], &head].concat()).ok();
     println!("{HEAD}");
-    let check = |name: &str, words: &[&str], over: f64| {
+    let check = |name: &str, words: &[&str]| {
         let (planned, words) = (needed(&world, words), [words, &["--threads", "2", "-q"]].concat());
         let sampled = sampled_peak(&world, &words) as f64 / 1e6;
         let off = planned / sampled - 1.0;
         println!("{name:<16} {planned:8.1} {sampled:8.1} {:+6.1} %", 100.0 * off);
-        planned >= sampled * (1.0 - TOLERANCE) && planned <= sampled * (1.0 + over) + IDLE
+        planned >= sampled * (1.0 - TOLERANCE) && planned <= sampled * (1.0 + TOLERANCE) + IDLE
     };
     let rows = [
-        check("negatives", &["inspect", "negatives", "bag"], TOLERANCE),
-        check("negatives head", &["inspect", "negatives", "head"], TOLERANCE),
-        check("graph", &["inspect", "graph", "tiny"], TOLERANCE),
-        // Too much is planned for a step with a head: 21 % with AVX-512, 25 % without.
-        check("graph head", &["inspect", "graph", "head"], 2.0 * TOLERANCE),
-        check("explain", &["explain", "bag", "--text", "red shoe"], TOLERANCE),
-        // The index is a mapped file by now: most of what is planned are threads that have nothing to do.
-        check("explain mapped", &["explain", "bag", "--text", "red shoe"], f64::INFINITY),
+        check("negatives", &["inspect", "negatives", "bag"]),
+        check("negatives head", &["inspect", "negatives", "head"]),
+        check("graph", &["inspect", "graph", "tiny"]),
+        check("graph head", &["inspect", "graph", "head"]),
+        check("explain", &["explain", "bag", "--text", "red shoe"]),
+        // The index is a mapped file by now.
+        check("explain mapped", &["explain", "bag", "--text", "red shoe"]),
     ];
     assert!(rows.iter().all(|&near| near), "{rows:?}");
 }

@@ -146,8 +146,8 @@ fn every_loss_learns_what_the_texts_of_the_labels_do_not_say() {
         // The words of a title name its topic, so most titles can be told; by the labels' texts one in forty is.
         assert!(text < 0.2, "{loss}: text {text}");
         assert!(classifier > 0.7, "{loss}: classifier {classifier}");
-        // On held-out queries it is seen that the texts mislead; of 48 test queries one may say otherwise.
-        assert!(fusion > classifier - 0.025, "{loss}: classifier {classifier}, fusion {fusion}");
+        // On held-out queries it is seen that the texts mislead.
+        assert!(fusion > classifier - 0.02, "{loss}: classifier {classifier}, fusion {fusion}");
     }
 }
 
