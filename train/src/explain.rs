@@ -11,7 +11,7 @@
 //! A token that comes twice in a text has one row of the table, and each of them gets its part of the gradient. An
 //! encoder that scales its vectors to length 1 is blind to the length of a bag's rows: there the gradients add up to 0.
 
-use crate::embed::embed;
+use crate::embed::{CHUNK_TOKENS, embed};
 use crate::held::Held;
 use crate::index::Index;
 use crate::load;
@@ -80,12 +80,26 @@ pub struct Explainer {
     removed: Vec<u32>,
 }
 
-/// What explaining holds; an index in a mapped file is the system's to keep.
-fn held(engine: &Engine, network: &Network, data: &DataSet, run: &Path, is_mapped: bool) -> Result<Held> {
+/// What explaining a text of these tokens holds; an index in a mapped file is the system's to keep.
+fn held(
+    engine: &Engine,
+    network: &Network,
+    (data, ids): (&DataSet, &[u32]),
+    run: &Path,
+    is_mapped: bool,
+) -> Result<Held> {
     let (titles, labels) = (data.queries(Split::Train).len(), data.labels().len());
     let (row, learned) = (4 * network.width(), load::run_settings(run)?.1.config()?.head.is_on());
-    let mut parts = Held::embedding(engine, network);
+    let tokens = if is_mapped { CHUNK_TOKENS.min(ids.len() * ids.len()) } else { CHUNK_TOKENS };
+    let mut parts = Held::embedding(engine, network, tokens);
+    let mut text = Packed::default();
+    text.push(ids.iter().copied());
+    let params = &network.model.params;
+    let table = params.value(network.model.architecture.token_table(params));
+    let rows = ids.len() * table.shape().last();
+    let tape = network.encoder.activation_bytes(&text, false) + network.encoder.working_bytes(&text);
     parts.extend([
+        ("gradients", 4 * (params.count() - table.len() + rows) + tape),
         ("labels", if is_mapped { 0 } else { row * labels }),
         ("training titles", if is_mapped { 0 } else { row * titles }),
         ("classifier", if learned { row * labels } else { 0 }),
@@ -96,17 +110,20 @@ fn held(engine: &Engine, network: &Network, data: &DataSet, run: &Path, is_mappe
 }
 
 impl Explainer {
-    /// Opens a run; its index is kept beside it, as for predictions.
+    /// Opens a run; its index is kept beside it, as for predictions. `text` is the longest that will be explained: it
+    /// says what that takes.
     ///
     /// # Errors
     /// If it is no run, something of it is missing or damaged, or the observer does not afford it.
-    pub fn open(engine: &Engine, run: &Path, observer: &mut dyn Observer) -> Result<Explainer> {
+    pub fn open(engine: &Engine, run: &Path, text: &str, observer: &mut dyn Observer) -> Result<Explainer> {
         let data = DataSet::open(&load::data_of(run)?, Verify::Header)?;
         let network = load::network(run)?;
         crate::vocabulary::check_ids(&data, &network.model)?;
         let path = Index::path_beside(run, None);
         let kept = Index::load(&path, &network, &data, true);
-        observer.afford(&held(engine, &network, &data, run, kept.is_some())?)?;
+        let tokenizer = data.tokenizer()?;
+        let ids = tokenizer.encode(text, data.max_len())?.to_vec();
+        observer.afford(&held(engine, &network, (&data, &ids), run, kept.is_some())?)?;
         let index = match kept {
             Some(index) => index,
             None => Index::load_or_build(&path, engine, &network, &data, true, observer)?,
@@ -121,7 +138,7 @@ impl Explainer {
             }
             Err(e) => return Err(e),
         };
-        let (engine, tokenizer) = (engine.clone(), data.tokenizer()?);
+        let engine = engine.clone();
         Ok(Explainer { engine, tokenizer, network, data, index, classifier, removed })
     }
     /// The data set whose labels are explained.

@@ -5,6 +5,7 @@
 //! looking at negatives   a run taken up: parameters 4·P   optimizer   memory bank 4·N·d   lists   label tables
 //!                        embeddings of labels and of training titles 4·(L + N)·d   what is found
 //! explaining             parameters 4·P   the same embeddings, where no mapped file has them   a classifier's 4·L·d
+//!                        a text of n tokens, and n without one of them each   its tape, and gradients of parameters
 //! the tape of a step     what the step takes: `plan.rs`
 //! ```
 
@@ -46,18 +47,18 @@ impl Held {
         let parts = self.parts.iter().filter(|(_, bytes)| *bytes > 0);
         Err(parts.fold(Error::new(Kind::Refused, what), note).help(self.help))
     }
-    /// The program with its threads, and a model that embeds.
-    pub(crate) fn embedding(engine: &Engine, network: &Network) -> Vec<(&'static str, usize)> {
+    /// The program with its threads, and a model that embeds so many tokens at once.
+    pub(crate) fn embedding(engine: &Engine, network: &Network, tokens: usize) -> Vec<(&'static str, usize)> {
         vec![
             ("parameters", network.bytes()),
-            ("embedding", network.encoder.inference_bytes(CHUNK_TOKENS)),
+            ("embedding", network.encoder.inference_bytes(tokens)),
             ("program", PROGRAM + engine.threads() * WORKER),
         ]
     }
     /// A run that was taken up and takes no step.
     pub(crate) fn resting(trainer: &Trainer) -> Vec<(&'static str, usize)> {
         let (config, queries) = (&trainer.config, trainer.data.queries(Split::Train).len());
-        let mut parts = Held::embedding(&trainer.engine, &trainer.network);
+        let mut parts = Held::embedding(&trainer.engine, &trainer.network, CHUNK_TOKENS);
         let rests = config.cross.alone() || trainer.head.is_some() && config.head.encoder_rests();
         let optimizer = if rests { 0 } else { trainer.optimizer.bytes(&trainer.network.model.params) };
         let vectors = match (&trainer.network.auxiliary, &trainer.vectors_optimizer) {

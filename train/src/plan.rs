@@ -90,8 +90,8 @@ impl MemoryPlan {
     }
     /// The plan of a run.
     pub fn new(trainer: &Trainer) -> MemoryPlan {
-        let batch = largest_batch(trainer);
-        let texts = &batch.texts;
+        let (batch, texts) = largest_batch(trainer);
+        let texts = &texts;
         let (network, engine) = (&trainer.network, &trainer.engine);
         let params = &network.model.params;
         let live = match trainer.exec {
@@ -326,8 +326,9 @@ fn cross_encoder(trainer: &Trainer) -> (usize, usize) {
     (cross.bytes(true), of.training_bytes(&pairs, config.model.recompute).max(reads))
 }
 
-/// The largest of some random batches.
-fn largest_batch(trainer: &Trainer) -> Batch {
+/// The largest of some random batches, and the texts that its step encodes: those of its queries alone where a classifier
+/// learns.
+fn largest_batch(trainer: &Trainer) -> (Batch, Packed) {
     let (rows, size) = (&trainer.order, trainer.config.train.batch.min(trainer.order.len()));
     // Lists are made when training begins: until then as many labels of any kind stand for those that will be drawn.
     let labels = trainer.data.labels().len();
@@ -338,9 +339,14 @@ fn largest_batch(trainer: &Trainer) -> Batch {
         let stream = Stream::new(trainer.config.train.seed, u64::from_be_bytes(*b"t.plan  ")).at_step(i);
         let mut order = rows.clone();
         stream.shuffle(&mut order);
-        Batch::compose(Source { miner, ..trainer.source() }, &order[..size], stream)
+        let batch = Batch::compose(Source { miner, ..trainer.source() }, &order[..size], stream);
+        let texts = match trainer.head {
+            Some(_) => trainer.packed(&batch.rows).0,
+            None => batch.texts.clone(),
+        };
+        (batch, texts)
     };
-    (0..TRIALS).map(trial).max_by_key(|batch| batch.texts.tokens.len()).expect("there are trials")
+    (0..TRIALS).map(trial).max_by_key(|(_, texts)| texts.tokens.len()).expect("there are trials")
 }
 
 /// Distinct tokens: the rows of the table that have a gradient.

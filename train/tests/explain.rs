@@ -41,7 +41,7 @@ fn what_a_token_is_worth_is_what_is_lost_without_it() {
     for model in ["bag", "tiny"] {
         let dir = tempfile::tempdir().expect("a directory");
         let out = trained(&dir, model, &[]);
-        let explainer = Explainer::open(&Engine::new(2), &out, &mut Silent).expect("opens");
+        let explainer = Explainer::open(&Engine::new(2), &out, "", &mut Silent).expect("opens");
         let (data, mut network) = (explainer.data(), load::network(&out).expect("a model"));
         let (text, ids) = text(data);
         let found = explainer.best(&text, 3).expect("explains");
@@ -92,7 +92,7 @@ fn what_a_token_is_worth_is_what_is_lost_without_it() {
 fn who_has_the_label_pulls_and_who_has_it_not_pushes() {
     let dir = tempfile::tempdir().expect("a directory");
     let out = trained(&dir, "bag", &["head.name=classifier"]);
-    let explainer = Explainer::open(&Engine::new(2), &out, &mut Silent).expect("opens");
+    let explainer = Explainer::open(&Engine::new(2), &out, "", &mut Silent).expect("opens");
     assert!(explainer.is_classifier());
     let data = explainer.data();
     let one = explainer.best(&text(data).0, 1).expect("explains").remove(0);

@@ -94,7 +94,7 @@ impl Trainer {
         (Learned { anomaly, ..learned }, grads)
     }
     /// Every distinct text of the rows once, and which of them is each row's.
-    fn packed(&self, rows: &[u32]) -> (Packed, Arc<[u32]>) {
+    pub(crate) fn packed(&self, rows: &[u32]) -> (Packed, Arc<[u32]>) {
         let (mut texts, mut slots) = (Packed::default(), HashMap::new());
         let slot = |&q: &u32| {
             *slots.entry(self.text_ids.queries[q as usize]).or_insert_with(|| {
