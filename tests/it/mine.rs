@@ -227,7 +227,9 @@ fn a_pretrained_encoder_finds_the_negatives_that_sentence_transformers_finds() {
     let mut sums = (0, 0);
     for (name, set) in golden["sets"].as_object().unwrap() {
         let mut words: Vec<String> =
-            ["mine", &model, "d", "--split", "test", "--out", "out", "-q"].map(Into::into).into();
+            ["mine", &model, "d", "--split", "test", "--out", "out", "-q", "--cache", "cache"]
+                .map(Into::into)
+                .into();
         for (option, value) in set["options"].as_object().unwrap() {
             let flag = match &**option {
                 "absolute_margin" => "margin",

@@ -61,8 +61,15 @@ fn mined_negatives_have_the_scores_of_the_judge_and_rules_ask_these() {
     let (engine, judge) = (Engine::new(2), Judge::read(&folder("bert")).expect("a judge"));
     let mine = |judge: Option<&Judge>, rules: Rules, work: &str| {
         let (query_prompt, corpus_prompt) = (String::new(), String::new());
-        let options =
-            Options { split: Split::Train, rules, seed: 1, query_prompt, corpus_prompt, memory: 1 << 30 };
+        let options = Options {
+            split: Split::Train,
+            rules,
+            seed: 1,
+            query_prompt,
+            corpus_prompt,
+            memory: 1 << 30,
+            cache: None,
+        };
         let models = Models { network: &trainer.network, judge };
         let mining = Mining::new(&engine, models, &data, options, &dir.path().join(work)).expect("planned");
         mining.run(&mut Silent).expect("mined");
@@ -142,8 +149,15 @@ fn what_is_mined_with_a_judge_is_what_sentence_transformers_mines() {
         ..Rules::default()
     };
     let (query_prompt, corpus_prompt) = (String::new(), String::new());
-    let options =
-        Options { split: Split::Train, rules, seed: 1, query_prompt, corpus_prompt, memory: 1 << 30 };
+    let options = Options {
+        split: Split::Train,
+        rules,
+        seed: 1,
+        query_prompt,
+        corpus_prompt,
+        memory: 1 << 30,
+        cache: None,
+    };
     let models = Models { network: &trainer.network, judge: Some(&judge) };
     let mining = Mining::new(&engine, models, &data, options, &dir.path().join("work")).expect("planned");
     mining.run(&mut Silent).expect("mined");

@@ -45,7 +45,7 @@ fn options() -> Options {
     let rules =
         Rules { num_negatives: 4, max_score: Some(0.97), sampling: Sampling::Random, ..Rules::default() };
     let (query_prompt, corpus_prompt) = (String::new(), String::new());
-    Options { split: Split::Test, rules, seed: 1, query_prompt, corpus_prompt, memory: 1 << 30 }
+    Options { split: Split::Test, rules, seed: 1, query_prompt, corpus_prompt, memory: 1 << 30, cache: None }
 }
 
 /// Stops when it is asked so often; counts the texts that are embedded.
@@ -237,6 +237,61 @@ fn files_of_another_mining_are_not_taken() {
     let busy =
         Mining::new(&engine, &network, &data, options(), &work).err().expect("another one works there");
     assert!(busy.kind() == Kind::Refused && busy.to_string().contains("another process"), "{busy}");
+    drop(held);
+}
+
+#[test]
+fn a_cache_keeps_the_corpus_for_other_rules_and_queries_and_no_other_corpus_is_taken_from_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (data, network) = set(dir.path(), LABELS);
+    let engine = Engine::new(2);
+    let run = |network: &Network, options: &Options, cache: Option<&str>| {
+        let options = Options { cache: cache.map(|name| dir.path().join(name)), ..options.clone() };
+        let work = dir.path().join("work");
+        let mining = Mining::new(&engine, network, &data, options, &work).expect("planned");
+        let mut observer = Stopping { left: usize::MAX, embedded: 0 };
+        mining.run(&mut observer).expect("mined");
+        let found = rows(&mining);
+        mining.finish().expect("removed");
+        assert!(!work.exists());
+        (found, observer.embedded)
+    };
+    let of_train = Options { split: Split::Train, ..options() };
+    let behind_prompt = Options { corpus_prompt: "of 7 ".into(), ..options() };
+    let other = Network::new(Model::fresh(network.model.architecture.clone(), 32, 9));
+    let (want, all) = run(&network, &options(), None);
+    assert_eq!(run(&network, &options(), Some("cache")), (want.clone(), all));
+    let mut queries = 0;
+    for (network, options, taken) in [
+        (&network, options(), true),
+        (&network, of_train, true),
+        (&network, behind_prompt, false),
+        (&other, options(), false),
+        (&network, options(), true),
+    ] {
+        let (fresh, all) = run(network, &options, None);
+        let (found, embedded) = run(network, &options, Some("cache"));
+        assert_eq!(found, fresh);
+        assert!(if taken { embedded < all } else { embedded == all }, "{embedded} of {all}");
+        queries = queries.max(if taken { embedded } else { 0 });
+    }
+    assert!(queries < all / 4, "{queries} of {all}");
+    // What is damaged is made again; who works there is alone.
+    let files =
+        std::fs::read_dir(dir.path().join("cache")).expect("a folder").map(|e| e.expect("an entry").path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some()).collect();
+    assert_eq!(files.len(), 3 * LABELS.div_ceil(1 << 14), "three corpora lie there");
+    files.sort();
+    let mut bytes = std::fs::read(&files[0]).expect("read");
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    std::fs::write(&files[0], bytes).expect("written");
+    assert_eq!(run(&network, &options(), Some("cache")).0, want);
+    let options = Options { cache: Some(dir.path().join("cache")), ..options() };
+    let planned = |work: &str| Mining::new(&engine, &network, &data, options.clone(), &dir.path().join(work));
+    let held = planned("one").expect("planned");
+    let busy = planned("two").err().expect("another one works there").to_string();
+    assert!(busy.contains("another process") && busy.contains("cache"), "{busy}");
     drop(held);
 }
 

@@ -61,9 +61,13 @@ pub(crate) struct Args {
     /// Put this before each label
     #[arg(long, value_name = "TEXT", default_value = "")]
     corpus_prompt: String,
-    /// Stay below: 512M, 2G. The corpus lies on the disk, in FILE.mining, until all is done
+    /// Stay below: 512M, 2G. The corpus lies on the disk, in FILE.mining until all is done, or in --cache
     #[arg(long, value_name = "SIZE", default_value = "2G")]
     max_memory: Bytes,
+    /// Keep the embeddings of the corpus in this folder: whoever mines by the same model, labels and --corpus-prompt
+    /// again, for other queries or by other rules, finds them there
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
 }
 
 /// The rules, as they are typed.
@@ -150,6 +154,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         query_prompt: args.query_prompt.clone(),
         corpus_prompt: args.corpus_prompt.clone(),
         memory: args.max_memory.0,
+        cache: args.cache.clone(),
     };
     if load::labels_rest(&args.model)? {
         let what = "the encoder of this run learned queries alone, and labels are embedded by it here: the run itself \

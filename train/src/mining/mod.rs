@@ -30,7 +30,7 @@ use samplers::search::{Limits, search_part};
 use samplers::{Hits, Items, Lists, Matrix};
 use side::Side;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use subjects::Subjects;
 
 /// Texts of the corpus in one file: enough for every thread to have tiles of its own.
@@ -53,6 +53,8 @@ pub struct Options {
     pub corpus_prompt: String,
     /// Bytes that mining may hold.
     pub memory: usize,
+    /// Where the embeddings of the corpus stay, for other rules, queries and days; none where they go when all is done.
+    pub cache: Option<PathBuf>,
 }
 
 /// Who finds candidates, and who says how good they are where it is another.
@@ -104,7 +106,7 @@ impl<'a> Mining<'a> {
     ///
     /// # Errors
     /// If nothing can be mined, a prompt cannot be put before texts that the data set does not have, memory does not
-    /// suffice, or another process works in the folder.
+    /// suffice, or another process works in the folder or in the cache.
     pub fn new(
         engine: &'a Engine,
         models: impl Into<Models<'a>>,
@@ -130,10 +132,11 @@ impl<'a> Mining<'a> {
         let corpus = Side::of_labels(data, network, &options.corpus_prompt)?;
         let facts = [network.fingerprint(), data.fingerprint(), PART as u64];
         let of_corpus = format!("{facts:x?} {} {}", network.kernel_class(engine), options.corpus_prompt);
-        let Options { split, rules, seed, query_prompt, .. } = &options;
+        let Options { split, rules, seed, query_prompt, cache, .. } = &options;
         let of_queries =
             format!("{of_corpus} {split:?} {rules:?} {seed} {block} {query_prompt}{}", judged(judge));
-        let folder = Folder::open(folder, [of_corpus, of_queries].map(|text| checksum(text.as_bytes())))?;
+        let keys = [of_corpus, of_queries].map(|text| checksum(text.as_bytes()));
+        let folder = Folder::open(folder, cache.as_deref(), keys)?;
         Ok(Mining {
             engine,
             data,
