@@ -326,8 +326,8 @@ fn cross_encoder(trainer: &Trainer) -> (usize, usize) {
     (cross.bytes(true), of.training_bytes(&pairs, config.model.recompute).max(reads))
 }
 
-/// The largest of some random batches, and the texts that its step encodes: those of its queries alone where a classifier
-/// learns.
+/// The largest of some random batches, and the texts that its step encodes: where a classifier learns, those of its
+/// queries alone.
 fn largest_batch(trainer: &Trainer) -> (Batch, Packed) {
     let (rows, size) = (&trainer.order, trainer.config.train.batch.min(trainer.order.len()));
     // Lists are made when training begins: until then as many labels of any kind stand for those that will be drawn.

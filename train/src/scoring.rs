@@ -199,9 +199,9 @@ fn grid(nearest: usize) -> Vec<Weights> {
     TREE.iter().flat_map(|&share| sums.clone().map(move |sum| (share, sum))).map(with).collect()
 }
 
-/// The sum with the best nDCG; or one with a tree, if that is better by more than two standard errors of the difference:
-/// a tree has many more constants than a sum, and the best of many weights beside one is often better by one of them
-/// where none is.
+/// The sum with the best nDCG; or one with a tree, if that is better by more than two standard errors of the
+/// difference: a tree has many more constants than a sum, and the best of many weights beside one is often better by
+/// one standard error where none is better.
 fn chosen(
     engine: &Engine,
     mut found: Vec<Vec<Candidate>>,

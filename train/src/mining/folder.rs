@@ -6,8 +6,8 @@
 //! FOLDER/queries-00002.lode     what was kept for a block of queries
 //! ```
 //! Each file is a container, whole or absent, and holds the key of the work that it is part of: of another model, data
-//! set or option it is not there. Corpus files are of any options that do not change them. They may lie in a cache, which
-//! stays; there their names have the key, so that the corpora of several models lie side by side:
+//! set or option it is not there. Corpus files are of any options that do not change them. They may lie in a cache,
+//! which stays; there their names have the key, so that the corpora of several models lie side by side:
 //!
 //! ```text
 //! CACHE/corpus-0123456789abcdef-00007.lode
