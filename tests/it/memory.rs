@@ -161,21 +161,23 @@ fn who_looks_at_a_run_says_before_what_that_takes() {
     let head = ["head", "--head", "classifier", "--set", "head.encoder_lr=1e-4"];
     world.lode(&[&tiny[..], &head].concat()).ok();
     println!("{HEAD}");
-    let check = |name: &str, words: &[&str]| {
+    // What is over within milliseconds has its peak between two samples now and then: it is run more often.
+    let check = |name: &str, words: &[&str], runs: usize| {
         let (planned, words) = (needed(&world, words), [words, &["--threads", "2", "-q"]].concat());
-        let sampled = sampled_peak(&world, &words) as f64 / 1e6;
+        let peaks = (0..runs).map(|_| sampled_peak(&world, &words));
+        let sampled = peaks.max().unwrap() as f64 / 1e6;
         let off = planned / sampled - 1.0;
         println!("{name:<16} {planned:8.1} {sampled:8.1} {:+6.1} %", 100.0 * off);
         planned >= sampled * (1.0 - TOLERANCE) && planned <= sampled * (1.0 + TOLERANCE) + IDLE
     };
     let rows = [
-        check("negatives", &["inspect", "negatives", "bag"]),
-        check("negatives head", &["inspect", "negatives", "head"]),
-        check("graph", &["inspect", "graph", "tiny"]),
-        check("graph head", &["inspect", "graph", "head"]),
-        check("explain", &["explain", "bag", "--text", "red shoe"]),
+        check("negatives", &["inspect", "negatives", "bag"], 1),
+        check("negatives head", &["inspect", "negatives", "head"], 1),
+        check("graph", &["inspect", "graph", "tiny"], 2),
+        check("graph head", &["inspect", "graph", "head"], 2),
+        check("explain", &["explain", "bag", "--text", "red shoe"], 1),
         // The index is a mapped file by now.
-        check("explain mapped", &["explain", "bag", "--text", "red shoe"]),
+        check("explain mapped", &["explain", "bag", "--text", "red shoe"], 10),
     ];
     assert!(rows.iter().all(|&near| near), "{rows:?}");
 }
