@@ -45,8 +45,11 @@ impl Context {
         })
     }
     /// An engine with the threads asked for.
-    pub(crate) fn engine(&self) -> Engine {
-        Engine::new(self.threads)
+    ///
+    /// # Errors
+    /// If the system refuses the threads.
+    pub(crate) fn engine(&self) -> Result<Engine> {
+        Engine::try_new(self.threads, None)
     }
     /// Progress on stderr.
     pub(crate) fn meter(&self) -> Meter {

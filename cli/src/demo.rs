@@ -97,7 +97,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let since = Instant::now();
     let path = source::prepare(&args.out, context)?;
     let data = DataSet::open(&path, Verify::Full)?;
-    let mut demo = Demo { context, engine: context.engine(), out: &args.out, data, lines: vec![] };
+    let mut demo = Demo { context, engine: context.engine()?, out: &args.out, data, lines: vec![] };
     demo.baselines()?;
     context.say("\n2. A bag of token embeddings, the smallest encoder: random batches, then NGAME batches");
     let random =

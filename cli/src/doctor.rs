@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         true => Some(bench::measure(context, bench::BUDGET)?),
         false => None,
     };
-    let engine = context.engine();
+    let engine = context.engine()?;
     let tests = [
         ("gemm", check_gemm(&engine)),
         ("int8", check_rounded(&engine, Precision::Int8)),

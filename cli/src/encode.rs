@@ -38,7 +38,7 @@ pub(crate) struct Args {
 /// Encodes.
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let mut lines = Lines::open(&args.texts)?;
-    let engine = context.engine();
+    let engine = context.engine()?;
     let network = load::network_at(&args.model, &engine, &args.encoding.open(context, &engine)?)?;
     let tokenizer = network.tokenizer()?;
     let max_len = max_len(args, &network)?;

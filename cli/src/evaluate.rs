@@ -240,7 +240,7 @@ impl Subject {
         (context, observer): (&Context, &mut Terminal),
     ) -> Result<Subject> {
         say_overlay(path, data, context);
-        let engine = context.engine();
+        let engine = context.engine()?;
         let network = load::network_at(path, &engine, &args.encoding.open(context, &engine)?)?;
         vocabulary::demand_same(&network, path, data)?;
         let classifier = load::classifier(path, data)?;

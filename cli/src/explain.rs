@@ -37,7 +37,7 @@ pub(crate) struct Args {
 /// Explains.
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let mut observer = Terminal::limited(context, args.max_memory);
-    let explainer = Explainer::open(&context.engine(), &args.run, &args.text, &mut observer);
+    let explainer = Explainer::open(&context.engine()?, &args.run, &args.text, &mut observer);
     observer.finish();
     let explainer = explainer?;
     let found = match &args.label {

@@ -124,7 +124,7 @@ fn npy(network: &Network, args: &Args, context: &Context) -> Result<()> {
     let mut observer = Terminal::new(context);
     network.warn_of_other_labels(&data, &mut observer);
     let rows =
-        embed_labels((&context.engine(), network), &data, &all_labels(&data), "labels", &mut observer)?;
+        embed_labels((&context.engine()?, network), &data, &all_labels(&data), "labels", &mut observer)?;
     observer.finish();
     let mut names = String::new();
     for i in 0..labels.len() {

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     if is_change {
         let changes = change(&mut overlay, args, &dir, &data)?;
         let mut observer = Terminal::new(context);
-        overlay.embed(&context.engine(), &network, &data, &mut observer)?;
+        overlay.embed(&context.engine()?, &network, &data, &mut observer)?;
         observer.finish();
         overlay.write()?;
         context.say(&told(changes));
@@ -139,7 +139,7 @@ fn files(dir: &RunDir, network: &Network, data: &DataSet, context: &Context) -> 
             None => Index::is_current(&path, network, data),
             some => {
                 let at = Inference::on("cpu", Gemm::Auto, some)?;
-                Index::is_current(&path, &load::network_at(dir.root(), &context.engine(), &at)?, data)
+                Index::is_current(&path, &load::network_at(dir.root(), &context.engine()?, &at)?, data)
             }
         };
         all.push(Kept {

@@ -24,7 +24,7 @@ pub(crate) fn begin(
     (out, limit): (Option<&Path>, Option<usize>),
     context: &Context,
 ) -> Done {
-    let engine = context.engine();
+    let engine = context.engine()?;
     for (name, settings) in STAGES.iter().zip(stages) {
         let mut trainer = run::assemble(&engine, settings)?;
         let plan = MemoryPlan::within(&mut trainer, session::limit(limit), &session::place(out));
@@ -41,7 +41,7 @@ pub(crate) fn begin(
 
 /// Trains the stages that are not over, then measures.
 pub(crate) fn go(pipeline: &Pipeline, limit: Option<usize>, context: &Context) -> Done {
-    let engine = context.engine();
+    let engine = context.engine()?;
     let stages = pipeline.stages();
     for (i, name) in stages.iter().enumerate() {
         let mut observer = Terminal::new(context);

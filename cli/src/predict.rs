@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     }
     // A missing file is told before a second is spent on the model.
     let input = input(args)?;
-    let predictor = open(args, &context.engine(), context)?;
+    let predictor = open(args, &context.engine()?, context)?;
     let cold = context.started.elapsed().as_secs_f64();
     context.tell(&format!("cold start {}", span(cold)));
     let mut service = Service { predictor, args, context, texts: 0, matrix: vec![], seconds: vec![] };

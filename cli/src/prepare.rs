@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let options = PrepareOptions {
         max_len: args.max_len,
         on_bad_line: if args.on_bad_line == BadLine::Skip { OnBadLine::Skip } else { OnBadLine::Stop },
-        engine: context.engine(),
+        engine: context.engine()?,
         ..PrepareOptions::new(&args.out, tokenizer)
     };
     let summary = watched(context, |observer| data::prepare(&source, &options, observer))?;

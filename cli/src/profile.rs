@@ -30,7 +30,7 @@ struct Peaks {
 /// Prints the profile of `engine`, if it keeps one: of steps with so many tokens.
 pub(crate) fn print(engine: &Engine, tokens: u64, context: &Context) -> Done {
     let Some(profile) = engine.profile() else { return Ok(()) };
-    let one = Engine::new(1);
+    let one = Engine::try_new(1, None)?;
     let peaks = Peaks { flops: peak::flops_peak(&one, clock), bytes: peak::bytes_peak(&one, clock) };
     let rows: Vec<Row> = profile.rows().into_iter().filter(|row| row.calls > 0).collect();
     let step = sum(rows.iter().filter(|row| row.phase == STEP));

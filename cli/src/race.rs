@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         return Err(e.help("prepare the data with some, as --split 80/20").into());
     }
     let race = race(args)?;
-    let engine = context.engine();
+    let engine = context.engine()?;
     fits(&race, &engine, args, context)?;
     let mut journal = Journal::open(&args.out, data.fingerprint(), engine.kernel_class().name())?;
     let done = journal.heats().len();

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     }
     DataSet::open(&load::data_of(&args.run)?, Verify::Full)?;
     let mut observer = Terminal::new(context);
-    let (mut trainer, dir) = run::open(&context.engine(), &args.run)?;
+    let (mut trainer, dir) = run::open(&context.engine()?, &args.run)?;
     let plan = MemoryPlan::within(&mut trainer, session::limit(limit), dir.root());
     session::check_memory(&plan, limit, context)?;
     run::take_up(&mut trainer, &dir, &mut observer)?;

@@ -145,8 +145,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     }
     demand_data(&settings)?;
     let engine = match args.profile {
-        true => Engine::profiled(context.threads, profile::clock),
-        false => context.engine(),
+        true => Engine::try_new(context.threads, Some(profile::clock))?,
+        false => context.engine()?,
     };
     let mut trainer = run::assemble(&engine, &settings)?;
     let (limit, place) = (args.max_memory.map(|b| b.0), session::place(args.out.as_deref()));

@@ -5,6 +5,7 @@
 //! do not depend on how many threads made it.
 
 use crate::cuda::Cuda;
+use crate::error::{Error, Kind, Result};
 use crate::pool::{Buf, Pool, PoolStats};
 use crate::profile::{Clock, Profile, Way};
 use crate::quantised::Support;
@@ -96,19 +97,26 @@ impl Engine {
     /// # Panics
     /// If the system refuses the threads.
     pub fn new(threads: usize) -> Engine {
-        Engine::build(threads, false, KernelClass::detect(), None)
+        Engine::try_new(threads, None).expect("the system grants threads")
+    }
+    /// The same for a program that is given the number by a person; with a clock as [`Engine::profiled`].
+    ///
+    /// # Errors
+    /// If the system refuses the threads.
+    pub fn try_new(threads: usize, clock: Option<Clock>) -> Result<Engine> {
+        Engine::build(threads, false, KernelClass::detect(), clock.map(Profile::new))
     }
     /// An engine that books where the time goes ([`Engine::profile`]), by this clock.
     ///
     /// # Panics
     /// As [`Engine::new`].
     pub fn profiled(threads: usize, clock: Clock) -> Engine {
-        Engine::build(threads, false, KernelClass::detect(), Some(Profile::new(clock)))
+        Engine::try_new(threads, Some(clock)).expect("the system grants threads")
     }
     /// An engine whose fresh buffers are full of NaN, so that a kernel which relies on old contents is found out.
     /// For tests.
     pub fn poisoned(threads: usize) -> Engine {
-        Engine::build(threads, true, KernelClass::detect(), None)
+        Engine::build(threads, true, KernelClass::detect(), None).expect("the system grants threads")
     }
     /// An engine that uses no more than the instructions of `class`, poisoned: for tests. Products in fewer bits are
     /// exact in every class.
@@ -117,7 +125,7 @@ impl Engine {
     /// If the processor lacks them.
     pub fn of_class(threads: usize, class: KernelClass) -> Engine {
         assert!(class <= KernelClass::detect(), "this processor lacks {}", class.name());
-        Engine::build(threads, true, class, None)
+        Engine::build(threads, true, class, None).expect("the system grants threads")
     }
     /// An engine that computes products in fewer bits by plain code, whatever the processor has: the specification of
     /// the instructions, for tests.
@@ -126,14 +134,18 @@ impl Engine {
         Arc::get_mut(&mut engine.0).expect("a new engine has no clones").support = Support::NONE;
         engine
     }
-    fn build(threads: usize, poison: bool, class: KernelClass, profile: Option<Profile>) -> Engine {
-        let team = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.max(1))
-            .thread_name(|i| format!("lode-{i}"))
-            .build()
-            .expect("the system grants threads");
+    fn build(threads: usize, poison: bool, class: KernelClass, profile: Option<Profile>) -> Result<Engine> {
+        let threads = threads.max(1);
+        let team =
+            rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("lode-{i}")).build();
+        let team = team.map_err(|e| {
+            let what = format!("the system does not grant {threads} threads");
+            Error::new(Kind::Refused, what).caused_by(e).help(
+                "ask for fewer with --threads, or raise the limits of the process (`ulimit -u`, `ulimit -v`)",
+            )
+        })?;
         let pool = Arc::new(Pool::new(poison));
-        Engine(Arc::new(Inner { team, pool, class, support: Support::detect(), profile, cuda: None }))
+        Ok(Engine(Arc::new(Inner { team, pool, class, support: Support::detect(), profile, cuda: None })))
     }
     /// The same engine with a device, on which whoever makes tensors puts them.
     ///

@@ -209,7 +209,7 @@ fn refused_memory_ends_a_run_with_words_and_it_goes_on_with_the_same_bits() {
     let world = shop();
     let whole = undisturbed(&world, &TRAIN, "whole", "2");
     let train = format!("{} run --threads 2", TRAIN.join(" "));
-    let mut refused = 0;
+    let (mut refused, mut threads_refused) = (0, 0);
     for kilobytes in (24_000..1_000_000).step_by(1_000) {
         let has_begun = !train::checkpoint::list(&world.path("run/checkpoints")).is_empty();
         if !has_begun {
@@ -223,7 +223,12 @@ fn refused_memory_ends_a_run_with_words_and_it_goes_on_with_the_same_bits() {
         if code == Some(0) {
             break;
         }
-        // Under the lowest limits the loader fails, or threads are refused.
+        // Under the lowest limits the loader fails.
+        assert!(!told.contains("panicked"), "{code:?} at {kilobytes} kB:\n{told}");
+        if told.contains("does not grant 2 threads") {
+            assert!(code == Some(5) && told.contains("--threads"), "{code:?} at {kilobytes} kB:\n{told}");
+            threads_refused += 1;
+        }
         if told.contains("memory allocation of") {
             assert!(
                 code == Some(5) && told.contains("lode resume RUN"),
@@ -232,6 +237,6 @@ fn refused_memory_ends_a_run_with_words_and_it_goes_on_with_the_same_bits() {
             refused += 1;
         }
     }
-    assert!(refused > 0, "no limit was too low");
+    assert!(refused > 0 && threads_refused > 0, "no limit was too low: {refused}, {threads_refused}");
     assert!(learned(&world, "run") == whole);
 }

@@ -32,7 +32,7 @@ pub(super) fn prepare(out: &Path, context: &Context) -> Done<PathBuf> {
     }
     let data = out.join(DATA);
     let mut options = PrepareOptions::new(&data, TokenizerChoice::Train(VOCABULARY));
-    options.engine = context.engine();
+    options.engine = context.engine()?;
     let summary = data::prepare(&Source::Jsonl(folder), &options, &mut |_| {})?;
     context.say(&format!(
         "finna-small: titles of a library catalogue and the subjects that librarians gave them (CC0, CC BY 4.0)\n\

@@ -103,13 +103,13 @@ fn numbers(engine: &Engine, tag: u64, count: usize) -> Vec<f32> {
 
 /// Measures with so many threads, each thing for about `budget` seconds.
 pub(super) fn measure(context: &Context, budget: f64) -> Done<Measured> {
-    let engine = context.engine();
+    let engine = context.engine()?;
     let told = |what: &str| {
         context.tell(&format!("measuring {what}"));
         context.check_stop()
     };
     told("the peaks")?;
-    let peaks = [Engine::new(1), engine.clone()].map(|engine| Peak {
+    let peaks = [Engine::try_new(1, None)?, engine.clone()].map(|engine| Peak {
         threads: engine.threads(),
         flops: peak::flops_peak(&engine, clock),
         bytes: peak::bytes_peak(&engine, clock),

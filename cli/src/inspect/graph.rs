@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     }
     let mut observer = Terminal::limited(context, args.max_memory);
     context.stop.is_heard();
-    let graph = Graph::of(&context.engine(), &args.run, clock, &mut observer);
+    let graph = Graph::of(&context.engine()?, &args.run, clock, &mut observer);
     observer.finish();
     let graph = match graph {
         Err(e) if e.kind() == Kind::Interrupted => {

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         Look { queries: args.queries as usize, negatives: args.k as usize, rounds: args.rounds as usize };
     let mut observer = Terminal::limited(context, args.max_memory);
     context.stop.is_heard();
-    let seen = NegativesSeen::of(&context.engine(), &args.run, look, &mut observer);
+    let seen = NegativesSeen::of(&context.engine()?, &args.run, look, &mut observer);
     observer.finish();
     let seen = match seen {
         Err(e) if e.kind() == Kind::Interrupted => {

@@ -141,7 +141,7 @@ impl RuleArgs {
 pub(crate) fn run(args: &Args, context: &Context) -> Done {
     args.format.check(args.rules.include_positives)?;
     let data = DataSet::open(&args.data, Verify::Full)?;
-    let engine = context.engine();
+    let engine = context.engine()?;
     let network = load::network_at(&args.model, &engine, &args.encoding.open(context, &engine)?)?;
     vocabulary::demand_same(&network, &args.model, &data)?;
     let split = args.split.split();
