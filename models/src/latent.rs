@@ -4,13 +4,14 @@
 //! O = H + W_o concat_h softmax(q_h k_hᵀ/√c) v_h,   q = W_q LN(H),  (k, v) = W_kv LN(Λ)       H, O, Y  [T, d]
 //! Y = O + W_2 (u ∘ gelu(g)) + b_2,                 (u, g) = W_1 LN(O) + b_1                  u, g  [T, 4 d]
 //! ```
-//! Tokens are the queries; a learned table Λ `[r, d]` gives keys and values, the same ones for all tokens of all texts,
-//! so k and v `[r, heads·c]` are made once for a batch. Y is then pooled as hidden states are: by the mean, as published.
-//! No token looks at another here, so nothing depends on where a text begins.
+//! Tokens are the queries; a learned table Λ `[r, d]` gives keys and values, the same ones for all tokens of all
+//! texts, so k and v `[r, heads·c]` are made once for a batch. Y is then pooled as hidden states are: by the mean, as
+//! published. No token looks at another here, so nothing depends on where a text begins.
 //!
-//! Two things are ours. W_o and W_2 begin at 0, so that Y = H and a model to which latents are added begins as the model
-//! that it was, to the bit; the released code draws them like any matrix. And where nothing else is said, a head has
-//! d/heads channels; the released configuration gives each all d, which for 8 heads is 32 d² numbers instead of 4 d².
+//! Two things are ours. W_o and W_2 begin at 0, so that Y = H and a model to which latents are added begins as the
+//! model that it was, to the bit; the released code draws them like any matrix. And where nothing else is said, a head
+//! has d/heads channels; the released configuration gives each all d, which for 8 heads is 32 d² numbers instead of
+//! 4 d².
 
 use crate::encoder::Scope;
 use crate::layout::{Entry, Role};
@@ -118,16 +119,16 @@ impl Config {
         let moments = 2 * lent_bytes(2 * tokens * NUMBER);
         4 * row + wide + heads + buffer(tokens, self.inner()) + moments + self.table_bytes(width)
     }
-    /// Bytes that backward needs at once besides: of the feed-forward part both halves as wide as both, twice while they
-    /// are added; of the attention two of scores and two of queries.
+    /// Bytes that backward needs at once besides: of the feed-forward part both halves as wide as both, twice while
+    /// they are added; of the attention two of scores and two of queries.
     pub(crate) fn working_bytes(self, width: usize, tokens: usize) -> usize {
         let wide = 2 * buffer(tokens, 2 * WIDER * width) + buffer(tokens, WIDER * width);
         let attention = 2 * (buffer(tokens, self.latents) + buffer(tokens, self.inner()));
         buffer(tokens, width) + wide.max(attention)
     }
-    /// Bytes that so many tokens hold without a tape: the larger half. In the first H, LN(H), q, of one head q and twice
-    /// its scores, and what heads mix; in the second H, O, LN(O), u and g together and apart, gelu(g) and the product,
-    /// two of which may be lent the buffers of scores, if these are no more than thrice as large.
+    /// Bytes that so many tokens hold without a tape: the larger half. In the first H, LN(H), q, of one head q and
+    /// twice its scores, and what heads mix; in the second H, O, LN(O), u and g together and apart, gelu(g) and the
+    /// product, two of which may be lent the buffers of scores, if these are no more than thrice as large.
     pub(crate) fn inference_bytes(self, width: usize, tokens: usize) -> usize {
         let row = |width| buffer(tokens, width);
         let first = 2 * row(width) + 2 * row(self.inner()) + row(self.channels) + 2 * row(self.latents);

@@ -48,8 +48,8 @@ impl Entry {
     pub fn new(name: impl Into<String>, shape: impl Into<Shape>, role: Role) -> Entry {
         Entry { name: name.into(), shape: shape.into(), role }
     }
-    /// The first value: normal with standard deviation 0.02, biases and silent matrices 0, gains 1. It depends on the seed and
-    /// the name.
+    /// The first value: normal with standard deviation 0.02, biases and silent matrices 0, gains 1. It depends on the
+    /// seed and the name.
     pub fn initial(&self, seed: u64) -> Tensor {
         let n = self.shape.len();
         let values = match self.role {

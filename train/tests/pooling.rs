@@ -3,11 +3,15 @@
 
 mod world;
 
-use data::DataSet;
+use data::metrics::Metric;
+use data::{DataSet, Split};
 use engine::Engine;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use train::embed::{all_labels, embed_labels};
+use train::evaluate::{Options, Queries, evaluate_with};
+use train::index::Index;
 use train::plan::MemoryPlan;
+use train::race::paired;
 use train::{Network, Silent, Trainer, load, run};
 use world::{StopAfter, bits, topics};
 
@@ -108,7 +112,7 @@ fn a_batch_in_chunks_has_the_same_gradient_and_the_plan_counts_latents() {
         let largest = whole.iter().fold(0.0f64, |m, x| m.max(x.abs()));
         let off = whole.iter().zip(&pieces).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         println!("{change}: {off} of {largest}");
-        assert!((loss - other).abs() <= 1e-4 * loss && off <= 1e-3 * largest, "{change}: {off} of {largest}");
+        assert!((loss - other).abs() <= 1e-5 * loss && off <= 1e-5 * largest, "{change}: {off} of {largest}");
     }
     let plan = |changes: &[&str]| MemoryPlan::new(&assembled(&data, changes).expect("fits"));
     let part =
@@ -119,4 +123,108 @@ fn a_batch_in_chunks_has_the_same_gradient_and_the_plan_counts_latents() {
     for name in ["activations", "working buffers"] {
         assert!(part(&with, name) > part(&without, name), "{name}");
     }
+}
+
+/// Of thirty words of a title one decides, and 24 labels share no word with titles.
+fn needles(dir: &Path, seed: u64) -> PathBuf {
+    let s = engine::Stream::new(seed, 5);
+    let mut csv = String::from("title,label\n");
+    for row in 0..2400u64 {
+        let draw = |i: u64, n| s.below(64 * row + i, n);
+        let (label, at) = (draw(40, 24), draw(41, 30));
+        let word = |i: u64| if i == at { format!("key{label}") } else { format!("noise{}", draw(i, 150)) };
+        let words: Vec<String> = (0..30).map(word).collect();
+        csv += &format!("{},class{label}\n", words.join(" "));
+    }
+    world::prepared(dir, &csv, 700, |_| ())
+}
+
+/// P@1 of the test queries after so many steps.
+fn found(data: &Path, steps: u32, seed: u64, changes: &[&str]) -> f64 {
+    let (steps, seed) = (format!("train.steps={steps}"), format!("train.seed={seed}"));
+    let more = ["model.dropout=0", "train.batch=32", "data.validation_per_mille=0", &*steps, &*seed];
+    let mut trainer = assembled(data, &[&more[..], changes].concat()).expect("fits");
+    (0..trainer.total_steps()).for_each(|_| _ = trainer.next_step(&mut Silent).expect("a step"));
+    let (engine, network, data) = (trainer.engine(), &trainer.network, trainer.data());
+    let options = Options { metrics: Metric::list("P@1").expect("a metric"), ..Options::default() };
+    let index = Index::build(engine, network, data, false, &mut Silent).expect("an index");
+    let queries = Queries { split: Split::Test, rows: None };
+    evaluate_with(engine, network, &index, data, queries, &options, &mut Silent).expect("measured").metrics[0]
+        .1
+}
+
+/// Lee et al. find latent attention better than the mean: where neither knows little nor all, it is so here. The
+/// figures are in `docs/worlds.md`.
+#[test]
+fn one_token_of_thirty_decides() {
+    if std::env::var_os("SLOW").is_none() {
+        println!("skipped: set SLOW=1");
+        return;
+    }
+    for steps in [150, 300, 600] {
+        let both: Vec<[f64; 2]> = (0..6)
+            .map(|seed| {
+                let dir = tempfile::tempdir().expect("a directory");
+                let data = needles(dir.path(), seed);
+                [&[LATENT][..], &[]].map(|changes| found(&data, steps, seed, changes))
+            })
+            .collect();
+        let [latent, mean] = [0, 1].map(|i| both.iter().map(|b| b[i]).collect::<Vec<f64>>());
+        let versus = paired(&latent, &mean);
+        println!(
+            "{steps} steps: latent {latent:.3?}, mean {mean:.3?}: {:+.3} ± {:.3}",
+            versus.mean, versus.half
+        );
+        assert!(steps != 300 || versus.mean > 0.0 && versus.is_clear(), "{latent:?} against {mean:?}");
+    }
+}
+
+/// What a row of the second stage meets is what was listed for it, and a row without a list moves nothing.
+#[test]
+fn in_the_second_stage_only_listed_negatives_count() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 120);
+    let set = DataSet::open(&data, data::Verify::Header).expect("opens");
+    let (queries, labels) = (set.queries(Split::Train), set.labels());
+    // Every third query has a list: two labels that it has not.
+    let listed = |q: usize| -> Vec<u32> {
+        let own = set.positives(Split::Train, q);
+        let others =
+            (0..labels.len() as u32).filter(|l| !own.contains(l) && (l + q as u32).is_multiple_of(7));
+        if q.is_multiple_of(3) { others.take(2).collect() } else { vec![] }
+    };
+    let write = |name: &str, only: &dyn Fn(usize) -> bool| {
+        let uid = |l: &u32| serde_json::Value::from(labels.uid(*l as usize));
+        let line = |q: usize| {
+            let ids: Vec<_> = listed(q).iter().map(uid).collect();
+            format!("{}\n", serde_json::json!({"uid": queries.uid(q), "negatives": ids}))
+        };
+        let path = dir.path().join(name);
+        let rows = (0..queries.len()).filter(|&q| only(q) && !listed(q).is_empty());
+        std::fs::write(&path, rows.map(line).collect::<String>()).expect("written");
+        format!("negatives.file={}", path.display())
+    };
+    let file = write("lists.jsonl", &|_| true);
+    let trainer = |file: &str| {
+        let stage =
+            ["strategy.name=nv-embed", "negatives.own=true", "negatives.from=file", "negatives.count=2"];
+        let more = [file, "negatives.relative_margin=-1.0", "model.dropout=0"];
+        assembled(&data, &[&stage[..], &more].concat()).expect("fits")
+    };
+    let mut of_all = trainer(&file);
+    let (loss, _) = of_all.gradient_of_next_batch(&mut Silent).expect("one");
+    let mined = of_all.mined(0);
+    let mut met = 0;
+    for row in &mined {
+        let own = listed(row.query as usize);
+        assert!(row.negatives.iter().all(|n| own.contains(&n.0)), "{:?} of {own:?}", row.negatives);
+        met += row.negatives.len();
+    }
+    assert!(met > 0 && loss > 0.0);
+    // A file that names a query outside the first batch alone: no row has a negative, and nothing is learned.
+    let batch: Vec<usize> = mined.iter().map(|row| row.query as usize).collect();
+    let file = write("elsewhere.jsonl", &|q| !batch.contains(&q));
+    let (loss, gradient) = trainer(&file).gradient_of_next_batch(&mut Silent).expect("one");
+    assert_eq!(loss, 0.0);
+    assert!(gradient.iter().all(|&g| g == 0.0));
 }
