@@ -96,6 +96,11 @@ fn cross(args: &Args, context: &Context) -> Done {
 }
 
 fn hf(network: &Network, args: &Args) -> Result<()> {
+    if network.model.architecture.latents().is_some() {
+        let what = "sentence-transformers has no module for the latent attention of this model";
+        let help = "--to onnx writes all of it for other programs; RUN/model is what Lode reads";
+        return Err(refused(what).at(&args.model).help(help));
+    }
     let card = load::card(&args.model)?;
     let tokenizer = network.tokenizer()?.to_json()?;
     load::export(network, &tokenizer, network.encoder.tokens_max(), card, &args.out)

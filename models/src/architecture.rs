@@ -3,9 +3,10 @@
 use crate::bag::{self, Bag};
 use crate::bert::{self, Bert};
 use crate::encoder::Encoder;
+use crate::latent;
 use crate::layout::Entry;
 use crate::modernbert::{self, ModernBert};
-use autograd::{ParamId, Params};
+use autograd::{ParamId, Params, Pool};
 
 /// All facts about an encoder but its numbers. Exchanged as the directory that [`crate::hf`] reads and
 /// writes.
@@ -70,6 +71,24 @@ impl Architecture {
                 (config.embedding_dropout, config.attention_dropout, config.mlp_dropout) = (rate, rate, rate);
             }
             Architecture::Bag(_) => {}
+        }
+    }
+    /// The latent attention before the pooling, where there is one.
+    pub fn latents(&self) -> Option<latent::Config> {
+        match self {
+            Architecture::Bert(config) => config.latents,
+            Architecture::ModernBert(config) => config.latents,
+            Architecture::Bag(_) => None,
+        }
+    }
+    /// The same with a latent attention before this pooling; none of a bag, which has no hidden states.
+    #[must_use]
+    pub fn with_latents(&self, latents: latent::Config, pooling: Pool) -> Option<Architecture> {
+        let latents = Some(latents);
+        match self.clone() {
+            Architecture::Bert(c) => Some(bert::Config { latents, pooling, ..c }.into()),
+            Architecture::ModernBert(c) => Some(modernbert::Config { latents, pooling, ..c }.into()),
+            Architecture::Bag(_) => None,
         }
     }
     /// The number of learned numbers.

@@ -83,7 +83,10 @@ impl CrossEncoder {
     /// Says what the model is, where it has no such head.
     pub fn on(model: &Model, seed: u64) -> Result<(CrossEncoder, Params), String> {
         let config = match &model.architecture {
-            Architecture::Bert(config) if has_head(config.family) => config.clone(),
+            // What stands between hidden states and pooling has no place in a cross-encoder.
+            Architecture::Bert(config) if has_head(config.family) => {
+                Config { latents: None, ..config.clone() }
+            }
             Architecture::Bert(config) => return Err(format!("{:?}", config.family).to_lowercase()),
             Architecture::ModernBert(_) => return Err("modernbert".into()),
             Architecture::Bag(_) => return Err("bag".into()),

@@ -27,9 +27,14 @@ impl<'t> Scope<'t> {
     /// Runs a layer, a function of its inputs alone, and keeps its inside or not.
     #[track_caller]
     pub(crate) fn layer(&self, layer: Segment, inputs: &[Var<'t>]) -> Var<'t> {
-        self.tape.part("layer", || match self.recompute {
-            true => self.tape.recompute(layer, inputs),
-            false => layer(inputs),
+        self.segment("layer", layer, inputs)
+    }
+    /// As [`Scope::layer`], of a part with this name.
+    #[track_caller]
+    pub(crate) fn segment(&self, name: &'static str, segment: Segment, inputs: &[Var<'t>]) -> Var<'t> {
+        self.tape.part(name, || match self.recompute {
+            true => self.tape.recompute(segment, inputs),
+            false => segment(inputs),
         })
     }
     /// The leaf of a parameter.

@@ -17,6 +17,8 @@ pub enum Role {
     Table,
     /// A matrix `[out, in]`.
     Weight,
+    /// A matrix `[out, in]` of what is added to something that is there: it begins at 0 and adds nothing.
+    Silent,
     /// Added.
     Bias,
     /// The factor of a layer norm.
@@ -26,7 +28,7 @@ pub enum Role {
 impl Role {
     /// Whether weight decay applies by the usual list: not to biases and norms.
     pub fn decays(self) -> bool {
-        matches!(self, Role::Table | Role::Weight)
+        matches!(self, Role::Table | Role::Weight | Role::Silent)
     }
 }
 
@@ -46,12 +48,12 @@ impl Entry {
     pub fn new(name: impl Into<String>, shape: impl Into<Shape>, role: Role) -> Entry {
         Entry { name: name.into(), shape: shape.into(), role }
     }
-    /// The first value: normal with standard deviation 0.02, biases 0, gains 1. It depends on the seed and
-    /// the name.
+    /// The first value: normal with standard deviation 0.02, biases and silent matrices 0, gains 1. It depends on the
+    /// seed and the name.
     pub fn initial(&self, seed: u64) -> Tensor {
         let n = self.shape.len();
         let values = match self.role {
-            Role::Bias => vec![0.0; n],
+            Role::Bias | Role::Silent => vec![0.0; n],
             Role::Gain => vec![1.0; n],
             Role::Table | Role::Weight => {
                 let normal = Normal::new(0.0, STD).expect("the standard deviation is positive");

@@ -28,6 +28,7 @@ pub mod cross;
 pub mod encoder;
 pub mod heads;
 pub mod hf;
+pub mod latent;
 pub mod layout;
 pub mod losses;
 pub mod model;

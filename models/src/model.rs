@@ -49,7 +49,8 @@ impl Model {
     }
     /// The matrices of linear layers; a model without any has nothing that can be rounded.
     pub fn matrices(&self) -> impl Iterator<Item = ParamId> {
-        let layout = self.architecture.layout().into_iter().filter(|entry| entry.role == Role::Weight);
+        let layout = self.architecture.layout().into_iter();
+        let layout = layout.filter(|entry| matches!(entry.role, Role::Weight | Role::Silent));
         layout.filter_map(|entry| self.params.find(&entry.name))
     }
 }

@@ -9,14 +9,26 @@ use engine::profile::Moment;
 use engine::{Engine, Packed, Stream, Tensor};
 use files::{npy, worst};
 use models::bert::{Activation, Bert, Config, Family, Size};
+use models::layout::Role;
 use models::modernbert::{self, Sight};
-use models::{Architecture, Model, Scope, bag};
+use models::{Architecture, Model, Scope, bag, latent};
 
 const DROPOUT: Option<Stream> = Some(Stream { seed: 3, step: 5, tag: 0 });
 
 fn model() -> Model {
     let size = Size { layers: 2, width: 32, heads: 4, ffn: 64 };
     Model::fresh(Architecture::Bert(Config::from_size(size, 60, 20)), 20, 11)
+}
+
+/// The same with latents, whose silent matrices say something.
+fn model_with_latents() -> Model {
+    let latents = latent::Config { latents: 12, heads: 2, channels: 16 };
+    let mut model = Model::fresh(model().architecture.with_latents(latents, Pool::Mean).unwrap(), 20, 11);
+    for entry in model.architecture.layout().iter().filter(|entry| entry.role == Role::Silent) {
+        let values = (0..entry.shape.len()).map(|i| 0.1 * (1.3 * i as f32).sin()).collect();
+        model.params.set(model.params.find(&entry.name).unwrap(), Tensor::from_vec(entry.shape, values));
+    }
+    model
 }
 
 /// Ragged texts; lengths repeat as given.
@@ -45,34 +57,44 @@ fn run(model: &Model, text: &Packed, first_slot: u32, recompute: bool, threads: 
 
 #[test]
 fn recompute_changes_no_bit_with_dropout_on() {
-    let (model, text) = (model(), texts(&[1, 7, 20, 3]));
-    assert_eq!(run(&model, &text, 2, true, 2), run(&model, &text, 2, false, 2));
+    let text = texts(&[1, 7, 20, 3]);
+    for model in [model(), model_with_latents()] {
+        assert_eq!(run(&model, &text, 2, true, 2), run(&model, &text, 2, false, 2));
+    }
 }
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let (model, text) = (model(), texts(&[5, 20, 1, 13, 17, 20, 20]));
-    let one = run(&model, &text, 0, false, 1);
-    for threads in [2, 3, 7] {
-        assert_eq!(run(&model, &text, 0, false, threads), one);
+    let text = texts(&[5, 20, 1, 13, 17, 20, 20]);
+    for model in [model(), model_with_latents()] {
+        let one = run(&model, &text, 0, false, 1);
+        for threads in [2, 3, 7] {
+            assert_eq!(run(&model, &text, 0, false, threads), one);
+        }
     }
 }
 
 #[test]
 fn two_halves_of_a_batch_equal_the_whole_with_dropout_on() {
-    let (model, lengths) = (model(), [4, 9, 2, 20, 1, 6]);
-    let whole = run(&model, &texts(&lengths), 7, false, 2);
+    check_halves(&model());
+    check_halves(&model_with_latents());
+}
+
+#[track_caller]
+fn check_halves(model: &Model) {
+    let lengths = [4, 9, 2, 20, 1, 6];
+    let whole = run(model, &texts(&lengths), 7, false, 2);
     let all = texts(&lengths);
     let part = |range: std::ops::Range<usize>| {
         let mut part = Packed::default();
         range.for_each(|i| part.push(all.text(i).iter().copied()));
         part
     };
-    let (first, second) = (run(&model, &part(0..3), 7, false, 2), run(&model, &part(3..6), 10, false, 2));
+    let (first, second) = (run(model, &part(0..3), 7, false, 2), run(model, &part(3..6), 10, false, 2));
     let off = |a: &[f64], b: &[f64]| a.iter().zip(b).fold(0.0f64, |w, (a, b)| w.max((a - b).abs()));
     // Sums run in another order over another number of rows, no more.
     assert!(off(&[&first[0][..], &second[0]].concat(), &whole[0]) < 2e-6);
-    let elsewhere = run(&model, &part(3..6), 0, false, 2);
+    let elsewhere = run(model, &part(3..6), 0, false, 2);
     assert!(off(&elsewhere[0], &second[0]) > 1e-2, "another slot has another mask");
 }
 
@@ -144,7 +166,8 @@ fn check_memory(architecture: Architecture, recompute: bool) {
     let [kept, _] = watched(&model, &text, recompute);
     // The result of the last layer, which a tape that recomputes holds besides, is read by nobody's backward, unless a
     // norm stands behind it.
-    let last = recompute && matches!(model.architecture, Architecture::Bert(_));
+    let latents = model.architecture.latents().is_some();
+    let last = recompute && (latents || matches!(model.architecture, Architecture::Bert(_)));
     let result = if last { 4 * 128 * 16 * 64 } else { 0 };
     let share = (kept + result) as f64 / held as f64;
     assert!((0.97..=1.0).contains(&share), "recompute {recompute}: {kept} bytes kept, {held} held");
@@ -172,7 +195,10 @@ fn deep() -> Architecture {
 /// every product backward; what is no product comes to a few per cent at this width.
 #[test]
 fn a_watched_step_costs_three_forwards_and_four_where_it_recomputes() {
-    for (architecture, most) in [(deep(), 1.06), (deep_modernbert(), 1.09)] {
+    let [with_few, _, with_many, _] = deep_with_latents();
+    for (architecture, most) in
+        [(deep(), 1.06), (deep_modernbert(), 1.09), (with_few, 1.09), (with_many, 1.09)]
+    {
         let (model, text) = (Model::fresh(architecture, 32, 1), texts(&[16; 128]));
         let forward = 2048.0 * model.encoder().flops_per_token(16.0);
         for (recompute, forwards) in [(false, 3.0), (true, 4.0)] {
@@ -207,6 +233,7 @@ fn deep_modernbert() -> Architecture {
         embedding_dropout: 0.0,
         attention_dropout: 0.0,
         mlp_dropout: 0.0,
+        latents: None,
         pooling: Pool::Mean,
         normalise: true,
     })
@@ -222,9 +249,29 @@ fn memory_of_a_modernbert_with_recompute_is_as_planned() {
     check_memory(deep_modernbert(), true);
 }
 
+/// Sizes are powers of two here, too.
+fn deep_with_latents() -> [Architecture; 4] {
+    let with = |architecture: Architecture, latents| {
+        let config = latent::Config { latents, heads: 4, channels: 16 };
+        architecture.with_latents(config, Pool::Mean).unwrap()
+    };
+    // Many latents are more than the feed-forward part, few are less.
+    [with(deep(), 64), with(deep_modernbert(), 64), with(deep(), 512), with(deep_modernbert(), 512)]
+}
+
+#[test]
+fn memory_with_latents_is_as_planned() {
+    deep_with_latents().into_iter().for_each(|architecture| check_memory(architecture, false));
+}
+
+#[test]
+fn memory_with_latents_and_recompute_is_as_planned() {
+    deep_with_latents().into_iter().for_each(|architecture| check_memory(architecture, true));
+}
+
 #[test]
 fn memory_without_a_tape_is_as_planned() {
-    for architecture in [deep(), deep_modernbert()] {
+    for architecture in [deep(), deep_modernbert()].into_iter().chain(deep_with_latents()) {
         let model = Model::fresh(architecture, 32, 1);
         let (engine, text, encoder) = (Engine::new(2), texts(&[16; 128]), model.encoder());
         let before = engine.pool_stats().bytes_in_use;

@@ -38,6 +38,7 @@ fn config(family: Family) -> Config {
         eps: if roberta { 1e-5 } else { 1e-12 },
         hidden_dropout: 0.0,
         attention_dropout: 0.0,
+        latents: None,
         pooling: Pool::Mean,
         normalise: true,
     }
@@ -57,6 +58,7 @@ fn modernbert() -> modernbert::Config {
         embedding_dropout: 0.0,
         attention_dropout: 0.0,
         mlp_dropout: 0.0,
+        latents: None,
         pooling: Pool::Mean,
         normalise: true,
     }

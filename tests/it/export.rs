@@ -57,6 +57,25 @@ fn check_same_answers(world: &World) {
 }
 
 #[test]
+fn latents_go_to_onnx_and_not_to_sentence_transformers() {
+    let world = World::new();
+    world.write("products.csv", products::csv(300));
+    world.lode(&products::PREPARE).ok();
+    let train = ["train", "shop.data", "--out", "run", "--model", "tiny", "--set", "model.width=32", "-q"];
+    let more = ["--set", "model.pooling=latent", "--batch", "32", "--epochs", "1"];
+    world.lode(&[&train[..], &more].concat()).ok();
+    let refused = world.lode(&["export", "run", "--to", "hf", "--out", "model"]);
+    refused.fails(5, &["no module for the latent attention", "--to onnx"]);
+    world.lode(&["export", "run", "--to", "onnx", "--out", "model.onnx"]).ok();
+    assert!(world.read("model.onnx").windows(8).any(|w| w == b"latents/"));
+    let facts = world.lode(&["inspect", "model", "run", "--json"]).ok().json();
+    assert_eq!(facts["facts"]["latent attention"], "32 latents, 2 heads of 16 channels");
+    let graph = world.lode(&["inspect", "graph", "run", "--json", "-q"]).ok().stdout;
+    assert!(graph.contains("\"latents\""), "{graph}");
+    world.lode(&["evaluate", "run", "shop.data", "--precision", "int8"]).ok();
+}
+
+#[test]
 fn an_exported_transformer_has_the_files_and_tensors_that_others_read() {
     let world = exported("tiny");
     let found = files(&world, "model");

@@ -84,6 +84,15 @@ pub struct ModelConfig {
     pub width: usize,
     /// A trained `bag` (model directory or run) whose token embeddings a fresh transformer starts from; empty for none.
     pub embeddings: String,
+    /// How the tokens of a text become one vector: as the model says (empty), or `latent`: a latent attention stands
+    /// before their mean. Added to a model that has none, it changes nothing before the first step.
+    pub pooling: String,
+    /// Latent pooling: rows of the table that all tokens look at; 0 for one for each channel, 512 at most.
+    pub latents: usize,
+    /// Latent pooling: attention heads; 0 for 8, or fewer where these would have less than 16 channels.
+    pub latent_heads: usize,
+    /// Latent pooling: channels of a head; 0 for a share of the width.
+    pub latent_channels: usize,
     /// Dropout of the encoder in training; below 0 for what the model's own configuration says.
     pub dropout: f32,
     /// Forget the inside of each layer after forward and compute it again in backward.
@@ -166,6 +175,10 @@ impl Default for ModelConfig {
             source: String::new(),
             width: 0,
             embeddings: String::new(),
+            pooling: String::new(),
+            latents: 0,
+            latent_heads: 0,
+            latent_channels: 0,
             dropout: -1.0,
             recompute: false,
         }
@@ -339,6 +352,37 @@ impl LossConfig {
     }
 }
 
+impl ModelConfig {
+    /// Checks how tokens are pooled.
+    ///
+    /// # Errors
+    /// Names the value, its range and what was given.
+    fn check(&self) -> Result<()> {
+        if !["", "latent"].contains(&&*self.pooling) {
+            let what = format!(
+                "`model.pooling` must be latent, or empty for what the model says, it is {}",
+                self.pooling
+            );
+            return Err(Error::input(what));
+        }
+        let told = [
+            ("latents", self.latents, 65_536),
+            ("latent_heads", self.latent_heads, 1024),
+            ("latent_channels", self.latent_channels, 16_384),
+        ];
+        for (key, value, most) in told {
+            if value > most {
+                return Err(Error::input(format!("`model.{key}` must be at most {most}, it is {value}")));
+            }
+            if value > 0 && self.pooling.is_empty() {
+                let e = Error::input(format!("`model.{key}` is for latent pooling, and this run has none"));
+                return Err(e.help("--set model.pooling=latent"));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl ComposerConfig {
     /// Checks ranges and names, and what does not go together.
     ///
@@ -376,6 +420,7 @@ impl Config {
             Err(Error::input(format!("`{key}` must be {range}, it is {got}")))
         };
         t.check(self.head.is_on())?;
+        self.model.check()?;
         if self.model.dropout >= 1.0 {
             return wrong("model.dropout", "below 1", &self.model.dropout);
         }

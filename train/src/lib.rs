@@ -41,6 +41,7 @@ mod pace;
 pub(crate) mod parts;
 pub mod pipeline;
 pub mod plan;
+mod pooling;
 pub mod predict;
 pub mod presets;
 pub mod race;

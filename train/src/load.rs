@@ -8,6 +8,7 @@ use crate::device::Inference;
 use crate::guide::START;
 use crate::network::Network;
 use crate::pipeline::{Pipeline, STAGES};
+use crate::pooling;
 use crate::run_dir::RunDir;
 use crate::scoring::Score;
 use crate::trainer::Trainer;
@@ -48,9 +49,10 @@ pub fn source(config: &Config, data: &DataSet) -> Result<Network> {
                 "a trained model has token embeddings already: --embeddings is for a fresh transformer";
             return Err(Error::input(what).at(path));
         }
-        let network = network(path)?;
+        let mut network = network(path)?;
         vocabulary::demand_same(&network, path, data)?;
-        return Ok(network);
+        pooling::apply(config, &mut network.model)?;
+        return Ok(network.remade());
     }
     let start = match config.model.embeddings.is_empty() {
         true => None,
@@ -72,6 +74,7 @@ pub fn source(config: &Config, data: &DataSet) -> Result<Network> {
         }
         init_from_bag(&mut model.params, id, &table);
     }
+    pooling::apply(config, &mut model)?;
     Ok(Network::new(model))
 }
 

@@ -72,6 +72,11 @@ impl Network {
         self.model.architecture.set_dropout(rate);
         self.encoder = self.model.encoder();
     }
+    /// The same network after its architecture has changed.
+    #[must_use]
+    pub(crate) fn remade(self) -> Network {
+        Network { encoder: self.model.encoder(), ..self }
+    }
     /// The length of an embedding.
     pub fn width(&self) -> usize {
         self.encoder.width()

@@ -185,6 +185,13 @@ const READ: &[Claim] = &[
     ),
 ];
 
+/// As [`HIDDEN`], of sixteen classes: most batches hold several rows of each, and each has its own answer.
+const CLASSES: &[Claim] = &[
+    Claim(Better, "STAGE WARM negatives.own=true", "STAGE WARM", 300),
+    Claim(Shown, "STAGE negatives.own=true", "STAGE", 600),
+    Claim(Shown, "STAGE WARM", "in-batch T WARM", 300),
+];
+
 /// Short for settings that many have in common.
 const SHORT: &[(&str, &str)] = &[
     ("SHARED", "ance I negatives.refresh_steps=100 negatives.own=false negatives.count=4 negatives.depth=20"),
@@ -199,6 +206,7 @@ const SHORT: &[(&str, &str)] = &[
     ("RANKED", "ar2 T LISTS cross.share=0.0 loss.adversarial=0.0 cross.lr=1e-3"),
     ("ONCE", "LISTS negatives.refresh_steps=0 WARM"),
     ("LISTS", "negatives.count=7 negatives.depth=40 negatives.refresh_steps=100 negatives.own=true"),
+    ("STAGE", "nv-embed T model.pooling= negatives.model=GUIDE"),
     ("MOCO", "moco T memory.queue=512"),
     ("TAS", "tas-balanced guide.model=GUIDE negatives.model=GUIDE composer.sizes=['0:8']"),
     ("DCL", "loss.name=debiased loss.temperature=0.5 loss.false_negatives=0.1"),
@@ -400,6 +408,12 @@ fn where_a_cross_encoder_can_learn() {
         return;
     }
     check(READ, |seed| World { topics: 12, aspects: 4, queries: 4800, ..World::hidden(seed) }, (0, "P@8"));
+}
+
+#[test]
+fn where_rows_share_classes() {
+    let make = |seed| World { topics: 8, aspects: 2, queries: 4800, ..World::hidden(seed) };
+    check(CLASSES, make, (0, "P@8"));
 }
 
 #[test]

@@ -101,6 +101,7 @@ fn run_on_the_device() {
         "model.source=tiny model.dropout=0 composer.name=ngame loss.name=triplet train.chunk=16 model.recompute=true",
         "model.source=bag loss.name=infonce memory.queue=60 memory.momentum=0.99 train.optimizer=lamb train.lr=1e-2",
         "model.source=tiny model.dropout=0 loss.name=infonce auxiliary.clusters=16 auxiliary.private=4",
+        "model.source=tiny model.dropout=0 loss.name=infonce model.pooling=latent model.latents=12",
     ] {
         let [mut cpu, mut device] = ["cpu", "cuda:0"].map(|on| trainer(&data, told, on).expect("fits"));
         let params = &device.network.model.params;

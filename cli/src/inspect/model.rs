@@ -56,6 +56,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
 
 /// What is told of an architecture.
 fn facts(architecture: &Architecture) -> Vec<(&'static str, String)> {
+    let latents = architecture.latents().map(|c| {
+        ("latent attention", format!("{} latents, {} heads of {} channels", c.latents, c.heads, c.channels))
+    });
+    body(architecture).into_iter().chain(latents).collect()
+}
+
+fn body(architecture: &Architecture) -> Vec<(&'static str, String)> {
     match architecture {
         Architecture::Bert(c) => vec![
             ("family", format!("{:?}", c.family)),

@@ -2,6 +2,7 @@
 
 use super::names::{Names, PARTS};
 use super::relative::BUCKETS;
+use crate::latent;
 use crate::layout::{Entry, Role};
 use autograd::{Activation, Pool};
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub hidden_dropout: f32,
     /// Dropout of attention probabilities.
     pub attention_dropout: f32,
+    /// A latent attention between the hidden states and the pooling.
+    pub latents: Option<latent::Config>,
     /// How the tokens of a text become one vector.
     pub pooling: Pool,
     /// Whether that vector is scaled to length 1.
@@ -94,6 +97,7 @@ impl Config {
             eps: 1e-12,
             hidden_dropout: 0.1,
             attention_dropout: 0.1,
+            latents: None,
             pooling: Pool::Mean,
             normalise: true,
         }
@@ -144,6 +148,7 @@ impl Config {
                 all.push(Entry::new(format!("{module}.bias"), [to], Role::Bias));
             }
         }
+        all.extend(self.latents.iter().flat_map(|latents| latents.layout(width)));
         all
     }
 }

@@ -20,11 +20,14 @@ pub(super) fn activation_bytes(config: &Config, text: &Packed, recompute: bool) 
     let Size { layers, width, .. } = config.size;
     let tokens = text.tokens.len();
     let row = buffer(tokens, width);
+    let latents = config.latents.map_or(0, |latents| latents.activation_bytes(width, tokens));
+    let ends = config.latents.map_or(0, |_| row);
     // Before the first layer norm, and its moments; what is behind it is the input of the first layer.
     let small = NUMBER * (2 * tokens + text.len());
     let inside = match recompute {
-        true => layers * row + layer(config, tokens) + 3 * row,
-        false => layers * layer(config, tokens),
+        // Of layer and latents one lives again at a time; of these it is what came out that stays, too.
+        true => layers * row + (layer(config, tokens) + 3 * row).max(latents) + ends,
+        false => layers * layer(config, tokens) + latents,
     };
     row + inside + buffer(text.len(), width) + small
 }
@@ -32,14 +35,17 @@ pub(super) fn activation_bytes(config: &Config, text: &Packed, recompute: bool) 
 /// Bytes that backward needs at once besides, parameters' gradients not counted.
 pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
     let tokens = text.tokens.len();
-    2 * buffer(tokens, config.size.ffn) + buffer(tokens, config.size.width)
+    let Size { width, ffn, .. } = config.size;
+    let latents = config.latents.map_or(0, |latents| latents.working_bytes(width, tokens));
+    (2 * buffer(tokens, ffn) + buffer(tokens, width)).max(latents)
 }
 
 /// Bytes that encoding without a tape holds: the larger half of a layer. In the first x q k v, attention, its
 /// projection, the sum and a; in the second x, a, φ, the projection and y.
 pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {
     let (row, wide) = (buffer(tokens, config.size.width), buffer(tokens, config.size.ffn));
-    (8 * row).max(4 * row + wide)
+    let latents = config.latents.map_or(0, |latents| latents.inference_bytes(config.size.width, tokens));
+    (8 * row).max(4 * row + wide).max(latents)
 }
 
 /// Bytes that one layer keeps.

@@ -3,7 +3,7 @@
 //! ```text
 //! h₀ = dropout(LN(E_token[w] + E_position[p] + E_type[0]))        [T, d]      pairs: E_type[0] or E_type[1]
 //! hᵢ = layerᵢ(hᵢ₋₁)                                               [T, d]      MPNet: with a bias by distance
-//! e  = normalise(pool(h_L))                                       [B, d]
+//! e  = normalise(pool(h_L))                                       [B, d]      or pool(latent attention(h_L))
 //! ```
 //! Texts are packed one after another: nothing is padded, attention stays inside a text by `starts`.
 
@@ -17,6 +17,7 @@ pub use autograd::Activation;
 pub use config::{Config, Family, Size};
 
 use crate::encoder::{Encoder, Scope, pooled};
+use crate::latent::Latents;
 use crate::streams::{Site, dropout, dropped};
 use autograd::{ParamId, Params, Segment, Var};
 use engine::{Packed, Places};
@@ -33,6 +34,7 @@ pub struct Bert {
     config: Config,
     /// In the order of [`Config::layout`].
     ids: Vec<ParamId>,
+    latents: Option<Latents>,
 }
 
 impl Bert {
@@ -43,7 +45,8 @@ impl Bert {
     #[track_caller]
     pub fn new(config: Config, params: &Params) -> Bert {
         let ids = crate::encoder::ids(&config.layout(), params);
-        Bert { config, ids }
+        let latents = config.latents.map(|latents| Latents::new(latents, config.size.width, params));
+        Bert { config, ids, latents }
     }
     /// What it is.
     pub fn config(&self) -> &Config {
@@ -82,15 +85,16 @@ impl Bert {
         crate::encoder::check_lengths(text, self.config.tokens_max());
         let starts: Arc<[u32]> = text.starts.as_slice().into();
         let places = Arc::new(Places::new(&text.starts, first_slot));
-        let head = self.ids.len() - PER_LAYER * self.config.size.layers;
-        let (embeddings, relative) = self.ids[..head].split_at(head - self.config.relative());
+        let body = Latents::split(&self.ids, self.config.latents).0;
+        let head = body.len() - PER_LAYER * self.config.size.layers;
+        let (embeddings, relative) = body[..head].split_at(head - self.config.relative());
         let bias = relative.first().map(|&id| cx.param(id).gather(relative::buckets(text.longest())));
         let embedded = cx.tape.part("embeddings", || {
             let drop = dropout(cx.dropout, Site::Embeddings, self.config.hidden_dropout, &places);
             dropped(self.embedded(cx, embeddings, (text, types), &places), &drop)
         });
         let mut hidden = embedded;
-        for (number, ids) in self.ids[head..].chunks(PER_LAYER).enumerate() {
+        for (number, ids) in body[head..].chunks(PER_LAYER).enumerate() {
             let layer = Layer::new(&self.config, number, &starts, cx.dropout, &places);
             let mut inputs = vec![hidden];
             inputs.extend(ids.iter().map(|&id| cx.param(id)).chain(bias));
@@ -133,13 +137,15 @@ impl Encoder for Bert {
     fn encode<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Var<'t> {
         cx.tape.scope(|| {
             let last = self.last(cx, (text, None), first_slot);
+            let last = self.latents.iter().fold(last, |last, latents| latents.run(cx, last));
             pooled(last, text, self.config.pooling, self.config.normalise)
         })
     }
     fn flops_per_token(&self, length: f64) -> f64 {
         let Size { layers, width, ffn, .. } = self.config.size;
         let matrices = 4 * width * width + 2 * width * ffn;
-        layers as f64 * (2.0 * matrices as f64 + 4.0 * length * width as f64)
+        let latents = self.config.latents.map_or(0.0, |latents| latents.flops_per_token(width));
+        layers as f64 * (2.0 * matrices as f64 + 4.0 * length * width as f64) + latents
     }
     fn activation_bytes(&self, text: &Packed, recompute: bool) -> usize {
         memory::activation_bytes(&self.config, text, recompute)

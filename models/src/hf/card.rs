@@ -1,5 +1,6 @@
 //! The model card: `README.md` of an exported directory, made of facts that the caller knows.
 
+use crate::latent;
 use std::fmt::Write;
 
 /// What the card says. Empty parts are left out.
@@ -18,15 +19,23 @@ pub struct Card {
 }
 
 impl Card {
-    /// The text of the card. `width` and `tokens_max` are the model's.
-    pub(super) fn text(&self, width: usize, tokens_max: usize) -> String {
+    /// The text of the card. `width`, `tokens_max` and `latents` are the model's.
+    pub(super) fn text(&self, width: usize, tokens_max: usize, latents: Option<latent::Config>) -> String {
         let what = format!(
-            "A text encoder trained with Lode: {width} dimensions, texts of up to {tokens_max} tokens.\n\n\
-             ```python\nfrom sentence_transformers import SentenceTransformer\n\n\
-             model = SentenceTransformer(\"path/to/this/directory\")\n\
-             embeddings = model.encode([\"a query\", \"a label\"])\n```\n"
+            "A text encoder trained with Lode: {width} dimensions, texts of up to {tokens_max} tokens.\n\n"
         );
-        self.with(("sentence-similarity", "feature-extraction"), &what)
+        if let Some(latent::Config { latents, heads, .. }) = latents {
+            let how = format!(
+                "Its tokens pass a latent attention ({latents} latents, {heads} heads; Lee et al. 2024, \"NV-Embed\") \
+                 before their mean is taken. sentence-transformers has no such module: `lode encode` reads this \
+                 directory, and `lode export --to onnx` makes one file of it for other programs.\n"
+            );
+            return self.with(("sentence-similarity", "feature-extraction"), &(what + &how));
+        }
+        let how = "```python\nfrom sentence_transformers import SentenceTransformer\n\n\
+             model = SentenceTransformer(\"path/to/this/directory\")\n\
+             embeddings = model.encode([\"a query\", \"a label\"])\n```\n";
+        self.with(("sentence-similarity", "feature-extraction"), &(what + how))
     }
     /// The text of the card of a cross-encoder for pairs of up to so many tokens.
     pub(super) fn text_of_cross(&self, tokens_max: usize) -> String {
@@ -86,7 +95,7 @@ mod tests {
             metrics: vec![("P@1".into(), 0.295)],
             ..Card::default()
         };
-        let text = card.text(384, 32);
+        let text = card.text(384, 32, None);
         for part in
             ["# Books and labels", "license: \"mit\\\"\\n- x\"", "| loss | a\\|b |", "| P@1 | 0.2950 |"]
         {

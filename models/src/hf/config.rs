@@ -134,6 +134,7 @@ pub(super) fn read(path: &Path, pooling: Pool, normalise: bool) -> Result<Config
             "attention_probs_dropout_prob",
             file.attention_probs_dropout_prob.unwrap_or(0.1),
         )? as f32,
+        latents: None,
         pooling,
         normalise,
     })

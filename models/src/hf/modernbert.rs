@@ -100,6 +100,7 @@ pub(super) fn read(path: &Path, pooling: Pool, normalise: bool) -> Result<Config
         embedding_dropout: rate("embedding_dropout", file.embedding_dropout)?,
         attention_dropout: rate("attention_dropout", file.attention_dropout)?,
         mlp_dropout: rate("mlp_dropout", file.mlp_dropout)?,
+        latents: None,
         pooling,
         normalise,
     })

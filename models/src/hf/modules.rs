@@ -1,7 +1,9 @@
 //! `modules.json` and the folders that it names: what follows the transformer, and which kind of model this
 //! is.
 
+use super::config::sized;
 use super::json;
+use crate::latent;
 use autograd::Pool;
 use engine::{Error, Result};
 use serde::Deserialize;
@@ -14,6 +16,7 @@ pub(super) struct Modules {
     pub(super) kind: Kind,
     /// The folder of the first module: weights and tokenizer.
     pub(super) folder: PathBuf,
+    pub(super) latents: Option<latent::Config>,
     pub(super) pooling: Pool,
     pub(super) normalise: bool,
 }
@@ -31,13 +34,44 @@ struct Module {
     path: String,
 }
 
+impl Modules {
+    fn plain(kind: Kind, folder: PathBuf) -> Modules {
+        Modules { kind, folder, latents: None, pooling: Pool::Mean, normalise: false }
+    }
+}
+
+/// The class that stands between a transformer and its pooling in a model with a latent attention. It is ours:
+/// sentence-transformers has none.
+pub(super) const LATENT_ATTENTION: &str = "LatentAttention";
+
+#[derive(Deserialize)]
+struct Latents {
+    latents: Option<u64>,
+    heads: Option<u64>,
+    channels: Option<u64>,
+}
+
+/// What a latent attention is, within limits.
+fn latents(path: &Path) -> Result<latent::Config> {
+    let file: Latents = json::read(path)?;
+    Ok(latent::Config {
+        latents: sized(path, "latents", file.latents, 1, 65_536)?,
+        heads: sized(path, "heads", file.heads, 1, 1024)?,
+        channels: sized(path, "channels", file.channels, 1, 16_384)?,
+    })
+}
+
+/// `config.json` of a latent attention.
+pub(super) fn write_latents(config: latent::Config) -> Value {
+    json!({ "latents": config.latents, "heads": config.heads, "channels": config.channels })
+}
+
 /// Reads `modules.json`. Without it a directory is a plain transformer: mean pooling and no normalisation, as
 /// sentence-transformers has it.
 pub(super) fn read(dir: &Path) -> Result<Modules> {
     let path = dir.join("modules.json");
     let Some(list) = json::read_if_there::<Vec<Module>>(&path)? else {
-        let (kind, folder) = (Kind::Transformer, dir.to_owned());
-        return Ok(Modules { kind, folder, pooling: Pool::Mean, normalise: false });
+        return Ok(Modules::plain(Kind::Transformer, dir.to_owned()));
     };
     let mut found: Option<Modules> = None;
     let mut pooled = false;
@@ -46,13 +80,12 @@ pub(super) fn read(dir: &Path) -> Result<Modules> {
         let class = module.class.rsplit('.').next().unwrap_or_default();
         let folder = inside(dir, &path, &module.path)?;
         match (class, &mut found) {
-            ("Transformer", None) => {
-                let (kind, pooling) = (Kind::Transformer, Pool::Mean);
-                found = Some(Modules { kind, folder, pooling, normalise: false });
-            }
-            ("StaticEmbedding", None) => {
-                let (kind, pooling) = (Kind::Static, Pool::Mean);
-                found = Some(Modules { kind, folder, pooling, normalise: false });
+            ("Transformer", None) => found = Some(Modules::plain(Kind::Transformer, folder)),
+            ("StaticEmbedding", None) => found = Some(Modules::plain(Kind::Static, folder)),
+            (LATENT_ATTENTION, Some(modules))
+                if modules.kind == Kind::Transformer && !pooled && modules.latents.is_none() =>
+            {
+                modules.latents = Some(latents(&folder.join("config.json"))?);
             }
             ("Pooling", Some(modules))
                 if modules.kind == Kind::Transformer && !pooled && !modules.normalise =>
@@ -143,10 +176,12 @@ pub(super) fn write_pooling(pooling: Pool, width: usize) -> Value {
     Value::Object(keys)
 }
 
-/// `modules.json` from class names and folders. The short module paths are read by every release.
+/// `modules.json` from class names and folders. The short module paths are read by every release; a module of ours has
+/// none that any release knows.
 pub(super) fn write(modules: &[(&str, &str)]) -> Value {
     let module = |(i, (class, path)): (usize, &(&str, &str))| {
-        let class = format!("sentence_transformers.models.{class}");
+        let package = if *class == LATENT_ATTENTION { "lode" } else { "sentence_transformers.models" };
+        let class = format!("{package}.{class}");
         json!({ "idx": i, "name": i.to_string(), "path": path, "type": class })
     };
     modules.iter().enumerate().map(module).collect()

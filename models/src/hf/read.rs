@@ -40,7 +40,8 @@ pub fn read(dir: &Path) -> Result<Import> {
     let architecture = match modules.kind {
         Kind::Transformer => {
             let file = modules.folder.join("config.json");
-            config::transformer(&file, modules.pooling, modules.normalise)?
+            let plain = config::transformer(&file, modules.pooling, modules.normalise)?;
+            modules.latents.and_then(|latents| plain.with_latents(latents, modules.pooling)).unwrap_or(plain)
         }
         Kind::Static => Architecture::Bag(static_config(&weights, &modules)?),
     };

@@ -27,7 +27,8 @@ pub struct Export<'a> {
 }
 
 /// Everything that an export puts at the top of its directory.
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
+    "0_LatentAttention",
     "0_StaticEmbedding",
     "1_Normalize",
     "1_Pooling",
@@ -47,7 +48,8 @@ const OURS: [&str; 14] = [
 /// The file by which an export knows an earlier one.
 pub(super) const MARKED: &str = "config_sentence_transformers.json";
 
-/// Writes a directory that sentence-transformers loads, and [`super::read`]. A previous export of that name
+/// Writes a directory that sentence-transformers loads, and [`super::read`]; with a latent attention, which
+/// sentence-transformers has not, the latter alone. A previous export of that name
 /// is replaced; it is known by `__version__.lode` in `config_sentence_transformers.json` and by holding
 /// nothing else.
 ///
@@ -146,7 +148,15 @@ fn transformer(
     tokenizer: &Tokenizer,
     dir: &Path,
 ) -> Result<()> {
-    let mut parts = vec![("Transformer", ""), ("Pooling", "1_Pooling")];
+    let mut parts = vec![("Transformer", "")];
+    if let Some(latents) = export.architecture.latents() {
+        let folder = dir.join("0_LatentAttention");
+        create(&folder)?;
+        put_json(&folder, "config.json", &modules::write_latents(latents))?;
+        sync(&folder)?;
+        parts.push((modules::LATENT_ATTENTION, "0_LatentAttention"));
+    }
+    parts.push(("Pooling", "1_Pooling"));
     if normalise {
         parts.push(("Normalize", "2_Normalize"));
     }
@@ -191,7 +201,11 @@ fn bag(export: &Export<'_>, config: &crate::bag::Config, tokenizer: &Tokenizer, 
 /// What both kinds have.
 fn shared(export: &Export<'_>, parts: &[(&str, &str)], dir: &Path) -> Result<()> {
     let width = export.architecture.width();
-    put(dir, "README.md", export.card.text(width, export.tokens_max).as_bytes())?;
+    put(
+        dir,
+        "README.md",
+        export.card.text(width, export.tokens_max, export.architecture.latents()).as_bytes(),
+    )?;
     put_json(dir, "modules.json", &modules::write(parts))?;
     for (_, folder) in parts.iter().filter(|(class, _)| *class == "Normalize") {
         let folder = dir.join(folder);

@@ -1,6 +1,7 @@
 //! What a ModernBERT is: sizes, rates, which layers see how far, pooling.
 
 use crate::bert::Size;
+use crate::latent;
 use crate::layout::{Entry, Role};
 use autograd::{Activation, Pool};
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub attention_dropout: f32,
     /// Dropout behind the gate.
     pub mlp_dropout: f32,
+    /// A latent attention between the hidden states and the pooling.
+    pub latents: Option<latent::Config>,
     /// How the tokens of a text become one vector.
     pub pooling: Pool,
     /// Whether that vector is scaled to length 1.
@@ -66,6 +69,7 @@ impl Config {
             ]);
         }
         all.push(gain("final_norm.weight".into()));
+        all.extend(self.latents.iter().flat_map(|latents| latents.layout(width)));
         all
     }
 }

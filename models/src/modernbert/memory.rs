@@ -19,9 +19,11 @@ pub(super) fn activation_bytes(config: &Config, text: &Packed, recompute: bool) 
     let moments = pooled_bytes(2 * tokens * NUMBER);
     // The token rows before the first norm; what the last layer gives, before the last norm.
     let ends = 2 * row + 2 * moments + buffer(text.len(), width) + NUMBER * text.len();
+    let latents = config.latents.map_or(0, |latents| latents.activation_bytes(width, tokens));
     let kept = match recompute {
-        true => layers * row + layer(config, tokens),
-        false => layers * layer(config, tokens),
+        // Of layer and latents one lives again at a time; of these it is what came out that stays, too.
+        true => layers * row + layer(config, tokens).max(latents) + config.latents.map_or(0, |_| row),
+        false => layers * layer(config, tokens) + latents,
     };
     ends + kept
 }
@@ -30,9 +32,9 @@ pub(super) fn activation_bytes(config: &Config, text: &Packed, recompute: bool) 
 /// as both, and the gradient of the residual.
 pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
     let tokens = text.tokens.len();
-    2 * buffer(tokens, 2 * config.size.ffn)
-        + buffer(tokens, config.size.ffn)
-        + buffer(tokens, config.size.width)
+    let Size { width, ffn, .. } = config.size;
+    let latents = config.latents.map_or(0, |latents| latents.working_bytes(width, tokens));
+    (2 * buffer(tokens, 2 * ffn) + buffer(tokens, ffn) + buffer(tokens, width)).max(latents)
 }
 
 /// Bytes that encoding without a tape holds: the larger half of a layer. In the first x, LN(x), q k v together and
@@ -41,7 +43,8 @@ pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
 pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {
     let row = |width| buffer(tokens, width);
     let (d, f) = (config.size.width, config.size.ffn);
-    (row(3 * d) + 10 * row(d)).max(5 * row(d) + row(2 * f) + 4 * row(f))
+    let latents = config.latents.map_or(0, |latents| latents.inference_bytes(d, tokens));
+    (row(3 * d) + 10 * row(d)).max(5 * row(d) + row(2 * f) + 4 * row(f)).max(latents)
 }
 
 /// Bytes that one layer keeps.

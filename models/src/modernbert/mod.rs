@@ -15,6 +15,7 @@ pub use crate::bert::Size;
 pub use config::{Config, Sight};
 
 use crate::encoder::{Encoder, Scope, pooled};
+use crate::latent::Latents;
 use crate::streams::{Site, dropout, dropped};
 use autograd::{ParamId, Params, Segment, Var};
 use engine::{Packed, Places};
@@ -31,6 +32,7 @@ pub struct ModernBert {
     config: Config,
     /// In the order of [`Config::layout`].
     ids: Vec<ParamId>,
+    latents: Option<Latents>,
 }
 
 impl ModernBert {
@@ -41,7 +43,8 @@ impl ModernBert {
     #[track_caller]
     pub fn new(config: Config, params: &Params) -> ModernBert {
         let ids = crate::encoder::ids(&config.layout(), params);
-        ModernBert { config, ids }
+        let latents = config.latents.map(|latents| Latents::new(latents, config.size.width, params));
+        ModernBert { config, ids, latents }
     }
     /// The hidden states `[T, d]`: after the embeddings, after every layer, and after the last norm.
     ///
@@ -66,7 +69,9 @@ impl ModernBert {
         crate::encoder::check_lengths(text, self.config.positions);
         let (config, starts) = (&self.config, Arc::<[u32]>::from(text.starts.as_slice()));
         let places = Arc::new(Places::new(&text.starts, first_slot));
-        let &[table, embedding_norm, ref layers @ .., last_norm] = self.ids.as_slice() else {
+        let &[table, embedding_norm, ref layers @ .., last_norm] =
+            Latents::split(&self.ids, config.latents).0
+        else {
             unreachable!("the layout has the embeddings and the last norm");
         };
         let embedded = cx.tape.part("embeddings", || {
@@ -105,6 +110,7 @@ impl Encoder for ModernBert {
     fn encode<'t>(&self, cx: &Scope<'t>, text: &Packed, first_slot: u32) -> Var<'t> {
         cx.tape.scope(|| {
             let last = self.run(cx, text, first_slot, Var::forget);
+            let last = self.latents.iter().fold(last, |last, latents| latents.run(cx, last));
             pooled(last, text, self.config.pooling, self.config.normalise)
         })
     }
@@ -112,7 +118,8 @@ impl Encoder for ModernBert {
         let Size { width, ffn, .. } = self.config.size;
         let matrices = (4 * width * width + 3 * width * ffn) as f64;
         // The scores beyond a window are computed and left out.
-        self.config.size.layers as f64 * (2.0 * matrices + 4.0 * length * width as f64)
+        let latents = self.config.latents.map_or(0.0, |latents| latents.flops_per_token(width));
+        self.config.size.layers as f64 * (2.0 * matrices + 4.0 * length * width as f64) + latents
     }
     fn activation_bytes(&self, text: &Packed, recompute: bool) -> usize {
         memory::activation_bytes(&self.config, text, recompute)

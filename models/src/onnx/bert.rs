@@ -1,14 +1,17 @@
 //! BERT and its relatives, as in `crate::bert`.
 
 use super::graph::{Graph, Name, Told};
+use super::latent;
 use super::text::{Attention, Text, bent, looked_up, norm};
 use crate::bert::relative::buckets;
 use crate::bert::{Config, PER_LAYER};
+use crate::latent::Latents;
 use autograd::ParamId;
 
 /// `[B, d]`; the parameters are those of the layout, in order.
 pub(super) fn encoder(g: &mut Graph<'_>, config: &Config, ids: &[ParamId], text: &Text) -> Name {
-    let (front, layers) = ids.split_at(ids.len() - PER_LAYER * config.size.layers);
+    let (body, latents) = Latents::split(ids, config.latents);
+    let (front, layers) = body.split_at(body.len() - PER_LAYER * config.size.layers);
     let (embeddings, relative) = front.split_at(front.len() - config.relative());
     let mut hidden = embedded(g, config, embeddings, text);
     g.part = "attention".to_owned();
@@ -20,6 +23,7 @@ pub(super) fn encoder(g: &mut Graph<'_>, config: &Config, ids: &[ParamId], text:
         g.part = format!("layer{number}");
         hidden = run(g, config, &attention, &hidden, layer);
     }
+    let hidden = latent::through(g, config.latents, latents, hidden);
     text.pooled(g, &hidden, config.pooling, config.normalise)
 }
 

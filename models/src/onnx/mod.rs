@@ -11,6 +11,7 @@
 mod bag;
 mod bert;
 mod graph;
+mod latent;
 mod modernbert;
 mod text;
 

@@ -3,7 +3,9 @@
 //! The turns of the rotary positions are tables of cos and sin, computed in f64.
 
 use super::graph::{Graph, Name, Told};
+use super::latent;
 use super::text::{Attention, Text, bent, looked_up, norm};
+use crate::latent::Latents;
 use crate::modernbert::{Config, PER_LAYER};
 use autograd::ParamId;
 use std::collections::BTreeMap;
@@ -13,7 +15,8 @@ type Turns = [Name; 2];
 
 /// `[B, d]`; the parameters are those of the layout, in order.
 pub(super) fn encoder(g: &mut Graph<'_>, config: &Config, ids: &[ParamId], text: &Text) -> Name {
-    let &[table, embedding_norm, ref layers @ .., last_norm] = ids else {
+    let (body, latents) = Latents::split(ids, config.latents);
+    let &[table, embedding_norm, ref layers @ .., last_norm] = body else {
         unreachable!("the layout has the embeddings and the last norm");
     };
     g.part = "embeddings".to_owned();
@@ -42,6 +45,7 @@ pub(super) fn encoder(g: &mut Graph<'_>, config: &Config, ids: &[ParamId], text:
     g.part = "last".to_owned();
     let gain = g.param(last_norm);
     let last = norm(g, &hidden, &[&gain], config.eps);
+    let last = latent::through(g, config.latents, latents, last);
     text.pooled(g, &last, config.pooling, config.normalise)
 }
 

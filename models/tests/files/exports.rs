@@ -60,6 +60,7 @@ pub(crate) fn modernbert(layers: usize) -> modernbert::Config {
         embedding_dropout: 0.1,
         attention_dropout: 0.2,
         mlp_dropout: 0.3,
+        latents: None,
         pooling: Pool::First,
         normalise: true,
     }

@@ -9,7 +9,7 @@ use autograd::{Params, Pool, Tape};
 use engine::{Engine, Packed, Tensor};
 use models::bert::{self, Activation, Family, Size};
 use models::modernbert::{self, Sight};
-use models::{Architecture, Model, Scope, bag, onnx};
+use models::{Architecture, Model, Scope, bag, latent, onnx};
 use ndarray::{Array2, IxDyn};
 use run::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -217,6 +217,9 @@ fn files_of_all_families_are_whole_graphs() {
     }
     let (_, inputs) = check(of_family(Family::Bert, 2));
     assert_eq!(inputs, [&two[..], &["token_type_ids"]].concat());
+    let latents = latent::Config { latents: 5, heads: 3, channels: 7 };
+    let (kinds, _) = check(of_family(Family::Mpnet, 0).with_latents(latents, Pool::Mean).unwrap());
+    assert!(kinds.contains("Split") && kinds.contains("Erf"), "{kinds:?}");
     let (kinds, inputs) = check(Architecture::Bag(bag::Config { vocab: 20, width: 8, normalise: false }));
     assert!(!kinds.contains("Softmax") && !kinds.contains("ReduceL2"), "{kinds:?}");
     assert_eq!(inputs, two);
@@ -236,9 +239,12 @@ fn a_modernbert_has_turns_windows_and_gates() {
         embedding_dropout: 0.0,
         attention_dropout: 0.0,
         mlp_dropout: 0.0,
+        latents: None,
         pooling: Pool::First,
         normalise: true,
     };
+    let latents = latent::Config { latents: 5, heads: 3, channels: 7 };
+    check(Architecture::ModernBert(config.clone()).with_latents(latents, Pool::Mean).unwrap());
     let (kinds, inputs) = check(Architecture::ModernBert(config));
     let own = ["Split", "Concat", "Abs", "LessOrEqual", "Equal"];
     assert!(own.iter().all(|&kind| kinds.contains(kind)), "{kinds:?}");

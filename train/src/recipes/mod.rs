@@ -33,6 +33,7 @@ mod mochi;
 mod moco;
 mod ngame;
 mod ngame_labels;
+mod nv_embed;
 mod nv_retriever;
 mod popularity;
 mod ps_kd;
@@ -81,6 +82,7 @@ pub const RECIPES: &[Recipe] = &[
     simans::RECIPE,
     label_tree::RECIPE,
     nv_retriever::RECIPE,
+    nv_embed::RECIPE,
     rocketqa::RECIPE,
     cross_encoder::RECIPE,
     ar2::RECIPE,
