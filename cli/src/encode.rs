@@ -6,9 +6,10 @@ use crate::npy;
 use crate::observer::Terminal;
 use crate::precision::Encoding;
 use crate::quantity::count;
-use data::Tokenizer;
+use data::{Prompts, Tokenizer};
 use engine::{Engine, Error, Packed, Result};
 use serde_json::json;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,9 @@ pub(crate) struct Args {
     /// Tokens of a text at most, special tokens included [default: the model's own limit]
     #[arg(long, value_name = "N")]
     max_len: Option<usize>,
+    /// Put this before each text. Of a model that was trained behind prompts config_sentence_transformers.json has them
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    prompt: String,
     #[command(flatten)]
     encoding: Encoding,
 }
@@ -42,6 +46,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let network = load::network_at(&args.model, &engine, &args.encoding.open(context, &engine)?)?;
     let tokenizer = network.tokenizer()?;
     let max_len = max_len(args, &network)?;
+    network.demand_pooled(&args.prompt).map_err(|e| e.at(&args.model))?;
+    let prompts = Prompts { query: args.prompt.clone(), ..Prompts::default() };
     let mut writer = npy::Writer::create(&args.out, network.width())?;
     let mut observer = Terminal::new(context);
     context.stop.is_heard();
@@ -50,6 +56,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
         if lot.is_empty() {
             break;
         }
+        let lot: Vec<_> = lot.iter().map(|text| prompts.before_query(text)).collect();
         writer.append(&encode(&engine, &network, &tokenizer, &lot, max_len, &mut observer)?)?;
         observer.finish();
         context.check_stop()?;
@@ -78,7 +85,7 @@ fn encode(
     engine: &Engine,
     network: &Network,
     tokenizer: &Tokenizer,
-    lot: &[String],
+    lot: &[Cow<'_, str>],
     max_len: usize,
     observer: &mut Terminal,
 ) -> Result<Vec<f32>> {

@@ -103,7 +103,8 @@ fn hf(network: &Network, args: &Args) -> Result<()> {
     }
     let card = load::card(&args.model)?;
     let tokenizer = network.tokenizer()?.to_json()?;
-    load::export(network, &tokenizer, network.encoder.tokens_max(), card, &args.out)
+    let texts = (&*tokenizer, network.encoder.tokens_max(), network.prompts());
+    load::export(network, texts, card, &args.out)
 }
 
 fn onnx(network: &Network, args: &Args) -> Result<()> {
@@ -128,6 +129,7 @@ fn npy(network: &Network, args: &Args, context: &Context) -> Result<()> {
     let labels = data.labels();
     let mut observer = Terminal::new(context);
     network.warn_of_other_labels(&data, &mut observer);
+    network.warn_of_other_prompts(&data, &mut observer);
     let rows =
         embed_labels((&context.engine()?, network), &data, &all_labels(&data), "labels", &mut observer)?;
     observer.finish();

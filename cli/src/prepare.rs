@@ -6,7 +6,9 @@ use crate::quantity::count;
 use crate::render::note;
 use clap::ValueEnum;
 use data::title::Ratio;
-use data::{CsvSource, FastTextSource, OnBadLine, PrepareOptions, Progress, Source, Stage, TokenizerChoice};
+use data::{
+    CsvSource, FastTextSource, OnBadLine, PrepareOptions, Progress, Prompts, Source, Stage, TokenizerChoice,
+};
 use engine::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -29,6 +31,12 @@ pub(crate) struct Args {
     /// Tokens of a text at most, special tokens included
     #[arg(long, value_name = "N", default_value_t = 32)]
     max_len: usize,
+    /// Put this before each query in its tokens [default: what the model of --tokenizer says]; '' for nothing
+    #[arg(long, value_name = "TEXT")]
+    query_prompt: Option<String>,
+    /// The same before each label
+    #[arg(long, value_name = "TEXT")]
+    label_prompt: Option<String>,
     /// What to do with a line that cannot be read
     #[arg(long, value_enum, default_value = "stop")]
     on_bad_line: BadLine,
@@ -112,6 +120,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     };
     let options = PrepareOptions {
         max_len: args.max_len,
+        prompts: prompts(args, context)?,
         on_bad_line: if args.on_bad_line == BadLine::Skip { OnBadLine::Skip } else { OnBadLine::Stop },
         engine: context.engine()?,
         ..PrepareOptions::new(&args.out, tokenizer)
@@ -125,6 +134,31 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let out = args.out.display();
     context.say(&format!("{out} is ready. Next:  lode train {out} --out RUN --model tiny"));
     Ok(())
+}
+
+/// The prompts that were given, or else those of the model whose tokenizer is used.
+fn prompts(args: &Args, context: &Context) -> Result<Prompts> {
+    let (query, label) = (args.query_prompt.clone(), args.label_prompt.clone());
+    let Some(model) = &args.tokenizer.tokenizer else {
+        return Ok(Prompts { query: query.unwrap_or_default(), label: label.unwrap_or_default() });
+    };
+    let own = load::prompts(model)?;
+    let prompts = Prompts { query: query.unwrap_or(own.query), label: label.unwrap_or(own.label) };
+    if !prompts.is_empty() && !own.pooled {
+        let what = "this model leaves the tokens of prompts out of its pooling, which is not done here";
+        return Err(Error::input(what).at(model).help(
+            "--query-prompt '' --label-prompt '' prepares without; or, if the model shall be trained, say \
+             `\"include_prompt\": true` in its 1_Pooling/config.json",
+        ));
+    }
+    if !prompts.is_empty() && (args.query_prompt.is_none() || args.label_prompt.is_none()) {
+        let Prompts { query, label } = &prompts;
+        context.say(&format!(
+            "before queries stands `{query}`, before labels `{label}`, as {} says",
+            model.display()
+        ));
+    }
+    Ok(prompts)
 }
 
 /// The signal for which preparing was given up.

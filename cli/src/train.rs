@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use train::plan::MemoryPlan;
 use train::presets::PRESETS;
 use train::recipes::Recipe;
-use train::{Settings, Trainer, recipes, run};
+use train::{Event, Observer, Settings, Trainer, load, recipes, run, vocabulary};
 
 /// Flags of `train`. What a flag does not say comes from `--set`, then `--config`, then `--preset`, then the defaults.
 #[derive(clap::Args)]
@@ -159,6 +159,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let dir = run::found(&trainer, &settings, out)?;
     let mut observer = Terminal::new(context);
     say_warm_start(&trainer, context);
+    say_other_prompts(&settings, trainer.data(), &mut observer)?;
     context.tell(&plan.to_string());
     let ended = session::train(&mut trainer, &plan, &dir, &mut observer, context);
     profile::print(&engine, observer.tokens, context)?;
@@ -174,6 +175,17 @@ fn say_warm_start(trainer: &Trainer, context: &Context) {
         if warm.gone() > 0 { format!(", {} are gone", count(warm.gone() as u64)) } else { String::new() };
     let (known, new) = (count(known as u64), count(new as u64));
     context.say(&format!("goes on from {run}: it knows {known} of the labels{what}; {new} are new{gone}"));
+}
+
+/// Where the data set was prepared with other prompts than the model that training starts from was made for.
+fn say_other_prompts(settings: &Settings, data: &DataSet, observer: &mut Terminal) -> Result<()> {
+    let source = settings.config()?.model.source;
+    if Path::new(&source).is_dir()
+        && let Some(text) = vocabulary::other_prompts(&load::prompts(Path::new(&source))?, data)
+    {
+        observer.event(&Event::Warning(&text));
+    }
+    Ok(())
 }
 
 /// The data set must be there and whole.

@@ -1,5 +1,6 @@
 //! Fills the summary: duplicates, leaks between training and test, how labels are spread.
 
+use crate::source::PrepareOptions;
 use crate::spooled::{Parts, QueryTable, TextTable};
 use crate::summary::{Example, Spread, Summary};
 use crate::title::folded;
@@ -111,11 +112,16 @@ fn reversed_pairs(parts: &Parts, by_label: &Transposed) -> u64 {
 }
 
 /// The first rows, of training if there are any, else of test.
-pub(crate) fn examples(parts: &Parts, tokenizer: &Tokenizer, max_len: usize) -> Result<Vec<Example>> {
+pub(crate) fn examples(
+    parts: &Parts,
+    tokenizer: &Tokenizer,
+    options: &PrepareOptions,
+) -> Result<Vec<Example>> {
     let from = if parts.train.texts.len() > 0 { &parts.train } else { &parts.test };
     (0..from.texts.len().min(EXAMPLES))
         .map(|i| {
-            let ids = tokenizer.encode(&from.texts.text(i), max_len)?;
+            let ids =
+                tokenizer.encode(&options.prompts.before_query(&from.texts.text(i)), options.max_len)?;
             let labels = from.positives(i).iter().map(|&l| parts.labels.titles.get(l as usize).to_owned());
             let title = from.texts.titles.get(i).to_owned();
             Ok(Example { title, tokens: tokenizer.decode_tokens(&ids), labels: labels.take(8).collect() })

@@ -12,6 +12,7 @@
 //! label.queries u32, label.query_starts    train.positives transposed: training queries of label i
 //! ```
 
+use crate::prompts::Prompts;
 use crate::summary::Summary;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,9 @@ pub(crate) struct Meta {
     /// Whether titles and contents are all of the texts: files of before contents were kept do not say so.
     #[serde(default)]
     pub(crate) whole_texts: bool,
+    /// What stands before each text in its tokens, and nowhere else.
+    #[serde(default, skip_serializing_if = "Prompts::is_empty")]
+    pub(crate) prompts: Prompts,
     /// Hash of all other sections, in hexadecimal: JSON numbers are no 64-bit integers everywhere.
     pub(crate) fingerprint: String,
     pub(crate) summary: Summary,

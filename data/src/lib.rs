@@ -38,6 +38,7 @@ pub mod metrics;
 pub mod negative_file;
 pub mod overlap;
 pub mod prepare;
+pub mod prompts;
 pub(crate) mod read;
 pub(crate) mod reject;
 pub mod set;
@@ -58,6 +59,7 @@ pub use judgements::read_judgements;
 pub use label_file::LabelFile;
 pub use negative_file::{Negatives, read_negatives};
 pub use prepare::prepare;
+pub use prompts::Prompts;
 pub use read::csv::columns;
 pub use set::DataSet;
 pub use source::{

@@ -9,6 +9,7 @@
 use crate::build::Build;
 use crate::count::{self, Transposed};
 use crate::layout::{self, FORMAT, KIND, Meta, section};
+use crate::prompts::{Prompts, before};
 use crate::read::{beir, csv, fasttext, msmarco, repository};
 use crate::source::{PrepareOptions, Progress, Source, Stage, TokenizerChoice};
 use crate::spooled::{Parts, QueryTable, TextTable};
@@ -106,8 +107,10 @@ fn write(
         Tokenizing { tokenizer, options, observer, done: 0, of: tables.iter().map(|t| t.len() as u64).sum() };
     let mut cut = [0; 3];
     let mut tokens = 0;
-    for ((name, table), cut) in layout::TABLES.into_iter().zip(tables).zip(&mut cut) {
-        let (total, truncated) = work.table(&mut out, name, table)?;
+    let Prompts { query, label } = &options.prompts;
+    let prompted = tables.into_iter().zip([query, query, label]);
+    for ((name, (table, prompt)), cut) in layout::TABLES.into_iter().zip(prompted).zip(&mut cut) {
+        let (total, truncated) = work.table(&mut out, name, (table, prompt))?;
         (tokens, *cut) = (tokens + total, truncated);
         out.section(&section(name, "titles"), &table.titles.bytes)?;
         out.section(&section(name, "title_starts"), &table.titles.starts)?;
@@ -128,7 +131,7 @@ fn write(
     out.section(layout::TOKENIZER, &tokenizer.to_json()?)?;
     observer(Progress { stage: Stage::Write, done: 1, of: 2 });
     let mut summary = count::count(&parts, &by_label);
-    summary.examples = count::examples(&parts, tokenizer, options.max_len)?;
+    summary.examples = count::examples(&parts, tokenizer, options)?;
     (summary.tokens, summary.truncated) = (tokens, cut.iter().sum());
     summary.vocabulary = tokenizer.vocab_size() as u64;
     let meta = meta(source, options, tokenizer, &out, &summary, &parts);
@@ -161,6 +164,7 @@ fn meta(
         test: parts.test.texts.len(),
         labels: parts.labels.len(),
         whole_texts: true,
+        prompts: options.prompts.clone(),
         fingerprint: format!("{:016x}", checksum(&sums)),
         summary: summary.clone(),
     }
@@ -193,8 +197,8 @@ struct Tokenizing<'a> {
 }
 
 impl Tokenizing<'_> {
-    /// Writes tokens and starts of `table`. Gives how many tokens it has, and how many of its texts were cut.
-    fn table(&mut self, out: &mut Writer, name: &str, table: &TextTable) -> Result<(u64, u64)> {
+    /// Writes tokens and starts of a table behind a prompt. Gives how many tokens it has, and how many of its texts were cut.
+    fn table(&mut self, out: &mut Writer, name: &str, table: (&TextTable, &str)) -> Result<(u64, u64)> {
         if layout::is_narrow(self.tokenizer.vocab_size()) {
             self.typed_table(out, name, table, |id| id as u16)
         } else {
@@ -206,7 +210,7 @@ impl Tokenizing<'_> {
         &mut self,
         out: &mut Writer,
         name: &str,
-        table: &TextTable,
+        (table, prompt): (&TextTable, &str),
         narrow: impl Fn(u32) -> T,
     ) -> Result<(u64, u64)> {
         let mut starts = Spool::<u64>::beside(&self.options.out)?;
@@ -215,7 +219,8 @@ impl Tokenizing<'_> {
         let scalar: Scalar = T::SCALAR;
         out.begin(&section(name, "tokens"), scalar)?;
         for from in (0..table.len()).step_by(LOT) {
-            let texts: Vec<_> = (from..table.len().min(from + LOT)).map(|i| table.text(i)).collect();
+            let texts = (from..table.len().min(from + LOT)).map(|i| before(prompt, table.text(i)));
+            let texts: Vec<_> = texts.collect();
             let (packed, cut) =
                 self.tokenizer.encode_batch(&self.options.engine, &texts, self.options.max_len)?;
             let narrowed: Vec<T> = packed.tokens.iter().map(|&id| narrow(id)).collect();

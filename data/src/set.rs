@@ -2,6 +2,7 @@
 
 use crate::build::Split;
 use crate::layout::{self, FORMAT, KIND, META, Meta, TOKENIZER, section};
+use crate::prompts::Prompts;
 use crate::spooled::range;
 use crate::summary::Summary;
 use crate::texts::{Texts, TextsFile};
@@ -185,6 +186,10 @@ impl DataSet {
     /// knows.
     pub fn has_whole_texts(&self) -> bool {
         self.meta.whole_texts
+    }
+    /// What stands before each text in its tokens.
+    pub fn prompts(&self) -> &Prompts {
+        &self.meta.prompts
     }
     /// Tokens of a text at most.
     pub fn max_len(&self) -> usize {

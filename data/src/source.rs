@@ -1,6 +1,7 @@
 //! What is to be prepared, and how.
 
 use crate::delimited::Dialect;
+use crate::prompts::Prompts;
 use crate::title::Ratio;
 use engine::Engine;
 use std::path::PathBuf;
@@ -119,6 +120,8 @@ pub struct PrepareOptions {
     pub tokenizer: TokenizerChoice,
     /// Tokens of a text at most, `[CLS]` and `[SEP]` included.
     pub max_len: usize,
+    /// What stands before each text in its tokens.
+    pub prompts: Prompts,
     /// Whether `content` follows the title where there is one.
     pub content: bool,
     /// What to do with a line that cannot be read.
@@ -128,12 +131,13 @@ pub struct PrepareOptions {
 }
 
 impl PrepareOptions {
-    /// 32 tokens, content used, stop at a bad line, one thread.
+    /// 32 tokens, no prompts, content used, stop at a bad line, one thread.
     pub fn new(out: impl Into<PathBuf>, tokenizer: TokenizerChoice) -> PrepareOptions {
         PrepareOptions {
             out: out.into(),
             tokenizer,
             max_len: 32,
+            prompts: Prompts::default(),
             content: true,
             on_bad_line: OnBadLine::Stop,
             engine: Engine::new(1),

@@ -16,7 +16,7 @@
 use crate::encoder::Scope;
 use crate::layout::{Entry, Role};
 use autograd::{ParamId, Params, Segment, Var};
-use engine::{lent_bytes, pooled_bytes};
+use engine::pooled_bytes;
 use std::rc::Rc;
 
 /// Parameters of a latent attention.
@@ -116,7 +116,7 @@ impl Config {
         let row = buffer(tokens, width);
         let wide = 4 * buffer(tokens, WIDER * width);
         let heads = self.heads * (buffer(tokens, self.channels) + buffer(tokens, self.latents));
-        let moments = 2 * lent_bytes(2 * tokens * NUMBER);
+        let moments = 2 * pooled_bytes(2 * tokens * NUMBER);
         4 * row + wide + heads + buffer(tokens, self.inner()) + moments + self.table_bytes(width)
     }
     /// Bytes that backward needs at once besides: of the feed-forward part both halves as wide as both, twice while

@@ -27,6 +27,7 @@ mod precision;
 #[allow(dead_code)] // A test of the binary starts that, and never itself again.
 mod process;
 mod products;
+mod prompts;
 mod race;
 mod rankings;
 mod report;

@@ -122,7 +122,7 @@ impl Explainer {
         let path = Index::path_beside(run, None);
         let kept = Index::load(&path, &network, &data, true);
         let tokenizer = data.tokenizer()?;
-        let ids = tokenizer.encode(text, data.max_len())?.to_vec();
+        let ids = tokenizer.encode(&data.prompts().before_query(text), data.max_len())?;
         observer.afford(&held(engine, &network, (&data, &ids), run, kept.is_some())?)?;
         let index = match kept {
             Some(index) => index,
@@ -203,7 +203,8 @@ impl Explainer {
     }
     /// Token ids, and the places of those that are not special.
     fn encoded(&self, text: &str) -> Result<(Vec<usize>, Vec<u32>)> {
-        let ids = self.tokenizer.encode(text, self.data.max_len())?.to_vec();
+        let behind_prompt = self.data.prompts().before_query(text);
+        let ids = self.tokenizer.encode(&behind_prompt, self.data.max_len())?;
         let special = self.tokenizer.special();
         let is_frame = |id: u32| Some(id) == special.cls || Some(id) == special.sep;
         let inner: Vec<usize> = (0..ids.len()).filter(|&i| !is_frame(ids[i])).collect();

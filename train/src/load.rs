@@ -52,7 +52,7 @@ pub fn source(config: &Config, data: &DataSet) -> Result<Network> {
         let mut network = network(path)?;
         vocabulary::demand_same(&network, path, data)?;
         pooling::apply(config, &mut network.model)?;
-        return Ok(network.remade());
+        return Ok(network.of_any_prompts().remade());
     }
     let start = match config.model.embeddings.is_empty() {
         true => None,
@@ -216,6 +216,14 @@ pub fn tokenizer_folder(path: &Path) -> PathBuf {
     hf::tokenizer_folder(&if RunDir::is_run(path) { RunDir::at(path).model() } else { path.to_owned() })
 }
 
+/// What stands before the texts that a model directory, or the model of a run, was made for.
+///
+/// # Errors
+/// If its files cannot be read.
+pub fn prompts(path: &Path) -> Result<hf::Prompts> {
+    hf::prompts(&if RunDir::is_run(path) { RunDir::at(path).model() } else { path.to_owned() })
+}
+
 /// A run's directory and its settings.
 ///
 /// # Errors
@@ -281,7 +289,9 @@ pub fn data_of(path: &Path) -> Result<PathBuf> {
 /// # Errors
 /// If the directory holds something else, or the system refuses.
 pub fn write_model(network: &Network, data: &DataSet, dir: &Path, card: Card) -> Result<()> {
-    export(network, data.tokenizer_json()?, data.max_len(), card, dir)
+    let prompts = data.prompts();
+    let texts = (data.tokenizer_json()?, data.max_len(), [&*prompts.query, &prompts.label]);
+    export(network, texts, card, dir)
 }
 
 /// What is known of a model directory or a run: its name; of a run also how it was trained and what came of it.
@@ -421,18 +431,25 @@ fn last_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// Writes a network as a sentence-transformers directory.
+/// Writes a network as a sentence-transformers directory: it reads texts by this `tokenizer.json`, up to so many tokens,
+/// behind these prompts of queries and labels.
 ///
 /// # Errors
 /// If the directory holds something else, or the system refuses.
-pub fn export(network: &Network, tokenizer: &[u8], tokens_max: usize, card: Card, dir: &Path) -> Result<()> {
+pub fn export(
+    network: &Network,
+    (tokenizer_json, tokens_max, prompts): (&[u8], usize, [&str; 2]),
+    card: Card,
+    dir: &Path,
+) -> Result<()> {
     let model = &network.model;
     let tokens_max = tokens_max.min(network.encoder.tokens_max());
     let export = Export {
         architecture: &model.architecture,
         params: &model.params,
         tokens_max,
-        tokenizer_json: tokenizer,
+        tokenizer_json,
+        prompts,
         card: &card,
     };
     hf::write(&export, dir)

@@ -2,11 +2,13 @@
 
 use crate::auxiliary::Auxiliary;
 use crate::device;
+use crate::observer::{Event, Observer};
+use crate::vocabulary;
 use autograd::{Tape, Var};
-use data::Tokenizer;
+use data::{DataSet, Tokenizer};
 use engine::container::{checksum, checksum_of};
 use engine::{DType, Engine, Error, Packed, Precision, Result, Stream};
-use models::hf::Import;
+use models::hf::{Import, Prompts};
 use models::{Encoder, Model, Scope};
 use std::path::PathBuf;
 
@@ -20,6 +22,8 @@ pub struct Network {
     pub recompute: bool,
     /// Vectors beside the texts of the labels of one data set, where such were learned. No model directory has them.
     pub auxiliary: Option<Auxiliary>,
+    /// The prompts that it was made for, and whether it pools their tokens, if it came from a directory.
+    prompts: Option<Prompts>,
     /// Where the model's own tokenizer lies, if it came from a directory.
     tokenizer_folder: Option<PathBuf>,
 }
@@ -28,11 +32,12 @@ impl Network {
     /// The network of a model.
     pub fn new(model: Model) -> Network {
         let encoder = model.encoder();
-        Network { model, encoder, recompute: false, auxiliary: None, tokenizer_folder: None }
+        Network { model, encoder, recompute: false, auxiliary: None, prompts: None, tokenizer_folder: None }
     }
     /// The network of a model directory.
     pub fn of_import(import: Import) -> Network {
-        Network { tokenizer_folder: Some(import.tokenizer_folder), ..Network::new(import.model) }
+        let Import { model, tokenizer_folder, prompts, .. } = import;
+        Network { tokenizer_folder: Some(tokenizer_folder), prompts: Some(prompts), ..Network::new(model) }
     }
     /// Refuses a model whose linear layers shall be rounded and that has none.
     pub(crate) fn demand_matrix(&self, precision: Precision) -> Result<()> {
@@ -54,8 +59,8 @@ impl Network {
     pub fn rounded(self, engine: &Engine, precision: Precision) -> Result<Network> {
         self.demand_matrix(precision)?;
         let model = self.model.rounded(engine, precision);
-        let Network { auxiliary, tokenizer_folder, .. } = self;
-        Ok(Network { auxiliary, tokenizer_folder, ..Network::new(model) })
+        let Network { auxiliary, prompts, tokenizer_folder, .. } = self;
+        Ok(Network { auxiliary, prompts, tokenizer_folder, ..Network::new(model) })
     }
     /// The model's own tokenizer.
     ///
@@ -65,6 +70,36 @@ impl Network {
         match &self.tokenizer_folder {
             Some(folder) => Tokenizer::from_dir(folder),
             None => Err(Error::input("a fresh model has no tokenizer: its data set has one")),
+        }
+    }
+    /// What stands before a query and before a label for this model; nothing where it does not say.
+    pub fn prompts(&self) -> [&str; 2] {
+        self.prompts.as_ref().map_or([""; 2], |prompts| [&*prompts.query, &prompts.label])
+    }
+    /// From now on it learns what its data set is prepared with, and nobody is told that this is something else.
+    #[must_use]
+    pub(crate) fn of_any_prompts(self) -> Network {
+        Network { prompts: None, ..self }
+    }
+    /// Demands that the tokens of such a prompt count as those of its text do: nothing else is done here.
+    ///
+    /// # Errors
+    /// If the model leaves them out of its pooling, and there is a prompt.
+    pub fn demand_pooled(&self, prompt: &str) -> Result<()> {
+        if prompt.is_empty() || self.prompts.as_ref().is_none_or(|prompts| prompts.pooled) {
+            return Ok(());
+        }
+        let what =
+            format!("this model leaves the prompt `{prompt}` out of its pooling, which is not done here");
+        Err(Error::input(what).help(
+            "leave the prompt away (`lode prepare … --query-prompt '' --label-prompt ''`); or, if the model shall be trained, say \
+             `\"include_prompt\": true` in its 1_Pooling/config.json",
+        ))
+    }
+    /// Says so where a data set was prepared with other prompts than the model was made for.
+    pub fn warn_of_other_prompts(&self, data: &DataSet, observer: &mut dyn Observer) {
+        if let Some(text) = self.prompts.as_ref().and_then(|own| vocabulary::other_prompts(own, data)) {
+            observer.event(&Event::Warning(&text));
         }
     }
     /// Sets the dropout of the encoder in training.

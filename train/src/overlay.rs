@@ -205,7 +205,8 @@ impl Overlay {
         if wanted.is_empty() {
             return Ok(());
         }
-        let texts: Vec<&str> = wanted.iter().map(|&i| &*self.added[i].text).collect();
+        let text = |&i: &usize| data.prompts().before_label(&self.added[i].text);
+        let texts: Vec<_> = wanted.iter().map(text).collect();
         let (tokens, _) = data.tokenizer()?.encode_batch(engine, &texts, data.max_len())?;
         let push = |i: usize, packed: &mut Packed| packed.push(tokens.text(i).iter().copied());
         let rows = embed(engine, network, wanted.len(), push, "added labels", observer)?;

@@ -181,7 +181,8 @@ impl Predictor {
     fn embed(&self, texts: &[&str]) -> Result<Vec<f32>> {
         let mut packed = Packed::default();
         for text in texts {
-            packed.push(self.tokenizer.encode(text, self.data.max_len())?);
+            let text = self.data.prompts().before_query(text);
+            packed.push(self.tokenizer.encode(&text, self.data.max_len())?);
         }
         let tape = Tape::inference(&self.engine);
         let encode = || self.network.encode(&tape, &packed, 0, None).value().to_cpu();

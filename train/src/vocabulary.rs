@@ -4,6 +4,7 @@
 use crate::network::Network;
 use data::{DataSet, Split, Tokenizer};
 use engine::{Error, Result};
+use models::hf::Prompts;
 use std::path::Path;
 
 /// Texts of the data set on which the two tokenizers are compared.
@@ -15,6 +16,11 @@ const PROBES: usize = 64;
 /// # Errors
 /// Says how they differ and what to do.
 pub fn demand_same(network: &Network, model: &Path, data: &DataSet) -> Result<()> {
+    let prompts = data.prompts();
+    network
+        .demand_pooled(&prompts.query)
+        .and_then(|()| network.demand_pooled(&prompts.label))
+        .map_err(|e| e.at(model))?;
     match difference(&network.tokenizer()?, &data.tokenizer()?, data)? {
         None => Ok(()),
         Some(how) => {
@@ -55,6 +61,18 @@ fn difference(model: &Tokenizer, ours: &Tokenizer, data: &DataSet) -> Result<Opt
         }
     }
     Ok(None)
+}
+
+/// How the prompts of a data set differ from those that a model was made for.
+pub fn other_prompts(own: &Prompts, data: &DataSet) -> Option<String> {
+    let its = data.prompts();
+    ((&own.query, &own.label) != (&its.query, &its.label)).then(|| {
+        format!(
+            "this model was made for the prompts `{}` and `{}`, the data set was prepared with `{}` and `{}` (queries, \
+             labels)",
+            own.query, own.label, its.query, its.label
+        )
+    })
 }
 
 /// The token ids of a data set must be rows of the model, and its texts must fit.

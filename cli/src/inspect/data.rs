@@ -9,7 +9,7 @@ use crate::early::Done;
 use crate::evaluate::Part;
 use crate::quantity::count;
 use crate::render::{rounded, table};
-use data::{DataSet, Split, Texts, Verify};
+use data::{DataSet, Prompts, Split, Texts, Verify};
 use engine::{Error, Result, Stream};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -77,6 +77,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     }
     let (labels, frequency) = (data.labels(), data.label_frequency());
     let mut text = summary(&data);
+    if !data.prompts().is_empty() {
+        let Prompts { query, label } = data.prompts();
+        text += &format!("before queries stands `{query}`, before labels `{label}`\n");
+    }
     text += &format!("\nTokens of a text (at most {} are kept)\n{}", data.max_len(), table(&lengths(&data)));
     text += &format!("\nTraining queries of a label\n{}", table(&frequencies(&frequency)));
     let (head, tail) = ends(&frequency);
@@ -225,6 +229,7 @@ fn object(data: &DataSet, rows: &[usize], split: Split) -> Result<Value> {
         "source": data.source(),
         "fingerprint": format!("{:016x}", data.fingerprint()),
         "max_len": data.max_len(),
+        "prompts": data.prompts(),
         "summary": data.summary(),
         "head": named(head),
         "tail": named(tail),

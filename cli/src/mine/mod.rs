@@ -55,10 +55,10 @@ pub(crate) struct Args {
     encoding: Encoding,
     #[command(flatten)]
     rules: RuleArgs,
-    /// Put this before each query
+    /// Put this before each query, instead of the prompt that the data set was prepared with
     #[arg(long, value_name = "TEXT", default_value = "")]
     query_prompt: String,
-    /// Put this before each label
+    /// The same before each label
     #[arg(long, value_name = "TEXT", default_value = "")]
     corpus_prompt: String,
     /// Stay below: 512M, 2G. The corpus lies on the disk, in FILE.mining until all is done, or in --cache

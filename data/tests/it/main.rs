@@ -6,6 +6,7 @@ mod bad_input;
 mod layouts;
 mod mapped;
 mod npz;
+mod prompts;
 mod real_data;
 mod split;
 mod summary;

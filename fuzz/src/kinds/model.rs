@@ -41,8 +41,14 @@ pub(super) const CONFIG_JSON: Kind = Kind {
 fn write(model: &Model, dir: &Path) {
     let card = Card { title: "Sample".into(), ..Card::default() };
     let (architecture, params, tokens_max) = (&model.architecture, &model.params, model.tokens_max);
-    let export =
-        Export { architecture, params, tokens_max, tokenizer_json: WORDPIECE.as_bytes(), card: &card };
+    let export = Export {
+        architecture,
+        params,
+        tokens_max,
+        tokenizer_json: WORDPIECE.as_bytes(),
+        prompts: [""; 2],
+        card: &card,
+    };
     hf::write(&export, dir).expect("written");
 }
 

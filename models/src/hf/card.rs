@@ -19,8 +19,13 @@ pub struct Card {
 }
 
 impl Card {
-    /// The text of the card. `width`, `tokens_max` and `latents` are the model's.
-    pub(super) fn text(&self, width: usize, tokens_max: usize, latents: Option<latent::Config>) -> String {
+    /// The text of the card. Width and longest text, latents and prompts are the model's.
+    pub(super) fn text(
+        &self,
+        (width, tokens_max): (usize, usize),
+        latents: Option<latent::Config>,
+        prompts: [&str; 2],
+    ) -> String {
         let what = format!(
             "A text encoder trained with Lode: {width} dimensions, texts of up to {tokens_max} tokens.\n\n"
         );
@@ -32,10 +37,19 @@ impl Card {
             );
             return self.with(("sentence-similarity", "feature-extraction"), &(what + &how));
         }
-        let how = "```python\nfrom sentence_transformers import SentenceTransformer\n\n\
+        let usage = match prompts {
+            ["", ""] => "embeddings = model.encode([\"a query\", \"a label\"])",
+            _ => {
+                "queries = model.encode([\"a query\"], prompt_name=\"query\")\n\
+                 labels = model.encode([\"a label\"], prompt_name=\"document\")"
+            }
+        };
+        let how = format!(
+            "```python\nfrom sentence_transformers import SentenceTransformer\n\n\
              model = SentenceTransformer(\"path/to/this/directory\")\n\
-             embeddings = model.encode([\"a query\", \"a label\"])\n```\n";
-        self.with(("sentence-similarity", "feature-extraction"), &(what + how))
+             {usage}\n```\n"
+        );
+        self.with(("sentence-similarity", "feature-extraction"), &(what + &how))
     }
     /// The text of the card of a cross-encoder for pairs of up to so many tokens.
     pub(super) fn text_of_cross(&self, tokens_max: usize) -> String {
@@ -95,7 +109,7 @@ mod tests {
             metrics: vec![("P@1".into(), 0.295)],
             ..Card::default()
         };
-        let text = card.text(384, 32, None);
+        let text = card.text((384, 32), None, [""; 2]);
         for part in
             ["# Books and labels", "license: \"mit\\\"\\n- x\"", "| loss | a\\|b |", "| P@1 | 0.2950 |"]
         {

@@ -14,6 +14,7 @@ mod cross;
 mod json;
 mod modernbert;
 mod modules;
+mod prompts;
 mod read;
 mod tokenizer;
 mod weights;
@@ -21,5 +22,6 @@ mod write;
 
 pub use card::Card;
 pub use cross::{CrossExport, CrossImport, read_cross, write_cross};
+pub use prompts::{Prompts, prompts};
 pub use read::{Import, read, tokenizer_folder};
 pub use write::{Export, write};

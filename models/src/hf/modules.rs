@@ -18,6 +18,8 @@ pub(super) struct Modules {
     pub(super) folder: PathBuf,
     pub(super) latents: Option<latent::Config>,
     pub(super) pooling: Pool,
+    /// Whether the tokens of a prompt are pooled, too.
+    pub(super) pools_prompts: bool,
     pub(super) normalise: bool,
 }
 
@@ -36,7 +38,7 @@ struct Module {
 
 impl Modules {
     fn plain(kind: Kind, folder: PathBuf) -> Modules {
-        Modules { kind, folder, latents: None, pooling: Pool::Mean, normalise: false }
+        Modules { kind, folder, latents: None, pooling: Pool::Mean, pools_prompts: true, normalise: false }
     }
 }
 
@@ -90,7 +92,7 @@ pub(super) fn read(dir: &Path) -> Result<Modules> {
             ("Pooling", Some(modules))
                 if modules.kind == Kind::Transformer && !pooled && !modules.normalise =>
             {
-                modules.pooling = pooling(&folder.join("config.json"))?;
+                (modules.pooling, modules.pools_prompts) = pooling(&folder.join("config.json"))?;
                 pooled = true;
             }
             ("Normalize", Some(modules)) => modules.normalise = true,
@@ -135,8 +137,9 @@ const OLD_KEYS: [(&str, &str); 6] = [
     ("pooling_mode_lasttoken", "lasttoken"),
 ];
 
-/// The pooling of `1_Pooling/config.json`: the new key where it is, else the old booleans.
-fn pooling(path: &Path) -> Result<Pool> {
+/// The pooling of `1_Pooling/config.json`, the new key where it is, else the old booleans; and whether it takes prompts
+/// in, as it does where it does not say.
+fn pooling(path: &Path) -> Result<(Pool, bool)> {
     let keys: Map<String, Value> = json::read(path)?;
     let modes: Vec<&str> = match keys.get("pooling_mode") {
         Some(Value::String(mode)) => vec![mode],
@@ -148,10 +151,11 @@ fn pooling(path: &Path) -> Result<Pool> {
             .map(|(_, mode)| *mode)
             .collect(),
     };
+    let with_prompts = keys.get("include_prompt") != Some(&Value::Bool(false));
     match modes[..] {
-        [] | ["mean"] => Ok(Pool::Mean),
-        ["cls"] => Ok(Pool::First),
-        ["max"] => Ok(Pool::Max),
+        [] | ["mean"] => Ok((Pool::Mean, with_prompts)),
+        ["cls"] => Ok((Pool::First, with_prompts)),
+        ["max"] => Ok((Pool::Max, with_prompts)),
         _ => Err(Error::input(format!("pooling `{}`", modes.join(" + ")))
             .at(path)
             .help("supported is one of mean, cls and max")),

@@ -1,6 +1,7 @@
 //! A directory in: facts, then names and shapes, then numbers.
 
 use super::modules::{Kind, Modules};
+use super::prompts::{Prompts, prompts};
 use super::weights::Weights;
 use super::{config, json, modules};
 use crate::architecture::Architecture;
@@ -21,6 +22,8 @@ pub struct Import {
     pub model: Model,
     /// Where `tokenizer.json` or `vocab.txt` lies.
     pub tokenizer_folder: PathBuf,
+    /// What stands before its texts.
+    pub prompts: Prompts,
     /// Tensors of the file that the encoder has no use for: a pooler, heads, layers beyond those of
     /// `config.json`.
     pub unused: Vec<String>,
@@ -54,7 +57,7 @@ pub fn read(dir: &Path) -> Result<Import> {
     let most = architecture.positions().unwrap_or(usize::MAX);
     let tokens_max = tokens_max(dir, &modules, most)?;
     let model = Model { architecture, params, tokens_max };
-    Ok(Import { model, tokenizer_folder: modules.folder, unused })
+    Ok(Import { model, tokenizer_folder: modules.folder, prompts: prompts(dir)?, unused })
 }
 
 /// # Errors

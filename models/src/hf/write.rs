@@ -2,7 +2,7 @@
 
 use super::card::Card;
 use super::tokenizer::Tokenizer;
-use super::{config, modernbert, modules, weights};
+use super::{config, modernbert, modules, prompts, weights};
 use crate::architecture::Architecture;
 use autograd::{Params, Pool};
 use engine::{Error, Kind, Result};
@@ -22,6 +22,8 @@ pub struct Export<'a> {
     pub tokens_max: usize,
     /// The text of `tokenizer.json`.
     pub tokenizer_json: &'a [u8],
+    /// What stands before a query and before a label; empty for nothing.
+    pub prompts: [&'a str; 2],
     /// What `README.md` says.
     pub card: &'a Card,
 }
@@ -204,7 +206,10 @@ fn shared(export: &Export<'_>, parts: &[(&str, &str)], dir: &Path) -> Result<()>
     put(
         dir,
         "README.md",
-        export.card.text(width, export.tokens_max, export.architecture.latents()).as_bytes(),
+        export
+            .card
+            .text((width, export.tokens_max), export.architecture.latents(), export.prompts)
+            .as_bytes(),
     )?;
     put_json(dir, "modules.json", &modules::write(parts))?;
     for (_, folder) in parts.iter().filter(|(class, _)| *class == "Normalize") {
@@ -218,7 +223,7 @@ fn shared(export: &Export<'_>, parts: &[(&str, &str)], dir: &Path) -> Result<()>
     let marked = json!({
         // The release whose files these are like; the second key is how an export knows an earlier one.
         "__version__": { "sentence_transformers": "3.0.0", "lode": env!("CARGO_PKG_VERSION") },
-        "prompts": {},
+        "prompts": prompts::object(export.prompts),
         "default_prompt_name": null,
         "similarity_fn_name": "cosine",
     });

@@ -69,7 +69,10 @@ pub(crate) fn modernbert(layers: usize) -> modernbert::Config {
 pub(crate) fn export(model: &Model, dir: &Path) -> engine::Result<()> {
     let (card, tokenizer_json) = (Card { title: "Test".into(), ..Card::default() }, TOKENIZER.as_bytes());
     let (architecture, params, tokens_max) = (&model.architecture, &model.params, model.tokens_max);
-    hf::write(&Export { architecture, params, tokens_max, tokenizer_json, card: &card }, dir)
+    hf::write(
+        &Export { architecture, params, tokens_max, tokenizer_json, prompts: [""; 2], card: &card },
+        dir,
+    )
 }
 
 pub(crate) fn json(path: impl AsRef<Path>) -> Value {

@@ -47,9 +47,9 @@ pub struct Options {
     pub rules: Rules,
     /// For [`samplers::mining::Sampling::Random`].
     pub seed: u64,
-    /// Put before each query.
+    /// Put before each query, in the place of the prompt of the data set; empty for that.
     pub query_prompt: String,
-    /// Put before each text of the corpus.
+    /// The same for each text of the corpus.
     pub corpus_prompt: String,
     /// Bytes that mining may hold.
     pub memory: usize,
@@ -166,6 +166,7 @@ impl<'a> Mining<'a> {
             return Ok(());
         }
         self.network.warn_of_other_labels(self.data, observer);
+        self.network.warn_of_other_prompts(self.data, observer);
         for part in 0..self.parts() {
             if self.folder.read(Work::Corpus, part).is_none() {
                 self.embed_part(part, observer)?;

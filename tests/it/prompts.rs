@@ -1,0 +1,120 @@
+//! Prompts: from a model directory into the tokens of a data set, through training, answers and exports.
+
+use crate::products;
+use crate::run::World;
+use serde_json::Value;
+
+const PROMPTS: [&str; 4] = ["--query-prompt", "small: ", "--label-prompt", "classic: "];
+
+/// A shop behind prompts and a run on it.
+fn world() -> World {
+    let world = World::new();
+    world.write("products.csv", products::csv(400));
+    world.lode(&[&products::PREPARE[..], &PROMPTS].concat()).ok();
+    let train = ["train", "shop.data", "--out", "run", "--model", "tiny", "--set", "model.width=32"];
+    world.lode(&[&train[..], &["--batch", "32", "--epochs", "2", "-q"]].concat()).ok();
+    world
+}
+
+/// The rows of a matrix of f32 of this width.
+fn rows(world: &World, name: &str, width: usize) -> Vec<Vec<f32>> {
+    let bytes = world.read(name);
+    let header = 10 + u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
+    let numbers: Vec<f32> =
+        bytes[header..].chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    numbers.chunks(width).map(<[f32]>::to_vec).collect()
+}
+
+fn answers(world: &World, text: &str, k: usize) -> Vec<(String, f64)> {
+    let k = k.to_string();
+    let found = world.lode(&["predict", "run", "--text", text, "--k", &k, "--json", "-q"]).ok().json();
+    let label = |l: &Value| (l["title"].as_str().unwrap().to_owned(), l["score"].as_f64().unwrap());
+    found["labels"].as_array().unwrap().iter().map(label).collect()
+}
+
+#[test]
+fn texts_are_read_behind_the_prompts_of_the_data_set_wherever_they_come_from() {
+    let world = world();
+    // A query that is typed, and labels: as `encode` sees them with the prompts before them.
+    let found = answers(&world, "oak chair", 40);
+    world.write("query.txt", "oak chair\n");
+    world.write("labels.txt", found.iter().map(|l| l.0.clone() + "\n").collect::<String>());
+    for (texts, prompt) in [("query", "small: "), ("labels", "classic: ")] {
+        let (from, to) = (format!("{texts}.txt"), format!("{texts}.npy"));
+        world.lode(&["encode", "run", &from, "--out", &to, "--max-len", "32", "--prompt", prompt]).ok();
+    }
+    let query = &rows(&world, "query.npy", 32)[0];
+    assert_eq!(found.len(), 40);
+    for (label, (title, score)) in rows(&world, "labels.npy", 32).iter().zip(&found) {
+        let cosine: f32 = query.iter().zip(label).map(|(a, b)| a * b).sum();
+        assert!((f64::from(cosine) - score).abs() < 1e-5, "{title}: {cosine}, {score}");
+    }
+    // Another text stands in its place without the prompt.
+    world.lode(&["encode", "run", "query.txt", "--out", "bare.npy", "--max-len", "32"]).ok();
+    assert!(rows(&world, "bare.npy", 32)[0] != *query);
+    // A label that is added later is one of them.
+    world.write("new.jsonl", format!("{{\"id\": \"N\", \"text\": \"{}\"}}\n", found[0].0));
+    world.lode(&["index", "run", "--add", "new.jsonl", "-q"]).ok();
+    let with = answers(&world, "oak chair", 2);
+    assert!(with[0].0 == with[1].0 && (with[0].1 - with[1].1).abs() < 1e-6, "{with:?}");
+    let explained = world.lode(&["explain", "run", "--text", "oak chair", "--json", "-q"]).ok().stdout;
+    assert!(explained.contains("\"small\""), "{explained}");
+}
+
+#[test]
+fn prompts_go_from_a_data_set_into_the_model_and_from_a_model_into_a_data_set() {
+    let world = world();
+    world.lode(&["export", "run", "--to", "hf", "--out", "model", "-q"]).ok();
+    let config = |folder: &str| -> Value {
+        let name = format!("{folder}/config_sentence_transformers.json");
+        serde_json::from_slice(&world.read(&name)).unwrap()
+    };
+    for folder in ["run/model", "model"] {
+        let prompts = config(folder)["prompts"].clone();
+        assert_eq!(prompts, serde_json::json!({"query": "small: ", "document": "classic: "}), "{folder}");
+    }
+    assert!(String::from_utf8(world.read("model/README.md")).unwrap().contains("prompt_name=\"query\""));
+    // Whoever prepares for the run or for its directory gets them, and may say otherwise.
+    let prepare = products::PREPARE;
+    let at = prepare.iter().position(|word| *word == "--train-vocab").unwrap();
+    let prepare = |model: &str, out: &str, more: &[&str]| {
+        let mut words = [&prepare[..], more].concat();
+        words.splice(at..at + 2, ["--tokenizer", model]);
+        let place = words.iter().position(|word| *word == "shop.data").unwrap();
+        words[place] = out;
+        words.retain(|word| *word != "-q");
+        world.lode(&words)
+    };
+    for model in ["run", "model"] {
+        let told = prepare(model, "again.data", &[]).ok().stderr;
+        assert!(told.contains("before queries stands `small: `, before labels `classic: `"), "{told}");
+        assert!(world.read("again.data") == world.read("shop.data"));
+    }
+    let shown = world.lode(&["inspect", "data", "again.data"]).ok().stdout;
+    assert!(shown.contains("before queries stands `small: `"), "{shown}");
+    prepare("model", "bare.data", &["--query-prompt", "", "--label-prompt", ""]).ok();
+    let told = world.lode(&["evaluate", "model", "bare.data"]).ok().stderr;
+    assert!(told.contains("made for the prompts `small: ` and `classic: `"), "{told}");
+    let told = world.lode(&["evaluate", "model", "shop.data"]).ok().stderr;
+    assert!(!told.contains("made for the prompts"), "{told}");
+    let train = ["train", "bare.data", "--model", "model", "--steps", "2", "--batch", "8", "--out", "bare"];
+    let told = world.lode(&train).ok().stderr;
+    assert_eq!(told.matches("made for the prompts").count(), 1, "{told}");
+    assert_eq!(config("bare/model")["prompts"], serde_json::json!({}));
+
+    // A pooling that leaves prompts out is not followed, and not silently.
+    let pooling = String::from_utf8(world.read("model/1_Pooling/config.json")).unwrap();
+    world.write("model/1_Pooling/config.json", pooling.replace("prompt\": true", "prompt\": false"));
+    prepare("model", "again.data", &[])
+        .fails(3, &["model", "out of its pooling", "include_prompt", "--query-prompt"]);
+    let words = ["evaluate", "model", "shop.data"];
+    world.lode(&words).fails(3, &["model", "`small: `", "out of its pooling", "include_prompt"]);
+    world.lode(&["evaluate", "model", "bare.data"]).ok();
+    let mine = ["mine", "model", "bare.data", "--out", "mined", "--query-prompt", "small: "];
+    world.lode(&mine).fails(3, &["out of its pooling"]);
+    world.write("texts.txt", "oak\n");
+    world
+        .lode(&["encode", "model", "texts.txt", "--out", "x.npy", "--prompt", "a"])
+        .fails(3, &["include_prompt"]);
+    world.lode(&["encode", "model", "texts.txt", "--out", "x.npy"]).ok();
+}
