@@ -148,7 +148,7 @@ impl Head {
         let Some(Tables { weights: table, .. }) = &self.tables else { return };
         let Learning::Few { finder: Finder::Shortlist(shortlist), .. } = &mut self.learning else { return };
         if self.config.mined > 0 && shortlist.is_due(epoch, every) {
-            let labels = TableRows { table, normalised };
+            let labels = TableRows { table, factor: None, normalised };
             shortlist.refresh(engine, epoch, (bank.matrix(), Items::Table(labels)), ids.known(data));
             // Its buffers fit no step.
             engine.trim();
