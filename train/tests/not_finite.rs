@@ -148,6 +148,7 @@ fn a_classifier_that_runs_away_names_the_operation_and_the_batch() {
         ("head.labels=all", "head.encoder_lr=0", "`one_vs_all`"),
         ("head.labels=sampled", "head.encoder_lr=0", "`matmul"),
         ("head.labels=sampled", "head.encoder_lr=1e-3", "`matmul"),
+        ("head.loss=zloss", "head.encoder_lr=0", "`factored`"),
     ] {
         let changes = ["head.name=classifier", labels, more, "train.lr=1e38", "train.clip=0"];
         let (mut trainer, _) = begun(&data, &dir, &format!("{labels}-{more}"), &changes);

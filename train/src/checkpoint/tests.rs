@@ -15,6 +15,7 @@ fn soft() -> SoftState<'static> {
 pub(super) struct Tables {
     w: Table,
     v: Table,
+    factors: Option<Vec<u64>>,
     chain: Vec<Link>,
 }
 
@@ -23,7 +24,7 @@ impl Tables {
         let scratch = Scratch { directory: ".".into(), heap_limit: usize::MAX };
         let chance = TablePrecision::Bf16(Stream::new(1, 1));
         let w = Table::zeros_as(chance, rows, width, &scratch).expect("heap");
-        Tables { w, v: Table::zeros(rows, 1), chain: vec![] }
+        Tables { w, v: Table::zeros(rows, 1), factors: None, chain: vec![] }
     }
     /// Writes some rows of both as a step does.
     pub(super) fn learn(&mut self, step: u64, rows: &[u32]) {
@@ -49,6 +50,7 @@ impl Tables {
                 lists_epoch: Some(1),
                 lists: vec![5, 6].into(),
                 soft: Some(soft()),
+                factors: self.factors.as_deref().map(Cow::Borrowed),
                 chain: self.chain.clone(),
             }),
         }

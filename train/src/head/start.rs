@@ -131,6 +131,9 @@ impl Head {
             }
             tables.weights.scatter(engine, 0, block, &Tensor::from_vec([block.len(), width], weights));
         }
+        if let Learning::All { over, .. } = &mut self.learning {
+            over.start(engine, &tables.weights);
+        }
         engine.trim();
         self.tables = Some(tables);
         Ok(())
