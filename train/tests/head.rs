@@ -135,7 +135,7 @@ fn every_loss_learns_what_the_texts_of_the_labels_do_not_say() {
         let labels = if loss == "lambdamrr" { "head.labels=live" } else { "head.labels=auto" };
         let held_out = "data.validation_per_mille=160";
         // Plain descent, whose steps are as long as its gradients.
-        let rate = if loss == "zloss" { "train.lr=1.0" } else { "train.lr=0.02" };
+        let rate = if loss == "zloss" { "train.lr=3.0" } else { "train.lr=0.02" };
         let changes = [&*loss_of, labels, held_out, "train.epochs=8", rate, "head.uniform=16"];
         trained(&data, &dir, loss, 2, &changes);
         let by = |score| measured(&engine, &dir.path().join(loss), &set, score);
@@ -407,6 +407,32 @@ fn the_plan_counts_what_the_head_will_have_and_maps_what_is_beyond_the_limit() {
     let labels = DataSet::open(&data, Verify::Header).expect("opens").labels().len();
     assert_eq!(of(&plan(&TEACHER), "soft targets"), 8 * labels * 6);
     assert_eq!(of(&plan(&[]), "soft targets"), 0);
+}
+
+/// What a run hands on and ranks by are the weights themselves, wherever they are read: in memory, from its checkpoint,
+/// and by a run that goes on from it.
+#[test]
+fn weights_of_factors_are_read_as_their_product() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 130);
+    let changes = ["head.loss=zloss", "train.lr=3.0"];
+    let trainer = trained(&data, &dir, "run", 2, &changes);
+    let set = DataSet::open(&data, Verify::Header).expect("opens");
+    let learned = trainer.classifier().expect("a classifier").rows;
+    let out = dir.path().join("run");
+    let read = load::classifier(&out, &set).expect("reads").expect("a classifier").rows;
+    assert_eq!(read, learned);
+    let newest = train::checkpoint::list(&out.join("checkpoints"));
+    let file = Container::open(&newest[0], "checkpoint", Verify::Full).expect("opens");
+    let table = file.slice::<f32>("h0").expect("a table");
+    assert_eq!(table.len(), learned.len(), "it is whole");
+    assert_ne!(table, learned, "the table alone is another");
+    // Another loss begins with them.
+    let source = format!("model.source={}", out.display());
+    let next = ["head.loss=bce", &*source, "train.lr=1e-12"];
+    let mut next = run::assemble(&Engine::new(1), &settings(&data, &next)).expect("assembles");
+    next.next_step(&mut Silent).expect("a step");
+    assert_eq!(next.classifier().expect("a classifier").rows, learned);
 }
 
 #[test]

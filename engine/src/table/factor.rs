@@ -30,7 +30,8 @@ impl Factor<'_> {
     pub fn multiply(self, engine: &Engine, rows: &mut [f32]) {
         let width = self.omega.len();
         engine.work(2 * (rows.len() * width) as u64, 4 * rows.len() as u64);
-        engine.chunks(rows, (ROWS * width).max(1), |_, rows| self.multiply_alone(engine.kernel_class(), rows));
+        engine
+            .chunks(rows, (ROWS * width).max(1), |_, rows| self.multiply_alone(engine.kernel_class(), rows));
     }
     /// [`Factor::multiply`] by the thread that calls: the same bits.
     ///

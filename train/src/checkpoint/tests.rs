@@ -251,6 +251,45 @@ fn damage_in_a_chain_is_found_and_named_and_the_newest_whole_one_is_taken() {
     }
 }
 
+/// U = [[1, 2], [3, 4]] and ω = (10, 20), then what no reader of the weights looks at.
+fn factors() -> Vec<u64> {
+    let of_weights = [1.0f64, 2.0, 3.0, 4.0, 10.0, 20.0].into_iter().chain((0..10).map(|_| 0.5));
+    of_weights.map(f64::to_bits).collect()
+}
+
+#[test]
+fn weights_of_which_a_table_is_a_factor_are_read_as_the_product() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut tables = Tables { factors: Some(factors()), ..Tables::new(400, 2) };
+    let all: Vec<u32> = (0..400).collect();
+    for (step, rows) in [(1, &all[..]), (2, &all[7..8])] {
+        tables.learn(step, rows);
+        tables.save(step, dir.path(), 9);
+    }
+    let path = path_of(dir.path(), 2);
+    let head = Checkpoint::read(&path).expect("whole").head.expect("a head");
+    assert_eq!((head.factors.as_deref(), head.chain.len()), (Some(&*factors()), 2), "in two files");
+    let v = tables.w.slice(&Engine::new(1), 0..400);
+    assert_eq!(head.tables[0].1.to_f32(), v.data::<f32>(), "a run goes on with the table");
+    let weights = Trained::read(&path).expect("whole").weights().expect("whole").expect("a head");
+    let product =
+        v.data::<f32>().chunks(2).flat_map(|v| [v[0] + 3.0 * v[1] + 10.0, 2.0 * v[0] + 4.0 * v[1] + 20.0]);
+    let want: Vec<f32> = product.collect();
+    assert!(weights.to_f32().iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-5 * want.abs()));
+    assert_eq!(weights.shape(), [400, 2]);
+
+    damage(&path, "factors");
+    let error =
+        Trained::read(&path).expect("parameters are whole").weights().err().expect("damaged").to_string();
+    assert!(error.contains("factors"), "{error}");
+    // Of another width: the checksum is right.
+    tables.factors = Some(factors()[1..].to_vec());
+    tables.save(3, dir.path(), 9);
+    let error =
+        Trained::newest(dir.path()).expect("parameters").weights().err().expect("damaged").to_string();
+    assert!(error.contains("15 numbers do not fit rows of 2"), "{error}");
+}
+
 #[test]
 fn a_file_that_took_the_place_of_a_link_is_no_link() {
     let dir = tempfile::tempdir().expect("a directory");

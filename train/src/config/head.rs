@@ -223,19 +223,28 @@ impl HeadConfig {
                 "--head classifier",
             ),
             (false, "factored") => wrong(
-                format!("`head.labels = factored` works with the loss zloss, not {}: of all scores only their sum and \
-                         their sum of squares are known", self.loss),
+                format!(
+                    "`head.labels = factored` works with the loss zloss, not {}: of all scores only their sum and \
+                         their sum of squares are known",
+                    self.loss
+                ),
                 "--set head.loss=zloss",
             ),
             (true, "all" | "sampled" | "live") => {
                 wrong(format!("{of}, and `head.labels` is {}", self.labels), "--set head.labels=factored")
             }
             (true, _) if self.optimizer != "sgd" => wrong(
-                format!("{of}, which plain descent alone can move, and `head.optimizer` is {}", self.optimizer),
+                format!(
+                    "{of}, which plain descent alone can move, and `head.optimizer` is {}",
+                    self.optimizer
+                ),
                 "--set head.optimizer=sgd",
             ),
             (true, _) if self.precision != "f32" => wrong(
-                format!("{of}, which rounding to {} would take out of step with what is known of them", self.precision),
+                format!(
+                    "{of}, which rounding to {} would take out of step with what is known of them",
+                    self.precision
+                ),
                 "--set head.precision=f32",
             ),
             _ => Ok(()),

@@ -7,7 +7,7 @@
 use super::Recipe;
 
 /// What the loss cannot do without.
-pub(super) const NEEDS: [&str; 3] = ["head.labels=factored", "head.optimizer=sgd", "train.lr=1.0"];
+pub(super) const NEEDS: [&str; 3] = ["head.labels=factored", "head.optimizer=sgd", "train.lr=3.0"];
 
 pub(super) const RECIPE: Recipe = Recipe {
     name: "zloss",
@@ -22,6 +22,6 @@ pub(super) const RECIPE: Recipe = Recipe {
         "head.optimizer=sgd",
         "head.dropout=0.0",
         "train.epochs=10",
-        "train.lr=1.0",
+        "train.lr=3.0",
     ],
 };

@@ -53,7 +53,10 @@ impl Lesson {
         truth: Truth<'_>,
     ) -> Lesson {
         let (d, n) = (factors.width, truth.positives.starts.len() - 1);
-        assert!(x.len() == n * d && v.len() == labels.len() * d, "embeddings and label weights differ in width");
+        assert!(
+            x.len() == n * d && v.len() == labels.len() * d,
+            "embeddings and label weights differ in width"
+        );
         let [mut a, mut moved] = [(); 2].map(|()| engine.buffer::<f64>(n * d));
         gemm(engine, 1.0, rows_of(&x, d), rows_of(&factors.gram, d), 0.0, &mut a);
         gemm(engine, 1.0, rows_of(&x, d), rows_of(&factors.u, d).t(), 0.0, &mut moved);

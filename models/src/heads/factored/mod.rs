@@ -95,7 +95,8 @@ impl Factored {
         assert_eq!((table.rows(), table.width()), (factors.labels, width), "factors of another table");
         let labels = lesson::labels_in(truth);
         let rows = widened(engine, table.gather(engine, &labels).data());
-        let lesson = Lesson::of(engine, factors, self.loss, widened(engine, x.data()), (&labels, &rows), truth);
+        let lesson =
+            Lesson::of(engine, factors, self.loss, widened(engine, x.data()), (&labels, &rows), truth);
         let mut dx = engine.buffer::<f32>(n * width);
         dx.iter_mut().zip(&*lesson.dx).for_each(|(to, &from)| *to = from as f32);
         if !(lesson.loss.is_finite() && dx.iter().all(|x| x.is_finite())) {
@@ -268,7 +269,8 @@ impl Factors {
         let u = rows_of(&self.u, d);
         let mut squares = engine.buffer::<f64>(d * d);
         gemm(engine, 1.0, u.t(), u, 0.0, &mut squares);
-        dense::is_definite(engine, &squares, d, 1.0, -0.25) && dense::is_definite(engine, &squares, d, -1.0, 4.0)
+        dense::is_definite(engine, &squares, d, 1.0, -0.25)
+            && dense::is_definite(engine, &squares, d, -1.0, 4.0)
     }
 }
 

@@ -33,8 +33,9 @@ impl Batch {
             let mut own: Vec<u32> = (0..=i % 3).map(|k| stream.below(16 * i + k, all(k)) as u32).collect();
             own.sort_unstable();
             own.dedup();
-            let mut out: Vec<u32> =
-                (0..4 * u64::from(i % 3 == 1)).map(|k| stream.below(16 * i + 8 + k, labels as u64) as u32).collect();
+            let mut out: Vec<u32> = (0..4 * u64::from(i % 3 == 1))
+                .map(|k| stream.below(16 * i + 8 + k, labels as u64) as u32)
+                .collect();
             out.sort_unstable();
             out.dedup();
             out.retain(|label| !own.contains(label));
@@ -97,7 +98,13 @@ fn transposed(a: &[f64], width: usize) -> Vec<f64> {
 }
 
 /// One step of descent on W: the loss, and X̄.
-fn naive_step(w: &mut [f64], x: &[f64], [labels, d]: [usize; 2], truth: Truth<'_>, rate: f64) -> (f64, Vec<f64>) {
+fn naive_step(
+    w: &mut [f64],
+    x: &[f64],
+    [labels, d]: [usize; 2],
+    truth: Truth<'_>,
+    rate: f64,
+) -> (f64, Vec<f64>) {
     let n = x.len() / d;
     let (loss, g) = naive_gradient(&product(x, &transposed(w, d), [n, d, labels]), n, truth);
     let dx = product(&g, w, [n, labels, d]);
@@ -163,7 +170,11 @@ fn two_hundred_factored_steps_are_two_hundred_steps_of_descent_on_all_weights() 
             let (want, dx_want) = naive_step(&mut w, &x, [labels, d], batch.truth(), rate);
             assert!((loss - want).abs() < 1e-12 * want, "step {step}: {loss} is not {want}");
             let size = dx_want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
-            assert!(off(&dx, &dx_want) < 1e-11 * size, "step {step}: X̄ is off by {} of {size}", off(&dx, &dx_want));
+            assert!(
+                off(&dx, &dx_want) < 1e-11 * size,
+                "step {step}: X̄ is off by {} of {size}",
+                off(&dx, &dx_want)
+            );
         }
         let f = &exact.factors;
         let moved = [off(&w, &start), off(&f.u, &identity(d))];
@@ -278,7 +289,8 @@ fn drift(check_every: u32, folds: bool) -> (f64, u32) {
         } else {
             let touched = labels_in(batch.truth());
             let rows = widened(&engine, table.gather(&engine, &touched).data());
-            let lesson = Lesson::of(&engine, &factors, LOSS, engine.copied(&x), (&touched, &rows), batch.truth());
+            let lesson =
+                Lesson::of(&engine, &factors, LOSS, engine.copied(&x), (&touched, &rows), batch.truth());
             factors.update(&engine, &lesson, f64::from(rate as f32));
             let moves = factors.gradient(&engine, &lesson);
             for (row, by) in table.rows_mut(&touched).into_iter().zip(moves.chunks(d)) {
@@ -289,7 +301,9 @@ fn drift(check_every: u32, folds: bool) -> (f64, u32) {
     }
     let largest = w.iter().fold(0.0f64, |m, x| m.max(x.abs()));
     let off = off(&weights(&engine, &table, &factors), &w) / largest;
-    println!("check {check_every}, folds {folds}: off by {off:.1e}, folded {folded} times, ‖U‖² down to {least:.1e}");
+    println!(
+        "check {check_every}, folds {folds}: off by {off:.1e}, folded {folded} times, ‖U‖² down to {least:.1e}"
+    );
     (off, folded)
 }
 
