@@ -407,6 +407,9 @@ fn the_plan_counts_what_the_head_will_have_and_maps_what_is_beyond_the_limit() {
     let labels = DataSet::open(&data, Verify::Header).expect("opens").labels().len();
     assert_eq!(of(&plan(&TEACHER), "soft targets"), 8 * labels * 6);
     assert_eq!(of(&plan(&[]), "soft targets"), 0);
+    // U, its inverse, Q and two vectors, of f64, and once more while they are saved.
+    assert_eq!(of(&plan(&["head.loss=zloss"]), "label factors"), 2 * 8 * (3 * 32 * 32 + 2 * 32));
+    assert_eq!(of(&plan(&[]), "label factors"), 0);
 }
 
 /// What a run hands on and ranks by are the weights themselves, wherever they are read: in memory, from its checkpoint,

@@ -1,7 +1,7 @@
 //! Rows of a table that are factors of others: `W = V U + 1 ωᵀ`, V the table.
 //!
 //! ```text
-//! w_l = Uᵀ v_l + ω          V [L, d] of f32,  U [d, d] and ω [d] of f64;  summed in f64, in the order of the rows of U
+//! w_l = Uᵀ v_l + ω    V [L, d] of f32,  U [d, d] and ω [d] of f64;  summed in f64, in the order of the rows of U
 //! ```
 //! Bound by flops, 2·d² a row: [`TOGETHER`] rows share each row of U while it is in cache. Whoever reads W, in memory or
 //! from a checkpoint, comes through here, so all see the same bits.

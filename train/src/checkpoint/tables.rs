@@ -158,8 +158,8 @@ impl Chained {
             })
         })
     }
-    /// The table of which this one is a factor, by what `file` says of it; this one, where it says nothing. Its checksum
-    /// is verified here.
+    /// The table of which this one is a factor, by what `file` says of it; this one, where it says nothing. The
+    /// checksum is verified here.
     pub(super) fn multiplied(mut self, file: &Container) -> Result<Chained> {
         if let Some(bits) = factors(file)? {
             if bits.len() != Factors::numbers(self.width) {

@@ -13,7 +13,8 @@ pub const LOSSES: [&str; 7] = ["bce", "supcon", "decoupled", "softtopk", "triple
 pub struct HeadConfig {
     /// `classifier` learns a weight vector for every label, `none` trains the encoder alone.
     pub name: String,
-    /// `bce`, `supcon`, `decoupled`, `softtopk`, `triplets`, `lambdamrr` with live labels, or `zloss` with factored ones.
+    /// `bce`, `supcon`, `decoupled`, `softtopk`, `triplets`, `lambdamrr` with live labels, or `zloss` with factored
+    /// ones.
     pub loss: String,
     /// Which labels a step scores: `all` (bce only), `sampled`, `live` for those that the step itself finds nearest to
     /// each query, `factored` (zloss only) for all labels through sums that are kept of them, at a cost that does not

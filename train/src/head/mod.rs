@@ -258,9 +258,9 @@ impl Head {
     pub(crate) fn live_depth(&self) -> Option<usize> {
         self.config.is_live().then_some(self.config.shortlist)
     }
-    /// Bytes of memory by part: weights, optimizer's state, shortlists, factors, what a step of `batch` queries over `pool`
-    /// candidates takes, and what a search among all labels takes beyond that: with the `frequencies` of labels where a
-    /// validation knows them, and after the step has given back its buffers. What is mapped belongs to the system.
+    /// Bytes of memory by part: weights, optimizer's state, shortlists, factors, what a step of `batch` queries takes,
+    /// and what a search among all labels takes beyond that: with the `frequencies` of labels where a validation knows
+    /// them, and after the step has given back its buffers. What is mapped belongs to the system.
     pub(crate) fn bytes(
         &self,
         queries: usize,
@@ -304,7 +304,8 @@ impl Head {
             ("label search", search.saturating_sub(step)),
         ]
     }
-    /// Bytes of soft targets, label weights, their optimizer's state, shortlists and factors, as far as they are not mapped.
+    /// Bytes of soft targets, label weights, their optimizer's state, shortlists and factors, as far as they are not
+    /// mapped.
     pub(crate) fn resting_bytes(&self, queries: usize) -> usize {
         let [_, tables @ .., _, _] = self.bytes(queries, 0, 0);
         self.teacher_bytes()[0] + tables.iter().map(|(_, bytes)| bytes).sum::<usize>()

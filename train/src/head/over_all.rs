@@ -87,10 +87,10 @@ impl OverAll {
         match self {
             // Logits, and of a chunk its weights, their gradient, and a copy in f32 where bf16 is changed.
             OverAll::Chunks(_) => [0, 4 * CHUNK.min(labels) * (batch + 3 * width)],
-            // Three positives a query.
+            // Three positives a query. Factors are copied while they are saved.
             OverAll::Factors(..) => {
                 let touched = labels.min(3 * batch);
-                [8 * Factors::numbers(width), Factors::step_bytes(labels, width, batch, touched)]
+                [16 * Factors::numbers(width), Factors::step_bytes(labels, width, batch, touched)]
             }
         }
     }

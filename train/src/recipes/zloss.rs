@@ -1,8 +1,8 @@
 //! The Z-loss: a classifier of all labels whose step costs the same whatever their number is.
 //!
 //! The loss sees how many standard deviations a label stands above the mean of all scores. Mean and deviation of all
-//! scores are known from d × d numbers that are kept of the weights, so descent over all labels is exact without reading
-//! them (`models::heads::factored`). The published example has a rate of 0.01 for the sum over a batch of 200.
+//! scores are known from d × d numbers that are kept of the weights, so descent over all labels is exact and reads few
+//! of them (`models::heads::factored`). The published example has a rate of 0.01 for the sum over a batch of 200.
 
 use super::Recipe;
 

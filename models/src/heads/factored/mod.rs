@@ -23,13 +23,13 @@
 //! −(2γ_q o + γ_s) in Y, so that nothing is left of what the other terms give it. The paper has no such labels.
 //!
 //! **Pitfalls.** Momentum, Adam and clipping by rows break the factors: plain descent alone will do. U drifts towards a
-//! singular one, since a loss that scale does not change pulls outputs together only through U: V would then hold
-//! numbers of any size, of f32. So in each step a bound says whether U may leave `1/(2√d) … 2√d`, and every
-//! [`CHECK_EVERY`] steps two Cholesky factorisations whether all singular values lie in [1/2, 2]; where not, V takes U in
+//! singular one, since each step contracts it along its queries, and V would have to make up for that with numbers of
+//! any size, of f32. So a bound in each step keeps the singular values of U within 1/(2√d) and 2√d, and every
+//! [`CHECK_EVERY`] steps two Cholesky factorisations say whether they lie in [1/2, 2]; where not, V takes U in
 //! (V ← V U + 1 ωᵀ, U ← I). The paper moves single singular values; a whole fold needs no decomposition, and U has
-//! further to go until the next. Folding takes O(L d²), but a step contracts U by what one output of L is pulled, so that
-//! for a rate folds come every O(L) steps. Q and w̄ are then made anew from V, and every max(1000, L) steps in any case.
-//! The order of the updates matters; q/D − μ² cancels, so Q, s and q are f64; and scores are no probabilities.
+//! further to go until the next. A fold takes O(L d²), but γ_q has a factor of 1/L, so that at one rate folds come
+//! every O(L) steps. Q and w̄ are then made anew from V, and every max(1000, L) steps in any case. The order of the
+//! updates matters; q/D − μ² cancels, so Q, s and q are f64; answers still need W; and scores are no probabilities.
 
 mod dense;
 mod lesson;
@@ -168,7 +168,7 @@ impl Factors {
     pub fn numbers(width: usize) -> usize {
         3 * width * width + 2 * width
     }
-    /// Bytes that a step of `n` rows over `touched` labels takes, folding included.
+    /// Bytes that a step of `n` rows over `touched` labels takes at most, folding included.
     pub fn step_bytes(labels: usize, width: usize, n: usize, touched: usize) -> usize {
         let (square, small) = (width * width, n.min(width));
         let lesson = 8 * (9 * n * width + 5 * square + 2 * small * small) + 28 * touched * width;

@@ -23,8 +23,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// Rows of one to three labels, of which every second one is one of four that all rows share; every third row leaves
-    /// some out.
+    /// Rows of one to three labels, in every second row of four that many rows share; every third row leaves some out.
     fn drawn(n: usize, labels: usize, step: u64) -> Batch {
         let stream = Stream::new(8, 1).at_step(step);
         let (mut positives, mut left_out) = ((vec![0], vec![]), (vec![0], vec![]));
@@ -367,6 +366,27 @@ fn the_work_of_a_step_does_not_depend_on_the_number_of_labels() {
     });
     assert_eq!(work[0], work[1], "flops, bytes written, buffers");
     assert!(work[0].0 > 0 && work[0].1 == 4 * d * touched.len(), "{work:?}");
+}
+
+#[test]
+fn what_a_step_takes_is_what_a_plan_says() {
+    for [labels, d, n] in [[5000, 48, 64], [300, 96, 16], [6000, 16, 200]] {
+        let engine = Engine::new(2);
+        let (mut table, mut factors) = table(&engine, [labels, d]);
+        let (x, batch) = (single(&embeddings(n, d, 0), d), Batch::drawn(n, labels, 0));
+        let head = Factored { loss: LOSS, check_every: 1 };
+        for _ in 0..3 {
+            let of = (&mut table, &mut factors);
+            head.step(&engine, of, &mut SgdRows::new(), &x, batch.truth(), 0.5).expect("finite");
+        }
+        let stats = engine.pool_stats();
+        let (held, planned) =
+            (stats.bytes_in_use + stats.bytes_idle, Factors::step_bytes(labels, d, n, 3 * n));
+        assert!(
+            held <= planned && planned < 3 * held,
+            "{labels} labels of {d}, {n} rows: {held}, planned {planned}"
+        );
+    }
 }
 
 #[test]
