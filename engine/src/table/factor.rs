@@ -3,8 +3,8 @@
 //! ```text
 //! w_l = Uᵀ v_l + ω    V [L, d] of f32,  U [d, d] and ω [d] of f64;  summed in f64, in the order of the rows of U
 //! ```
-//! Bound by flops, 2·d² a row: [`TOGETHER`] rows share each row of U while it is in cache. Whoever reads W, in memory or
-//! from a checkpoint, comes through here, so all see the same bits.
+//! Bound by flops, 2·d² a row: [`TOGETHER`] rows share each row of U while it is in cache. Whoever reads W, in memory
+//! or from a checkpoint, comes through here, so all see the same bits.
 
 use crate::engine::{Engine, KernelClass};
 
