@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     composer: Option<String>,
     /// What is minimised: infonce, triplet, pairwise, cosent, debiased, margin-mse, distil or ar2; with --head bce,
-    /// supcon, decoupled, softtopk, triplets or lambdamrr
+    /// supcon, decoupled, softtopk, triplets, lambdamrr or zloss
     #[arg(long, value_name = "NAME")]
     loss: Option<String>,
     /// classifier: learn a weight vector for every label, on an encoder that rests

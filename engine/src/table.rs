@@ -16,9 +16,11 @@
 //! of a sampled loss writes some thousand rows anywhere, so a coarser block would soon be changed everywhere.
 
 mod changes;
+mod factor;
 mod space;
 
 pub use changes::Run;
+pub use factor::Factor;
 pub use space::Scratch;
 
 use crate::engine::Engine;

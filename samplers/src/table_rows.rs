@@ -4,7 +4,7 @@
 //! A search widens [`PART`] rows to f32 at a time, so what it takes does not depend on the number of rows. Scores and
 //! their order are those of a search over a copy of all rows.
 
-use engine::{Engine, Table, Tensor};
+use engine::{Engine, Factor, KernelClass, Table, Tensor};
 use std::ops::Range;
 
 use crate::Matrix;
@@ -18,6 +18,8 @@ pub const PART: usize = 1 << 14;
 pub struct TableRows<'a> {
     /// The table.
     pub table: &'a Table,
+    /// What its rows are factors of, where they are: the items are the products.
+    pub factor: Option<Factor<'a>>,
     /// Whether its rows count with length 1.
     pub normalised: bool,
 }
@@ -30,6 +32,9 @@ impl TableRows<'_> {
     #[track_caller]
     pub fn part(self, engine: &Engine, range: Range<usize>) -> Tensor {
         let mut rows = self.table.slice(engine, range);
+        if let Some(factor) = self.factor {
+            factor.multiply(engine, rows.data_mut());
+        }
         if self.normalised {
             rows.data_mut::<f32>().chunks_mut(self.table.width().max(1)).for_each(to_length_1);
         }
@@ -66,6 +71,9 @@ impl TableRows<'_> {
     pub fn row(self, i: usize) -> Vec<f32> {
         let mut row = vec![0.0; self.table.width()];
         self.table.read(i, &mut row);
+        if let Some(factor) = self.factor {
+            factor.multiply_alone(KernelClass::detect(), &mut row);
+        }
         if self.normalised {
             to_length_1(&mut row);
         }
@@ -102,6 +110,9 @@ mod tests {
         // The best of the second query are not its own; ids stand in each part, and at its edges.
         let items: Vec<u32> = vec![0, 5, PART as u32 - 1, PART as u32, 2 * PART as u32, ROWS as u32 - 1];
         let exclude = Csr { starts: &[0, 0, 6, 6, 6, 6, 6, 6], items: &items };
+        let (u, omega) = (draw(WIDTH * WIDTH, 3), draw(WIDTH, 4));
+        let [u, omega] = [u, omega].map(|values| values.into_iter().map(f64::from).collect::<Vec<f64>>());
+        let factor = Factor { u: &u, omega: &omega };
         let only: Vec<u32> = (0..ROWS as u32)
             .filter(|id| id % 3 == 0 && !(PART as u32..2 * PART as u32).contains(id))
             .collect();
@@ -109,11 +120,14 @@ mod tests {
             let mut table = Table::zeros_as(precision, ROWS, WIDTH, &scratch).expect("heap");
             let all: Vec<u32> = (0..ROWS as u32).collect();
             table.scatter(&engine, 1, &all, &Tensor::from_vec([ROWS, WIDTH], draw(ROWS * WIDTH, 2)));
-            for normalised in [false, true] {
-                let rows = TableRows { table: &table, normalised };
+            for (normalised, factor) in [(false, None), (true, None), (false, Some(factor))] {
+                let rows = TableRows { table: &table, factor, normalised };
                 let copy = rows.part(&engine, 0..ROWS);
                 let copy = Matrix::new(copy.data(), WIDTH);
                 assert_eq!(rows.row(PART + 3), copy.row(PART + 3));
+                let mut row = vec![0.0; WIDTH];
+                table.read(PART + 3, &mut row);
+                assert!(normalised || (copy.row(PART + 3) == row) == factor.is_none());
                 for limits in [Limits::default(), Limits { exclude: Some(exclude), only: Some(&only) }] {
                     for k in [1, 20] {
                         let want = search(&engine, queries, copy, k, limits);
@@ -135,7 +149,7 @@ mod tests {
         let engine = Engine::new(1);
         let mut table = Table::zeros(2, 1);
         table.data_mut().copy_from_slice(&[1.0, 2.0]);
-        let rows = TableRows { table: &table, normalised: false };
+        let rows = TableRows { table: &table, factor: None, normalised: false };
         let hits = rows.search(&engine, Matrix::new(&[1.0], 1), 4, Limits::default());
         assert_eq!(hits.row(0), (&[1, 0][..], &[2.0, 1.0][..]));
     }

@@ -8,7 +8,7 @@
 //!   bank, bank.made_at, clusters.order, clusters.ends, ranked.ids, ranked.scores, ranked.positive
 //!   h0, h1, …     of a classifier: its weights, then the tables of its optimizer: all rows, or those that changed
 //!                 since the checkpoint before (`tables.rs`); h0.rows, … which ones; lists, its shortlists;
-//!                 soft.starts, soft.labels, soft.targets, what its teacher said
+//!                 soft.starts, soft.labels, soft.targets, what its teacher said; factors, what its weights are of h0
 //! ```
 //! The container writes under a temporary name, syncs, renames and syncs the directory: a checkpoint is whole or it is
 //! not there. There is no generator state to save, since every random number is a function of (seed, step, purpose).
@@ -331,7 +331,7 @@ impl Trained {
         let Some(i) = head.find(WEIGHTS) else { return Ok(None) };
         self.file.check(&tables::runs_section(i))?;
         self.file.check(&tables::section(i))?;
-        head.table(i, &head.open(&self.file)?, &self.file).map(Some)
+        head.table(i, &head.open(&self.file)?, &self.file)?.multiplied(&self.file).map(Some)
     }
 
     /// The file.

@@ -66,8 +66,8 @@ const TEACHER: [&str; 4] =
     ["train.label_texts=true", "head.teacher=start", "head.near_cosine=-1.0", "head.near_labels=5"];
 
 /// Every way to learn: both paths, an encoder that learns from the second epoch on, every optimizer, both precisions,
-/// a teacher of both paths; and labels that rest.
-const WAYS: [&[&str]; 7] = [
+/// a teacher of both paths; labels that rest; and all labels through factors.
+const WAYS: [&[&str]; 8] = [
     &["head.labels=all", TEACHER[0], TEACHER[1], TEACHER[2], TEACHER[3]],
     &["head.labels=sampled", "head.encoder_lr=1e-3", TEACHER[0], TEACHER[1], TEACHER[2], TEACHER[3]],
     &["head.labels=all"],
@@ -75,6 +75,7 @@ const WAYS: [&[&str]; 7] = [
     &["head.labels=sampled", "head.uniform=9", "head.encoder_lr=1e-3", "head.frozen_epochs=1"],
     &["head.loss=supcon", "head.uniform=9", "head.optimizer=adagrad", "head.encoder_lr=1e-3"],
     &["head.loss=lambdamrr", "head.labels=live", "head.optimizer=none", "head.precision=bf16"],
+    &["head.loss=zloss", "train.lr=1.0", "head.encoder_lr=1e-3", "head.frozen_epochs=1"],
 ];
 
 #[test]
@@ -133,7 +134,9 @@ fn every_loss_learns_what_the_texts_of_the_labels_do_not_say() {
         let loss_of = format!("head.loss={loss}");
         let labels = if loss == "lambdamrr" { "head.labels=live" } else { "head.labels=auto" };
         let held_out = "data.validation_per_mille=160";
-        let changes = [&*loss_of, labels, held_out, "train.epochs=8", "train.lr=0.02", "head.uniform=16"];
+        // Plain descent, whose steps are as long as its gradients.
+        let rate = if loss == "zloss" { "train.lr=3.0" } else { "train.lr=0.02" };
+        let changes = [&*loss_of, labels, held_out, "train.epochs=8", rate, "head.uniform=16"];
         trained(&data, &dir, loss, 2, &changes);
         let by = |score| measured(&engine, &dir.path().join(loss), &set, score);
         let first = |found: &Evaluation| found.metrics[0].1;
@@ -404,6 +407,35 @@ fn the_plan_counts_what_the_head_will_have_and_maps_what_is_beyond_the_limit() {
     let labels = DataSet::open(&data, Verify::Header).expect("opens").labels().len();
     assert_eq!(of(&plan(&TEACHER), "soft targets"), 8 * labels * 6);
     assert_eq!(of(&plan(&[]), "soft targets"), 0);
+    // U, its inverse, Q and two vectors, of f64, and once more while they are saved.
+    assert_eq!(of(&plan(&["head.loss=zloss"]), "label factors"), 2 * 8 * (3 * 32 * 32 + 2 * 32));
+    assert_eq!(of(&plan(&[]), "label factors"), 0);
+}
+
+/// What a run hands on and ranks by are the weights themselves, wherever they are read: in memory, from its checkpoint,
+/// and by a run that goes on from it.
+#[test]
+fn weights_of_factors_are_read_as_their_product() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world(dir.path(), 130);
+    let changes = ["head.loss=zloss", "train.lr=3.0"];
+    let trainer = trained(&data, &dir, "run", 2, &changes);
+    let set = DataSet::open(&data, Verify::Header).expect("opens");
+    let learned = trainer.classifier().expect("a classifier").rows;
+    let out = dir.path().join("run");
+    let read = load::classifier(&out, &set).expect("reads").expect("a classifier").rows;
+    assert_eq!(read, learned);
+    let newest = train::checkpoint::list(&out.join("checkpoints"));
+    let file = Container::open(&newest[0], "checkpoint", Verify::Full).expect("opens");
+    let table = file.slice::<f32>("h0").expect("a table");
+    assert_eq!(table.len(), learned.len(), "it is whole");
+    assert_ne!(table, learned, "the table alone is another");
+    // Another loss begins with them.
+    let source = format!("model.source={}", out.display());
+    let next = ["head.loss=bce", &*source, "train.lr=1e-12"];
+    let mut next = run::assemble(&Engine::new(1), &settings(&data, &next)).expect("assembles");
+    next.next_step(&mut Silent).expect("a step");
+    assert_eq!(next.classifier().expect("a classifier").rows, learned);
 }
 
 #[test]
@@ -419,6 +451,10 @@ fn wrong_settings_of_a_head_are_named() {
         ("head.relevance=likely", "`head.relevance` must be one of linear, sigmoid"),
         ("head.hard_share=1.0", "`head.hard_share` must be in [0, 1)"),
         ("head.near_cosine=1.5", "`head.near_cosine` must be in [-1, 1]"),
+        ("head.z_sharpness=0.0", "`head.z_sharpness` must be above 0"),
+        ("head.z_location=inf", "`head.z_location` must be a number"),
+        ("head.labels=factored", "`head.labels = factored` works with the loss zloss, not bce"),
+        ("head.loss=zloss", "which plain descent alone can move, and `head.optimizer` is adam"),
     ] {
         let mut settings = settings(&data, &[]);
         settings.set(change).expect("a value of the type");
@@ -431,6 +467,22 @@ fn wrong_settings_of_a_head_are_named() {
         settings.set(change).expect("a value of the type");
         let error = settings.config().expect_err("refused").to_string();
         assert!(error.contains(want), "{error}");
+    }
+    for (change, want) in [
+        ("head.labels=all", "and `head.labels` is all"),
+        ("head.labels=sampled", "--set head.labels=factored"),
+        ("head.labels=live", "--set head.labels=factored"),
+        ("head.optimizer=adam", "`head.optimizer` is adam"),
+        ("head.optimizer=adagrad", "--set head.optimizer=sgd"),
+        ("head.optimizer=none", "--set head.optimizer=sgd"),
+        ("head.precision=bf16", "which rounding to bf16 would take out of step"),
+        ("head.teacher=start", "the loss zloss does not ask of each by itself"),
+        ("train.device=cuda:0", "a classifier is trained on the CPU"),
+    ] {
+        let mut settings = settings(&data, &["head.loss=zloss"]);
+        settings.set(change).expect("a value of the type");
+        let error = run::assemble(&Engine::new(1), &settings).map(drop).expect_err("refused").to_string();
+        assert!(error.contains(want), "{change}: {error}");
     }
     let mut settings = settings(&data, &["head.loss=supcon"]);
     settings.set("head.labels=all").expect("a value");

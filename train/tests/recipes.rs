@@ -7,7 +7,7 @@ use std::path::Path;
 use train::config::Settings;
 use train::recipes::{RECIPES, Recipe};
 use train::{Silent, Trainer, run};
-use world::{StopAfter, bits, topics};
+use world::{StopAfter, topics};
 
 /// A run of a recipe: guides are the starting model, lists are made anew every seven steps.
 fn settings(data: &Path, recipe: &Recipe, changes: &[&str]) -> Settings {
@@ -37,6 +37,12 @@ fn settings(data: &Path, recipe: &Recipe, changes: &[&str]) -> Settings {
 
 fn assembled(data: &Path, recipe: &Recipe, changes: &[&str]) -> Trainer {
     run::assemble(&Engine::new(2), &settings(data, recipe, changes)).expect("fits")
+}
+
+/// All bits of what a run trains, the weights of labels among them.
+fn bits(trainer: &Trainer) -> Vec<u32> {
+    let weights = trainer.classifier().map_or(vec![], |classifier| classifier.rows);
+    world::bits(trainer).into_iter().chain(weights.into_iter().map(f32::to_bits)).collect()
 }
 
 #[test]

@@ -108,6 +108,7 @@ fn checkpoint(step: u64, table: &Table, chain: Vec<Link>) -> Checkpoint<'_, &Tab
             labels: vec![1].into(),
             targets: vec![0.25].into(),
         }),
+        factors: Some(vec![0; 56].into()),
         chain,
     };
     Checkpoint {

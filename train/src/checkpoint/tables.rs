@@ -17,7 +17,8 @@ use super::KIND;
 use super::folder::path_of;
 use bincode::{Decode, Encode};
 use engine::container::{Container, Plain, Scalar, Verify, View, Writer};
-use engine::{Error, Numbers, Result, Run, Table, TablePrecision};
+use engine::{Error, Factor, KernelClass, Numbers, Result, Run, Table, TablePrecision};
+use models::heads::Factors;
 use std::borrow::Cow;
 use std::fs;
 use std::ops::Range;
@@ -28,6 +29,8 @@ const LINKS: usize = 64;
 
 /// The sections of soft targets.
 const SOFT: [&str; 3] = ["soft.starts", "soft.labels", "soft.targets"];
+/// The section of factors.
+const FACTORS: &str = "factors";
 
 /// Rows that are widened at once.
 const ROWS: usize = 4096;
@@ -44,6 +47,9 @@ pub struct HeadState<'a, T> {
     pub lists: Cow<'a, [u32]>,
     /// What a teacher said, where there is one.
     pub soft: Option<SoftState<'a>>,
+    /// What the weights are of their table, where that is a factor of them ([`models::heads::Factors`]): the bits of
+    /// f64.
+    pub factors: Option<Cow<'a, [u64]>>,
     /// The files that hold the tables as they were when their changes were last forgotten, base first.
     pub chain: Vec<Link>,
 }
@@ -73,6 +79,8 @@ pub struct Chained {
     width: usize,
     /// What each file has of it, base first.
     parts: Vec<Part>,
+    /// U and ω, where its rows are factors of those that are wanted.
+    factor: Option<(Vec<f64>, Vec<f64>)>,
 }
 
 /// Some rows of a table: which ones, and their numbers one after another.
@@ -105,7 +113,7 @@ impl Part {
 }
 
 impl Chained {
-    /// Sets `table` to this one, and has it forget its changes; false if it is another.
+    /// Sets `table` to this one, as it lies in the files, and has it forget its changes; false if it is another.
     #[must_use]
     pub fn restore(&self, table: &mut Table) -> bool {
         let fits = (table.rows(), table.width()) == (self.rows, self.width)
@@ -119,7 +127,7 @@ impl Chained {
     pub fn shape(&self) -> [usize; 2] {
         [self.rows, self.width]
     }
-    /// All numbers as f32.
+    /// All numbers as f32; of weights that are a product ([`HeadState::factors`]), those of the product.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut all = vec![0.0; self.rows * self.width];
         for (first, values) in self.pieces(ROWS) {
@@ -141,8 +149,28 @@ impl Chained {
                     .map(move |row| (row, at + row - first, most.min(end - row)))
             });
             let bounds = move |at: u32, rows: u32| at as usize * width..(at + rows) as usize * width;
-            cut.map(move |(row, at, rows)| (row, part.to_f32(bounds(at, rows))))
+            cut.map(move |(row, at, rows)| {
+                let mut values = part.to_f32(bounds(at, rows));
+                if let Some((u, omega)) = &self.factor {
+                    Factor { u, omega }.multiply_alone(KernelClass::detect(), &mut values);
+                }
+                (row, values)
+            })
         })
+    }
+    /// The table of which this one is a factor, by what `file` says of it; this one, where it says nothing. The
+    /// checksum is verified here.
+    pub(super) fn multiplied(mut self, file: &Container) -> Result<Chained> {
+        if let Some(bits) = factors(file)? {
+            if bits.len() != Factors::numbers(self.width) {
+                let what = format!("{} numbers do not fit rows of {}", bits.len(), self.width);
+                return Err(Error::damaged(file.path(), FACTORS, what));
+            }
+            let numbers = |span: Range<usize>| bits[span].iter().copied().map(f64::from_bits).collect();
+            let square = self.width * self.width;
+            self.factor = Some((numbers(0..square), numbers(square..square + self.width)));
+        }
+        Ok(self)
     }
 }
 
@@ -221,8 +249,20 @@ impl HeadState<'_, &Table> {
             writer.section(SOFT[1], &soft.labels)?;
             writer.section(SOFT[2], &soft.targets)?;
         }
+        if let Some(factors) = &self.factors {
+            writer.section(FACTORS, factors)?;
+        }
         writer.section("lists", &self.lists)
     }
+}
+
+/// What a file says of the factors of its weights; none where these are no product. The checksum is verified.
+fn factors(file: &Container) -> Result<Option<Vec<u64>>> {
+    if file.sections().iter().all(|section| section.name != FACTORS) {
+        return Ok(None);
+    }
+    file.check(FACTORS)?;
+    Ok(Some(file.slice::<u64>(FACTORS)?.to_vec()))
 }
 
 fn write_rows<T: Plain>(
@@ -281,7 +321,7 @@ impl HeadEntry {
             let base = chain.first().unwrap_or(file).path();
             return Err(Error::damaged(base, &runs_section(i), "the first file of a chain has not all rows"));
         }
-        Ok(Chained { rows: rows as usize, width, parts })
+        Ok(Chained { rows: rows as usize, width, parts, factor: None })
     }
     /// What a checkpoint of `step` holds of a classifier.
     pub(super) fn read(self, file: &Container, step: u64) -> Result<HeadState<'static, Chained>> {
@@ -299,7 +339,9 @@ impl HeadEntry {
             }),
             false => None,
         };
-        Ok(HeadState { steps: self.steps, tables, lists_epoch: self.lists_epoch, lists, soft, chain })
+        let (steps, lists_epoch) = (self.steps, self.lists_epoch);
+        let factors = factors(file)?.map(Cow::Owned);
+        Ok(HeadState { steps, tables, lists_epoch, lists, soft, factors, chain })
     }
 }
 

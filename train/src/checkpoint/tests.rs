@@ -15,6 +15,7 @@ fn soft() -> SoftState<'static> {
 pub(super) struct Tables {
     w: Table,
     v: Table,
+    factors: Option<Vec<u64>>,
     chain: Vec<Link>,
 }
 
@@ -23,7 +24,7 @@ impl Tables {
         let scratch = Scratch { directory: ".".into(), heap_limit: usize::MAX };
         let chance = TablePrecision::Bf16(Stream::new(1, 1));
         let w = Table::zeros_as(chance, rows, width, &scratch).expect("heap");
-        Tables { w, v: Table::zeros(rows, 1), chain: vec![] }
+        Tables { w, v: Table::zeros(rows, 1), factors: None, chain: vec![] }
     }
     /// Writes some rows of both as a step does.
     pub(super) fn learn(&mut self, step: u64, rows: &[u32]) {
@@ -49,6 +50,7 @@ impl Tables {
                 lists_epoch: Some(1),
                 lists: vec![5, 6].into(),
                 soft: Some(soft()),
+                factors: self.factors.as_deref().map(Cow::Borrowed),
                 chain: self.chain.clone(),
             }),
         }
@@ -247,6 +249,45 @@ fn damage_in_a_chain_is_found_and_named_and_the_newest_whole_one_is_taken() {
         let weights = Trained::newest(dir.path()).expect("parameters are whole").weights();
         assert_eq!(weights.is_err(), section.starts_with("h0"));
     }
+}
+
+/// U = [[1, 2], [3, 4]] and ω = (10, 20), then what no reader of the weights looks at.
+fn factors() -> Vec<u64> {
+    let of_weights = [1.0f64, 2.0, 3.0, 4.0, 10.0, 20.0].into_iter().chain((0..10).map(|_| 0.5));
+    of_weights.map(f64::to_bits).collect()
+}
+
+#[test]
+fn weights_of_which_a_table_is_a_factor_are_read_as_the_product() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut tables = Tables { factors: Some(factors()), ..Tables::new(400, 2) };
+    let all: Vec<u32> = (0..400).collect();
+    for (step, rows) in [(1, &all[..]), (2, &all[7..8])] {
+        tables.learn(step, rows);
+        tables.save(step, dir.path(), 9);
+    }
+    let path = path_of(dir.path(), 2);
+    let head = Checkpoint::read(&path).expect("whole").head.expect("a head");
+    assert_eq!((head.factors.as_deref(), head.chain.len()), (Some(&*factors()), 2), "in two files");
+    let v = tables.w.slice(&Engine::new(1), 0..400);
+    assert_eq!(head.tables[0].1.to_f32(), v.data::<f32>(), "a run goes on with the table");
+    let weights = Trained::read(&path).expect("whole").weights().expect("whole").expect("a head");
+    let product =
+        v.data::<f32>().chunks(2).flat_map(|v| [v[0] + 3.0 * v[1] + 10.0, 2.0 * v[0] + 4.0 * v[1] + 20.0]);
+    let want: Vec<f32> = product.collect();
+    assert!(weights.to_f32().iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-5 * want.abs()));
+    assert_eq!(weights.shape(), [400, 2]);
+
+    damage(&path, "factors");
+    let error =
+        Trained::read(&path).expect("parameters are whole").weights().err().expect("damaged").to_string();
+    assert!(error.contains("factors"), "{error}");
+    // Of another width: the checksum is right.
+    tables.factors = Some(factors()[1..].to_vec());
+    tables.save(3, dir.path(), 9);
+    let error =
+        Trained::newest(dir.path()).expect("parameters").weights().err().expect("damaged").to_string();
+    assert!(error.contains("15 numbers do not fit rows of 2"), "{error}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Names of the losses of a classifier.
-pub const LOSSES: [&str; 6] = ["bce", "supcon", "decoupled", "softtopk", "triplets", "lambdamrr"];
+pub const LOSSES: [&str; 7] = ["bce", "supcon", "decoupled", "softtopk", "triplets", "lambdamrr", "zloss"];
 
 /// What is learned besides the encoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,13 +13,19 @@ pub const LOSSES: [&str; 6] = ["bce", "supcon", "decoupled", "softtopk", "triple
 pub struct HeadConfig {
     /// `classifier` learns a weight vector for every label, `none` trains the encoder alone.
     pub name: String,
-    /// `bce`, `supcon`, `decoupled`, `softtopk`, `triplets`, or `lambdamrr` with live labels.
+    /// `bce`, `supcon`, `decoupled`, `softtopk`, `triplets`, `lambdamrr` with live labels, or `zloss` with factored
+    /// ones.
     pub loss: String,
     /// Which labels a step scores: `all` (bce only), `sampled`, `live` for those that the step itself finds nearest to
-    /// each query, or `auto`, which is all where they are few and sampled elsewhere.
+    /// each query, `factored` (zloss only) for all labels through sums that are kept of them, at a cost that does not
+    /// grow with their number; or `auto`, which is factored for zloss, all where they are few, and sampled elsewhere.
     pub labels: String,
-    /// Scores are divided by it to become logits.
+    /// Scores are divided by it to become logits. The Z-loss has none.
     pub temperature: f64,
+    /// Z-loss: how sharply it turns where a label stands high enough.
+    pub z_sharpness: f64,
+    /// Z-loss: how many standard deviations above the mean of all scores are high enough.
+    pub z_location: f64,
     /// Share of the numbers of a query's embedding that a step does not see.
     pub dropout: f32,
     /// Sampled: the labels nearest to each query that its hard negatives are drawn from; 0 for none. Live: the labels
@@ -63,6 +69,8 @@ impl Default for HeadConfig {
             loss: "bce".into(),
             labels: "auto".into(),
             temperature: 0.05,
+            z_sharpness: 1.0,
+            z_location: 0.0,
             dropout: 0.5,
             shortlist: 32,
             mined: 4,
@@ -124,7 +132,7 @@ impl HeadConfig {
         };
         one_of("name", &["none", "classifier"], &self.name)?;
         one_of("loss", &LOSSES, &self.loss)?;
-        one_of("labels", &["auto", "all", "sampled", "live"], &self.labels)?;
+        one_of("labels", &["auto", "all", "sampled", "live", "factored"], &self.labels)?;
         one_of("optimizer", &["adam", "adagrad", "sgd", "none"], &self.optimizer)?;
         one_of("precision", &["f32", "bf16"], &self.precision)?;
         if !(0.0..1.0).contains(&self.dropout) {
@@ -165,6 +173,7 @@ impl HeadConfig {
         }
         self.check_live()?;
         self.check_rest()?;
+        self.check_factored()?;
         if self.labels == "all" && self.loss != "bce" {
             return Err(Error::input(format!(
                 "`head.labels = all` works with the loss bce, not {}",
@@ -193,6 +202,51 @@ impl HeadConfig {
             (false, true) => wrong(
                 "`head.loss = lambdamrr` weighs labels by their ranks, which only a search in the step knows",
                 "--set head.labels=live",
+            ),
+            _ => Ok(()),
+        }
+    }
+    /// What is learned through factors.
+    fn check_factored(&self) -> Result<()> {
+        let wrong = |what: String, help: &str| Err(Error::input(what).help(help));
+        if !(self.z_sharpness > 0.0 && self.z_sharpness.is_finite()) {
+            let got = self.z_sharpness;
+            return Err(Error::input(format!("`head.z_sharpness` must be above 0, it is {got}")));
+        }
+        if !self.z_location.is_finite() {
+            let got = self.z_location;
+            return Err(Error::input(format!("`head.z_location` must be a number, it is {got}")));
+        }
+        let of = "`head.loss = zloss` learns all labels through factors";
+        match (self.loss == "zloss", &*self.labels) {
+            (false, "factored") if !self.is_on() => wrong(
+                "`head.labels = factored` is of a classifier, and this run learns none".into(),
+                "--head classifier",
+            ),
+            (false, "factored") => wrong(
+                format!(
+                    "`head.labels = factored` works with the loss zloss, not {}: of all scores only their sum and \
+                         their sum of squares are known",
+                    self.loss
+                ),
+                "--set head.loss=zloss",
+            ),
+            (true, "all" | "sampled" | "live") => {
+                wrong(format!("{of}, and `head.labels` is {}", self.labels), "--set head.labels=factored")
+            }
+            (true, _) if self.optimizer != "sgd" => wrong(
+                format!(
+                    "{of}, which plain descent alone can move, and `head.optimizer` is {}",
+                    self.optimizer
+                ),
+                "--set head.optimizer=sgd",
+            ),
+            (true, _) if self.precision != "f32" => wrong(
+                format!(
+                    "{of}, which rounding to {} would take out of step with what is known of them",
+                    self.precision
+                ),
+                "--set head.precision=f32",
             ),
             _ => Ok(()),
         }

@@ -89,7 +89,7 @@ mod tests {
         table.data_mut().copy_from_slice(&rows.collect::<Vec<f32>>());
         let queries: Vec<u32> = (0..data.queries(Split::Train).len() as u32).collect();
         let x = queries.iter().flat_map(|_| [1.0f32, 0.0]).collect::<Vec<f32>>();
-        let (x, weights) = (Matrix::new(&x, 2), TableRows { table: &table, normalised: false });
+        let (x, weights) = (Matrix::new(&x, 2), TableRows { table: &table, factor: None, normalised: false });
         let live = Live::new(depth, &data, &ids);
         let (found, _) = live.find(&Engine::new(2), (&data, &ids), &queries, (x, weights));
         let m = found.labels.len();

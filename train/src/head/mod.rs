@@ -3,6 +3,7 @@
 //! ```text
 //! s(x, l) = x·w_l        w_l ← ẑ_l, the embedding of the label's text; without a text, of the mean of its titles
 //! all       BCE over all labels by the shortcut gradient                    (`models::heads::one_vs_all`)
+//! factored  the Z-loss over all labels by their sums, W = V U + 1 ωᵀ        (`models::heads::factored`)
 //! sampled   any loss over positives, hard negatives and uniform negatives   ([`candidates`], [`shortlist`])
 //! live      any loss over positives and what each query finds in the step   ([`live`])
 //! teacher   soft targets of near labels for the texts of labels, of either  ([`soft`])
@@ -15,6 +16,7 @@
 pub(crate) mod candidates;
 pub(crate) mod labels;
 mod live;
+mod over_all;
 pub(crate) mod shortlist;
 mod soft;
 mod start;
@@ -35,6 +37,7 @@ use labels::AllLabels;
 use live::Live;
 use models::heads::OneVsAll;
 use models::losses::set::{self, SetObjective, SetTerms};
+use over_all::OverAll;
 use samplers::table_rows::PART;
 use samplers::{Matrix, TableRows};
 use shortlist::Shortlist;
@@ -81,7 +84,7 @@ pub(crate) struct Head {
 
 /// Which labels a step scores, and what it minimises.
 enum Learning {
-    All { loss: OneVsAll, labels: AllLabels },
+    All { over: OverAll, labels: AllLabels },
     Few { objective: Box<dyn SetObjective>, finder: Finder },
 }
 
@@ -180,13 +183,12 @@ impl Head {
             places: Places { slots: (0..n).collect(), positions: vec![0; n as usize] }.into(),
         });
         let soft = self.soft.as_ref().map(|soft| soft.of(batch.rows));
-        let Tables { weights: table, optimizer } =
-            self.tables.as_mut().expect("the weights have been started");
+        let tables = self.tables.as_mut().expect("the weights have been started");
         match &mut self.learning {
-            Learning::All { loss, labels } => {
+            Learning::All { over, labels } => {
                 let marks = labels.marks(batch.data, batch.ids, batch.rows);
                 let truth = marks.truth(soft.as_ref().map(OfRows::soft));
-                match loss.step(engine, table, &mut **optimizer, &seen.value(), truth, rate) {
+                match over.step(engine, tables, &seen.value(), truth, rate) {
                     Some((loss, seed)) => {
                         let dx = dense(engine, tape.backward(vec![(seen, seed)]).take(x));
                         let masked = marks.left_out() as u64;
@@ -197,7 +199,7 @@ impl Head {
                         dx: batch.x.clone(),
                         masked: 0,
                         anomaly: tape.anomaly().or(Some(Anomaly {
-                            op: "one_vs_all",
+                            op: over.name(),
                             backward: false,
                             made_at: Location::caller(),
                         })),
@@ -205,6 +207,7 @@ impl Head {
                 }
             }
             Learning::Few { objective, finder } => {
+                let Tables { weights: table, optimizer } = tables;
                 let Found { candidates, soft, masked } =
                     finder.find(engine, &self.config, batch, (&seen.value(), table), soft.as_ref());
                 let Candidates { labels, relevance, omega } = candidates;
@@ -233,7 +236,11 @@ impl Head {
     /// The weights as they are, to be searched; none before they have their first values.
     pub(crate) fn weights(&self) -> Option<TableRows<'_>> {
         let normalised = self.config.is_cosine();
-        self.tables.as_ref().map(|tables| TableRows { table: &tables.weights, normalised })
+        let factor = match &self.learning {
+            Learning::All { over, .. } => over.factor(),
+            Learning::Few { .. } => None,
+        };
+        self.tables.as_ref().map(|tables| TableRows { table: &tables.weights, factor, normalised })
     }
     /// Whether it learns over all labels, beside the tapes.
     pub(crate) fn is_over_all(&self) -> bool {
@@ -251,20 +258,23 @@ impl Head {
     pub(crate) fn live_depth(&self) -> Option<usize> {
         self.config.is_live().then_some(self.config.shortlist)
     }
-    /// Bytes of memory by part: weights, optimizer's state, shortlists, what a step of `batch` queries over `pool`
-    /// candidates takes, and what a search among all labels takes beyond that: with the `frequencies` of labels where a
-    /// validation knows them, and after the step has given back its buffers. What is mapped belongs to the system.
+    /// Bytes of memory by part: weights, optimizer's state, shortlists, factors, what a step of `batch` queries takes,
+    /// and what a search among all labels takes beyond that: with the `frequencies` of labels where a validation knows
+    /// them, and after the step has given back its buffers. What is mapped belongs to the system.
     pub(crate) fn bytes(
         &self,
         queries: usize,
         batch: usize,
         frequencies: usize,
-    ) -> [(&'static str, usize); 6] {
+    ) -> [(&'static str, usize); 7] {
         let Layout { labels, width, .. } = self.layout;
         let [weights, state] = if self.layout.scratch.is_some() { [0, 0] } else { self.layout.bytes() };
+        let beside = match &self.learning {
+            Learning::All { over, .. } => over.bytes([labels, width], batch),
+            Learning::Few { .. } => [0, 0],
+        };
         let (lists, step) = match &self.learning {
-            // Logits, and of a chunk its weights, their gradient, and a copy in f32 where bf16 is changed.
-            Learning::All { .. } => (0, 4 * CHUNK.min(labels) * (batch + 3 * width)),
+            Learning::All { .. } => (0, beside[1]),
             // A search, and two marks, a score, its gradient and temporaries for each row and each label that some row
             // found; three positives a query; pairs with their places, weights, distances and gradients.
             Learning::Few { finder: Finder::Live(_), .. } => {
@@ -289,11 +299,13 @@ impl Head {
             ("label weights", weights),
             ("label optimizer", state),
             ("shortlists", lists),
+            ("label factors", beside[0]),
             ("head step", step),
             ("label search", search.saturating_sub(step)),
         ]
     }
-    /// Bytes of soft targets, label weights, their optimizer's state and shortlists, as far as they are not mapped.
+    /// Bytes of soft targets, label weights, their optimizer's state, shortlists and factors, as far as they are not
+    /// mapped.
     pub(crate) fn resting_bytes(&self, queries: usize) -> usize {
         let [_, tables @ .., _, _] = self.bytes(queries, 0, 0);
         self.teacher_bytes()[0] + tables.iter().map(|(_, bytes)| bytes).sum::<usize>()
@@ -335,7 +347,11 @@ impl Head {
         };
         let (steps, chain) = (optimizer.steps(), self.chain.clone());
         let soft = self.soft.as_ref().map(SoftTargets::state);
-        Some(HeadState { steps, tables, lists_epoch, lists: lists.into(), soft, chain })
+        let factors = match &self.learning {
+            Learning::All { over, .. } => over.state(),
+            Learning::Few { .. } => None,
+        };
+        Some(HeadState { steps, tables, lists_epoch, lists: lists.into(), soft, factors, chain })
     }
     /// Hears where what [`Head::state`] gave is kept.
     pub(crate) fn saved(&mut self, chain: Vec<Link>) {
@@ -367,6 +383,14 @@ impl Head {
         {
             return Err(other("lists"));
         }
+        let shape = [self.layout.labels, self.layout.width];
+        let fits = match &mut self.learning {
+            Learning::All { over, .. } => over.restore(shape, from.factors.as_deref()),
+            Learning::Few { .. } => from.factors.is_none(),
+        };
+        if !fits {
+            return Err(other("factors"));
+        }
         let soft = from.soft.map(|soft| SoftTargets::restored(soft, self.queries, self.layout.labels));
         self.soft = match (soft, self.config.has_teacher()) {
             (None, false) => None,
@@ -393,7 +417,7 @@ impl Finder {
             Finder::Shortlist(shortlist) => shortlist,
             Finder::Live(live) => {
                 let queries = Matrix::new(queries.data(), table.width());
-                let weights = TableRows { table, normalised: config.is_cosine() };
+                let weights = TableRows { table, factor: None, normalised: config.is_cosine() };
                 let of = (batch.data, batch.ids);
                 let (candidates, masked) = live.find(engine, of, batch.rows, (queries, weights));
                 return Found { candidates, soft: vec![], masked };
@@ -423,9 +447,13 @@ fn learning(head: &HeadConfig, data: &DataSet, ids: &TextIds) -> Learning {
     let mean = pairs / (data.queries(Split::Train).len().max(1) * labels.max(1)) as f64;
     let shift = (mean / (1.0 - mean).max(0.5)).max(1e-9).ln();
     let all = head.labels == "all" || head.labels == "auto" && labels <= FEW_LABELS;
-    if all && head.loss == "bce" {
-        let loss = OneVsAll { scale, shift, chunk: CHUNK };
-        return Learning::All { loss, labels: AllLabels::new(data, ids) };
+    let over = match &*head.loss {
+        "zloss" => Some(OverAll::z_loss(head)),
+        "bce" if all => Some(OverAll::Chunks(OneVsAll { scale, shift, chunk: CHUNK })),
+        _ => None,
+    };
+    if let Some(over) = over {
+        return Learning::All { over, labels: AllLabels::new(data, ids) };
     }
     let temperature = head.temperature;
     let objective: Box<dyn SetObjective> = match &*head.loss {

@@ -131,6 +131,9 @@ impl Head {
             }
             tables.weights.scatter(engine, 0, block, &Tensor::from_vec([block.len(), width], weights));
         }
+        if let Learning::All { over, .. } = &mut self.learning {
+            over.start(engine, &tables.weights);
+        }
         engine.trim();
         self.tables = Some(tables);
         Ok(())
@@ -148,7 +151,7 @@ impl Head {
         let Some(Tables { weights: table, .. }) = &self.tables else { return };
         let Learning::Few { finder: Finder::Shortlist(shortlist), .. } = &mut self.learning else { return };
         if self.config.mined > 0 && shortlist.is_due(epoch, every) {
-            let labels = TableRows { table, normalised };
+            let labels = TableRows { table, factor: None, normalised };
             shortlist.refresh(engine, epoch, (bank.matrix(), Items::Table(labels)), ids.known(data));
             // Its buffers fit no step.
             engine.trim();

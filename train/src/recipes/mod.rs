@@ -43,6 +43,7 @@ mod star;
 mod tas_balanced;
 mod top_loss;
 mod uniform;
+mod zloss;
 
 /// A strategy.
 #[derive(Debug)]
@@ -103,6 +104,7 @@ pub const RECIPES: &[Recipe] = &[
     ps_kd::RECIPE,
     top_loss::RECIPE,
     cosent::RECIPE,
+    zloss::RECIPE,
 ];
 
 /// The recipe of this name.
@@ -138,6 +140,12 @@ pub fn apply_defaults(settings: &mut Settings) -> Result<()> {
     if settings.text("loss.name") == Some("triplet") {
         settings.recipe("loss.temperature", 0.1, "triplet")?;
         settings.recipe("loss.hardest", 10, "triplet")?;
+    }
+    // Whoever names the loss alone gets what it needs.
+    if settings.text("head.loss") == Some("zloss") {
+        for needs in zloss::NEEDS {
+            settings.recipe_set(needs, "zloss", false)?;
+        }
     }
     // Where label weights rest, it is the encoder that learns, and what holds for encoders holds.
     if has_head && settings.text("head.optimizer") != Some("none") {
