@@ -32,6 +32,7 @@ pub(super) const CONFIG_JSON: Kind = Kind {
         "bag/modules.json",
         "cross/config.json",
         "shards/model.safetensors.index.json",
+        "bert/config_sentence_transformers.json",
     ],
     container: None,
     bytes_max: 8 * MIB,
@@ -46,7 +47,7 @@ fn write(model: &Model, dir: &Path) {
         params,
         tokens_max,
         tokenizer_json: WORDPIECE.as_bytes(),
-        prompts: [""; 2],
+        prompts: ["q: ", "d: "],
         card: &card,
     };
     hf::write(&export, dir).expect("written");

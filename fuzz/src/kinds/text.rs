@@ -86,6 +86,7 @@ fn preparing(source: Source, tokenizer: TokenizerChoice, out: PathBuf, engine: &
         out: out.clone(),
         tokenizer: tokenizer.clone(),
         max_len: 6,
+        prompts: data::Prompts::default(),
         content: true,
         on_bad_line,
         engine: engine.clone(),
