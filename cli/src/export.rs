@@ -103,6 +103,10 @@ fn hf(network: &Network, args: &Args) -> Result<()> {
     }
     let card = load::card(&args.model)?;
     let tokenizer = network.tokenizer()?.to_json()?;
+    for prompt in network.prompts() {
+        // An export of ours pools what it reads.
+        network.demand_pooled(prompt).map_err(|e| e.at(&args.model))?;
+    }
     let texts = (&*tokenizer, network.encoder.tokens_max(), network.prompts());
     load::export(network, texts, card, &args.out)
 }
@@ -129,7 +133,7 @@ fn npy(network: &Network, args: &Args, context: &Context) -> Result<()> {
     let labels = data.labels();
     let mut observer = Terminal::new(context);
     network.warn_of_other_labels(&data, &mut observer);
-    network.warn_of_other_prompts(&data, &mut observer);
+    network.warn_of_other_prompts(data.prompts().both(), &mut observer);
     let rows =
         embed_labels((&context.engine()?, network), &data, &all_labels(&data), "labels", &mut observer)?;
     observer.finish();

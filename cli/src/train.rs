@@ -181,7 +181,8 @@ fn say_warm_start(trainer: &Trainer, context: &Context) {
 fn say_other_prompts(settings: &Settings, data: &DataSet, observer: &mut Terminal) -> Result<()> {
     let source = settings.config()?.model.source;
     if Path::new(&source).is_dir()
-        && let Some(text) = vocabulary::other_prompts(&load::prompts(Path::new(&source))?, data)
+        && let Some(text) =
+            vocabulary::other_prompts(&load::prompts(Path::new(&source))?, data.prompts().both())
     {
         observer.event(&Event::Warning(&text));
     }

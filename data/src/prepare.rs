@@ -61,7 +61,20 @@ pub fn prepare(
         (None, TokenizerChoice::Train(size)) => learn(&parts, *size, observer)?,
         (None, TokenizerChoice::Directory(_)) => unreachable!("a directory was read above"),
     };
+    demand_room(&tokenizer, options)?;
     write(source, options, parts, &tokenizer, observer)
+}
+
+/// A prompt that is as long as a text may be leaves nothing of any text: all would be one.
+fn demand_room(tokenizer: &Tokenizer, options: &PrepareOptions) -> Result<()> {
+    let max_len = options.max_len;
+    for prompt in options.prompts.both() {
+        if !prompt.is_empty() && tokenizer.encode(prompt, max_len)?.len() >= max_len {
+            let what = format!("the prompt `{prompt}` fills the {max_len} tokens that a text may have");
+            return Err(Error::input(what).help("--max-len allows more; a shorter prompt leaves more"));
+        }
+    }
+    Ok(())
 }
 
 /// The target must be new, empty, or a file of ours.

@@ -21,6 +21,10 @@ impl Prompts {
     pub fn is_empty(&self) -> bool {
         self.query.is_empty() && self.label.is_empty()
     }
+    /// Before a query, before a label.
+    pub fn both(&self) -> [&str; 2] {
+        [&self.query, &self.label]
+    }
     /// A query behind its prompt.
     pub fn before_query<'a>(&self, text: &'a str) -> Cow<'a, str> {
         before(&self.query, text.into())

@@ -102,6 +102,14 @@ fn prompts_go_from_a_data_set_into_the_model_and_from_a_model_into_a_data_set() 
     assert_eq!(told.matches("made for the prompts").count(), 1, "{told}");
     assert_eq!(config("bare/model")["prompts"], serde_json::json!({}));
 
+    let mine = |model: &str, data: &str, prompts: [&str; 2]| {
+        let words = ["mine", model, data, "--out", "mined", "--query-prompt", prompts[0]];
+        world.lode(&[&words[..], &["--corpus-prompt", prompts[1]]].concat()).ok().stderr
+    };
+    assert!(!mine("model", "bare.data", ["small: ", "classic: "]).contains("made for the prompts"));
+    assert!(!mine("model", "shop.data", ["", ""]).contains("made for the prompts"));
+    assert!(mine("model", "shop.data", ["red: ", ""]).contains("stand `red: ` and `classic: `"));
+
     // A pooling that leaves prompts out is not followed, and not silently.
     let pooling = String::from_utf8(world.read("model/1_Pooling/config.json")).unwrap();
     world.write("model/1_Pooling/config.json", pooling.replace("prompt\": true", "prompt\": false"));
@@ -110,6 +118,8 @@ fn prompts_go_from_a_data_set_into_the_model_and_from_a_model_into_a_data_set() 
     let words = ["evaluate", "model", "shop.data"];
     world.lode(&words).fails(3, &["model", "`small: `", "out of its pooling", "include_prompt"]);
     world.lode(&["evaluate", "model", "bare.data"]).ok();
+    let export = ["export", "model", "--to", "hf", "--out", "other"];
+    world.lode(&export).fails(3, &["include_prompt"]);
     let mine = ["mine", "model", "bare.data", "--out", "mined", "--query-prompt", "small: "];
     world.lode(&mine).fails(3, &["out of its pooling"]);
     world.write("texts.txt", "oak\n");

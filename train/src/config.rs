@@ -85,7 +85,7 @@ pub struct ModelConfig {
     /// A trained `bag` (model directory or run) whose token embeddings a fresh transformer starts from; empty for none.
     pub embeddings: String,
     /// How the tokens of a text become one vector: as the model says (empty), or `latent`: a latent attention stands
-    /// before their mean. Added to a model that has none, it changes nothing before the first step.
+    /// before their mean. Added to a model that has none and takes the mean, it changes nothing before the first step.
     pub pooling: String,
     /// Latent pooling: rows of the table that all tokens look at; 0 for one for each channel, 512 at most.
     pub latents: usize,

@@ -110,7 +110,7 @@ impl<'r> Index<'r> {
         observer: &mut dyn Observer,
     ) -> Result<Index<'r>> {
         network.warn_of_other_labels(data, observer);
-        network.warn_of_other_prompts(data, observer);
+        network.warn_of_other_prompts(data.prompts().both(), observer);
         let labels = embed_labels((engine, network), data, &all_labels(data), "labels", observer)?;
         let texts = data.queries(Split::Train);
         let push = |i: usize, packed: &mut Packed| texts.push_to(i, packed);

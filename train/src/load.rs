@@ -289,8 +289,7 @@ pub fn data_of(path: &Path) -> Result<PathBuf> {
 /// # Errors
 /// If the directory holds something else, or the system refuses.
 pub fn write_model(network: &Network, data: &DataSet, dir: &Path, card: Card) -> Result<()> {
-    let prompts = data.prompts();
-    let texts = (data.tokenizer_json()?, data.max_len(), [&*prompts.query, &prompts.label]);
+    let texts = (data.tokenizer_json()?, data.max_len(), data.prompts().both());
     export(network, texts, card, dir)
 }
 

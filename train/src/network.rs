@@ -5,7 +5,7 @@ use crate::device;
 use crate::observer::{Event, Observer};
 use crate::vocabulary;
 use autograd::{Tape, Var};
-use data::{DataSet, Tokenizer};
+use data::Tokenizer;
 use engine::container::{checksum, checksum_of};
 use engine::{DType, Engine, Error, Packed, Precision, Result, Stream};
 use models::hf::{Import, Prompts};
@@ -96,9 +96,9 @@ impl Network {
              `\"include_prompt\": true` in its 1_Pooling/config.json",
         ))
     }
-    /// Says so where a data set was prepared with other prompts than the model was made for.
-    pub fn warn_of_other_prompts(&self, data: &DataSet, observer: &mut dyn Observer) {
-        if let Some(text) = self.prompts.as_ref().and_then(|own| vocabulary::other_prompts(own, data)) {
+    /// Says so where other prompts stand before queries and labels than the model was made for.
+    pub fn warn_of_other_prompts(&self, prompts: [&str; 2], observer: &mut dyn Observer) {
+        if let Some(text) = self.prompts.as_ref().and_then(|own| vocabulary::other_prompts(own, prompts)) {
             observer.event(&Event::Warning(&text));
         }
     }

@@ -150,10 +150,11 @@ impl MemoryPlan {
         ];
         let mut help = HELP_ENCODER;
         if let Some(head) = &trainer.head {
+            let marked = head.marked(&trainer.data, &trainer.text_ids, &batch.rows);
             let (queries, batch) = (trainer.text_ids.queries.len(), trainer.config.train.batch);
             let validates = !trainer.validation_rows.is_empty();
             let frequencies = if validates { FREQUENCY * trainer.data.labels().len() } else { 0 };
-            let head = head.bytes(queries, batch.min(trainer.train_rows.len()), frequencies);
+            let head = head.bytes(queries, (batch.min(trainer.train_rows.len()), marked), frequencies);
             if head.iter().map(|(_, bytes)| bytes).sum::<usize>() > activations + working {
                 help = HELP_HEAD;
             }

@@ -63,14 +63,12 @@ fn difference(model: &Tokenizer, ours: &Tokenizer, data: &DataSet) -> Result<Opt
     Ok(None)
 }
 
-/// How the prompts of a data set differ from those that a model was made for.
-pub fn other_prompts(own: &Prompts, data: &DataSet) -> Option<String> {
-    let its = data.prompts();
-    ((&own.query, &own.label) != (&its.query, &its.label)).then(|| {
+/// How the prompts that stand before queries and labels differ from those that a model was made for.
+pub fn other_prompts(own: &Prompts, [query, label]: [&str; 2]) -> Option<String> {
+    ([&*own.query, &own.label] != [query, label]).then(|| {
         format!(
-            "this model was made for the prompts `{}` and `{}`, the data set was prepared with `{}` and `{}` (queries, \
-             labels)",
-            own.query, own.label, its.query, its.label
+            "this model was made for the prompts `{}` and `{}`, before queries and labels stand `{query}` and `{label}`",
+            own.query, own.label
         )
     })
 }

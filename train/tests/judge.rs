@@ -60,7 +60,8 @@ fn mined_negatives_have_the_scores_of_the_judge_and_rules_ask_these() {
     let trainer = run::assemble(&Engine::new(1), &settings).expect("fits");
     let (engine, judge) = (Engine::new(2), Judge::read(&folder("bert")).expect("a judge"));
     let mine = |judge: Option<&Judge>, rules: Rules, work: &str| {
-        let (query_prompt, corpus_prompt) = (String::new(), String::new());
+        // The encoder's, not the judge's.
+        let (query_prompt, corpus_prompt) = ("a ".to_owned(), "the ".to_owned());
         let options = Options {
             split: Split::Train,
             rules,

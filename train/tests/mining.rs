@@ -289,6 +289,8 @@ fn a_cache_keeps_the_corpus_for_other_rules_and_queries_and_no_other_corpus_is_t
     assert_eq!(run(&network, &options(), Some("cache")).0, want);
     let options = Options { cache: Some(dir.path().join("cache")), ..options() };
     let planned = |work: &str| Mining::new(&engine, &network, &data, options.clone(), &dir.path().join(work));
+    let same = planned("cache").err().expect("no cache").to_string();
+    assert!(same.contains("--cache takes another folder"), "{same}");
     let held = planned("one").expect("planned");
     let busy = planned("two").err().expect("another one works there").to_string();
     assert!(busy.contains("another process") && busy.contains("cache"), "{busy}");

@@ -93,6 +93,10 @@ fn what_no_model_can_have_is_refused() {
     check(&[LATENT, "model.latent_heads=5"], "5 heads do not divide width 32");
     check(&["model.latents=8"], "`model.latents` is for latent pooling");
     check(&["model.pooling=max"], "`model.pooling` must be latent");
+    check(
+        &[LATENT, "model.latent_heads=1024", "model.latent_channels=16384"],
+        "1024 heads of 16384 channels are more than 64 times the width 32",
+    );
     check(&[LATENT, "model.latents=70000"], "`model.latents` must be at most 65536");
 }
 

@@ -64,8 +64,8 @@ pub(crate) struct Args {
     /// Stay below: 512M, 2G. The corpus lies on the disk, in FILE.mining until all is done, or in --cache
     #[arg(long, value_name = "SIZE", default_value = "2G")]
     max_memory: Bytes,
-    /// Keep the embeddings of the corpus in this folder: whoever mines by the same model, labels and --corpus-prompt
-    /// again, for other queries or by other rules, finds them there
+    /// Keep the embeddings of the corpus in this folder: whoever mines the same data set by the same model and
+    /// --corpus-prompt again, by other rules or for its other split, finds them there
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
 }

@@ -37,6 +37,19 @@ fn prompts_stand_before_queries_and_labels_that_have_a_text() {
 }
 
 #[test]
+fn a_prompt_that_leaves_nothing_of_a_text_is_refused() {
+    let (world, _) = prepared(["old ", ""]);
+    let prepare = |query: &str, max_len| {
+        let prompts = Prompts { query: query.to_owned(), label: String::new() };
+        let options = PrepareOptions { prompts, max_len, ..world.options() };
+        data::prepare(&Source::Jsonl(world.src()), &options, &mut |_| {})
+    };
+    let told = prepare("old a red ", 5).unwrap_err().to_string();
+    assert!(told.contains("`old a red ` fills the 5 tokens") && told.contains("--max-len"), "{told}");
+    assert!(prepare("old a red ", 6).is_ok() && prepare("", 3).is_ok());
+}
+
+#[test]
 fn without_prompts_a_data_set_is_the_file_that_it_was() {
     let (world, data) = prepared(["", ""]);
     assert!(data.prompts().is_empty());

@@ -217,8 +217,23 @@ impl HeadConfig {
             let got = self.z_location;
             return Err(Error::input(format!("`head.z_location` must be a number, it is {got}")));
         }
+        let defaults = HeadConfig::default();
+        let are_set = (self.z_sharpness, self.z_location) != (defaults.z_sharpness, defaults.z_location);
+        if self.is_on() && self.loss != "zloss" && are_set {
+            return wrong(
+                format!(
+                    "`head.z_sharpness` and `head.z_location` are of the loss zloss, and this is {}",
+                    self.loss
+                ),
+                "--set head.loss=zloss, or leave them away",
+            );
+        }
         let of = "`head.loss = zloss` learns all labels through factors";
+        if !self.is_on() && self.labels != "factored" {
+            return Ok(());
+        }
         match (self.loss == "zloss", &*self.labels) {
+            (true, _) if !self.is_on() => Ok(()),
             (false, "factored") if !self.is_on() => wrong(
                 "`head.labels = factored` is of a classifier, and this run learns none".into(),
                 "--head classifier",

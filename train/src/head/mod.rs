@@ -35,7 +35,7 @@ use data::{DataSet, Split};
 use engine::{Engine, Error, Kind, Places, Result, Stream, Table, Tensor};
 use labels::AllLabels;
 use live::Live;
-use models::heads::OneVsAll;
+use models::heads::{OneVsAll, factored};
 use models::losses::set::{self, SetObjective, SetTerms};
 use over_all::OverAll;
 use samplers::table_rows::PART;
@@ -258,19 +258,25 @@ impl Head {
     pub(crate) fn live_depth(&self) -> Option<usize> {
         self.config.is_live().then_some(self.config.shortlist)
     }
-    /// Bytes of memory by part: weights, optimizer's state, shortlists, factors, what a step of `batch` queries takes,
-    /// and what a search among all labels takes beyond that: with the `frequencies` of labels where a validation knows
+    /// Labels that a step over all labels marks for these rows: those that some row has, or leaves out.
+    pub(crate) fn marked(&self, data: &DataSet, ids: &TextIds, rows: &[u32]) -> usize {
+        let Learning::All { labels, .. } = &self.learning else { return 0 };
+        let marks = labels.marks(data, ids, rows);
+        factored::labels_in(marks.truth(None)).len()
+    }
+    /// Bytes of memory by part: weights, optimizer's state, shortlists, factors, what a step of `batch` queries with so
+    /// many [`Head::marked`] labels takes, and what a search among all labels takes beyond that: with the `frequencies` of labels where a validation knows
     /// them, and after the step has given back its buffers. What is mapped belongs to the system.
     pub(crate) fn bytes(
         &self,
         queries: usize,
-        batch: usize,
+        (batch, marked): (usize, usize),
         frequencies: usize,
     ) -> [(&'static str, usize); 7] {
         let Layout { labels, width, .. } = self.layout;
         let [weights, state] = if self.layout.scratch.is_some() { [0, 0] } else { self.layout.bytes() };
         let beside = match &self.learning {
-            Learning::All { over, .. } => over.bytes([labels, width], batch),
+            Learning::All { over, .. } => over.bytes([labels, width], batch, marked),
             Learning::Few { .. } => [0, 0],
         };
         let (lists, step) = match &self.learning {
@@ -307,7 +313,7 @@ impl Head {
     /// Bytes of soft targets, label weights, their optimizer's state, shortlists and factors, as far as they are not
     /// mapped.
     pub(crate) fn resting_bytes(&self, queries: usize) -> usize {
-        let [_, tables @ .., _, _] = self.bytes(queries, 0, 0);
+        let [_, tables @ .., _, _] = self.bytes(queries, (0, 0), 0);
         self.teacher_bytes()[0] + tables.iter().map(|(_, bytes)| bytes).sum::<usize>()
     }
     /// Of a run that will be taken up behind the answers of its teacher.

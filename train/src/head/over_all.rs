@@ -82,15 +82,15 @@ impl OverAll {
             _ => false,
         }
     }
-    /// Bytes of what is kept beside the table, and of what a step of `batch` queries takes.
-    pub(super) fn bytes(&self, [labels, width]: [usize; 2], batch: usize) -> [usize; 2] {
+    /// Bytes of what is kept beside the table, and of what a step of `batch` queries takes that have `marked` labels, or
+    /// leave them out.
+    pub(super) fn bytes(&self, [labels, width]: [usize; 2], batch: usize, marked: usize) -> [usize; 2] {
         match self {
             // Logits, and of a chunk its weights, their gradient, and a copy in f32 where bf16 is changed.
             OverAll::Chunks(_) => [0, 4 * CHUNK.min(labels) * (batch + 3 * width)],
-            // Three positives a query. Factors are copied while they are saved.
+            // Factors are copied while they are saved.
             OverAll::Factors(..) => {
-                let touched = labels.min(3 * batch);
-                [16 * Factors::numbers(width), Factors::step_bytes(labels, width, batch, touched)]
+                [16 * Factors::numbers(width), Factors::step_bytes(labels, width, batch, marked)]
             }
         }
     }

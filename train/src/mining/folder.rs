@@ -54,6 +54,10 @@ impl Folder {
     /// # Errors
     /// If another process works in one of them, or the system refuses.
     pub(super) fn open(path: &Path, cache: Option<&Path>, keys: [u64; 2]) -> Result<Folder> {
+        if cache.is_some_and(|cache| cache == path) {
+            let e = Error::input("is the work folder of this mining, which goes when all is done").at(path);
+            return Err(e.help("--cache takes another folder"));
+        }
         let lock = |path: &Path| {
             fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
             RunDir::at(path).lock_of("lock", "another process is mining in this folder")

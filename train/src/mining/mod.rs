@@ -53,7 +53,7 @@ pub struct Options {
     pub corpus_prompt: String,
     /// Bytes that mining may hold.
     pub memory: usize,
-    /// Where the embeddings of the corpus stay, for other rules, queries and days; none where they go when all is done.
+    /// Where the embeddings of the corpus stay, for other rules and the other split; none where they go when all is done.
     pub cache: Option<PathBuf>,
 }
 
@@ -152,6 +152,12 @@ impl<'a> Mining<'a> {
             folder,
         })
     }
+    /// What stands before each query and each label.
+    fn prompts(&self) -> [&str; 2] {
+        let asked = [&*self.options.query_prompt, &self.options.corpus_prompt];
+        let own = self.data.prompts().both();
+        [0, 1].map(|side| if asked[side].is_empty() { own[side] } else { asked[side] })
+    }
     /// Labels of each query that are considered after the rules.
     pub fn range_max(&self) -> usize {
         self.range_max
@@ -166,7 +172,7 @@ impl<'a> Mining<'a> {
             return Ok(());
         }
         self.network.warn_of_other_labels(self.data, observer);
-        self.network.warn_of_other_prompts(self.data, observer);
+        self.network.warn_of_other_prompts(self.prompts(), observer);
         for part in 0..self.parts() {
             if self.folder.read(Work::Corpus, part).is_none() {
                 self.embed_part(part, observer)?;
@@ -308,7 +314,6 @@ impl<'a> Mining<'a> {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let (labels, queries) = (self.data.labels(), self.data.queries(self.options.split));
-        let Options { query_prompt, corpus_prompt, .. } = &self.options;
         for (i, q) in block.clone().enumerate() {
             if observer.stop() {
                 let what = format!("stopped after {} queries", block.start);
@@ -317,11 +322,10 @@ impl<'a> Mining<'a> {
             let positives = self.subjects.positives.row(q);
             let (candidates, _) = found.hits.row(i);
             let places = candidates.iter().chain(positives);
-            let text = |&place: &u32| {
-                format!("{corpus_prompt}{}", labels.text(self.subjects.corpus[place as usize] as usize))
-            };
-            let texts: Vec<String> = places.map(text).collect();
-            let query = format!("{query_prompt}{}", queries.text(self.subjects.queries[q] as usize));
+            // Prompts are the encoder's; a cross-encoder reads the texts.
+            let text = |&place: &u32| labels.text(self.subjects.corpus[place as usize] as usize);
+            let texts: Vec<_> = places.map(text).collect();
+            let query = queries.text(self.subjects.queries[q] as usize);
             let scores = judge.scores(self.engine, &query, texts.iter().map(|text| &**text))?;
             let (of_candidates, of_positives) = scores.split_at(candidates.len());
             found.hits.rescore(i, of_candidates);

@@ -142,7 +142,7 @@ pub fn apply_defaults(settings: &mut Settings) -> Result<()> {
         settings.recipe("loss.hardest", 10, "triplet")?;
     }
     // Whoever names the loss alone gets what it needs.
-    if settings.text("head.loss") == Some("zloss") {
+    if has_head && settings.text("head.loss") == Some("zloss") {
         for needs in zloss::NEEDS {
             settings.recipe_set(needs, "zloss", false)?;
         }
@@ -210,6 +210,17 @@ mod tests {
             changes.iter().for_each(|change| settings.set(change).expect("a value"));
             apply_defaults(&mut settings).unwrap_or_else(|e| panic!("{changes:?}: {e}"));
         }
+    }
+
+    #[test]
+    fn a_loss_of_classifiers_sets_nothing_for_an_encoder() {
+        let rate = |head: &str| {
+            let mut settings = Settings::default();
+            ["head.loss=zloss", head].iter().for_each(|change| settings.set(change).expect("a value"));
+            apply_defaults(&mut settings).unwrap_or_else(|e| panic!("{head}: {e}"));
+            settings.config().expect("in range").train.lr
+        };
+        assert!(rate("head.name=classifier") > 1.0 && rate("head.name=none") < 0.1);
     }
 
     #[test]

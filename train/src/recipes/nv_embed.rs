@@ -10,7 +10,7 @@ pub(super) const RECIPE: Recipe = Recipe {
     name: "nv-embed",
     summary: "latent-attention pooling and a teacher's lists; with negatives.own=true the second stage",
     citation: "Lee et al., NV-Embed: Improved techniques for training LLMs as generalist embedding models, ICLR 2025",
-    cost: "encodes the labels drawn: count·B·F; 24·d² + 8·d² + 4·r·d operations a token; (N + L)·F once",
+    cost: "encodes the labels drawn: count·B·F; 28·d² + 4·r·d operations a token; (N + L)·F once",
     defaults: &[
         "composer.name=shuffled",
         "model.pooling=latent",

@@ -32,7 +32,7 @@ pub(super) struct Lesson {
 }
 
 /// The labels that some row has or leaves out, ascending.
-pub(super) fn labels_in(truth: Truth<'_>) -> Vec<u32> {
+pub fn labels_in(truth: Truth<'_>) -> Vec<u32> {
     let mut labels = [truth.positives.items, truth.left_out.items].concat();
     labels.sort_unstable();
     labels.dedup();

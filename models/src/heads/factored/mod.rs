@@ -41,6 +41,7 @@ use autograd::{RowGrad, TableOptimizer};
 use engine::kernels::bce::Truth;
 use engine::{Buf, Engine, Factor, Mat, Table, Tensor, gemm};
 use lesson::Lesson;
+pub use lesson::labels_in;
 
 /// Steps between two looks at the singular values of U.
 pub const CHECK_EVERY: u32 = 100;
@@ -93,7 +94,7 @@ impl Factored {
     ) -> Option<(f64, Tensor)> {
         let (n, width) = (x.shape().dim(0), factors.width);
         assert_eq!((table.rows(), table.width()), (factors.labels, width), "factors of another table");
-        let labels = lesson::labels_in(truth);
+        let labels = labels_in(truth);
         let rows = widened(engine, table.gather(engine, &labels).data());
         let lesson =
             Lesson::of(engine, factors, self.loss, widened(engine, x.data()), (&labels, &rows), truth);
