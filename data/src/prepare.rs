@@ -210,7 +210,8 @@ struct Tokenizing<'a> {
 }
 
 impl Tokenizing<'_> {
-    /// Writes tokens and starts of a table behind a prompt. Gives how many tokens it has, and how many of its texts were cut.
+    /// Writes tokens and starts of a table behind a prompt. Gives how many tokens it has, and how many of its texts
+    /// were cut.
     fn table(&mut self, out: &mut Writer, name: &str, table: (&TextTable, &str)) -> Result<(u64, u64)> {
         if layout::is_narrow(self.tokenizer.vocab_size()) {
             self.typed_table(out, name, table, |id| id as u16)

@@ -1,8 +1,8 @@
 //! What stands before a text and tells an encoder what it reads: a query, or a label.
 //!
-//! Encoders that were trained behind prompts (`query: `, `passage: `) embed worse without them. The tokens of a data set
-//! are those of its texts behind the prompts with which it was prepared, so whoever trains, embeds or measures reads
-//! them without knowing; titles stay what they are, for people and for BM25.
+//! Encoders that were trained behind prompts (`query: `, `passage: `) embed worse without them. The tokens of a data
+//! set are those of its texts behind the prompts with which it was prepared, so whoever trains, embeds or measures
+//! reads them without knowing; titles stay what they are, for people and for BM25.
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;

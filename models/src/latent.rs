@@ -8,10 +8,10 @@
 //! texts, so k and v `[r, heads·c]` are made once for a batch. Y is then pooled as hidden states are: by the mean, as
 //! published. No token looks at another here, so nothing depends on where a text begins.
 //!
-//! Two things are ours. W_o and W_2 begin at 0, so that Y = H and a model that takes the mean, to which latents are added,
-//! begins as the model that it was, to the bit; the released code draws them like any matrix. And where nothing else is said, a head
-//! has d/heads channels; the released configuration gives each all d, which for 8 heads is 32 d² numbers instead of
-//! 4 d².
+//! Two things are ours. W_o and W_2 begin at 0, so that Y = H and a model that takes the mean, to which latents are
+//! added, begins as the model that it was, to the bit; the released code draws them like any matrix. And where
+//! nothing else is said, a head has d/heads channels; the released configuration gives each all d, which for 8 heads
+//! is 32 d² numbers instead of 4 d².
 
 use crate::encoder::Scope;
 use crate::layout::{Entry, Role};

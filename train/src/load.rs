@@ -430,8 +430,8 @@ fn last_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// Writes a network as a sentence-transformers directory: it reads texts by this `tokenizer.json`, up to so many tokens,
-/// behind these prompts of queries and labels.
+/// Writes a network as a sentence-transformers directory: it reads texts by this `tokenizer.json`, up to so many
+/// tokens, behind these prompts of queries and labels.
 ///
 /// # Errors
 /// If the directory holds something else, or the system refuses.

@@ -92,8 +92,8 @@ impl Network {
         let what =
             format!("this model leaves the prompt `{prompt}` out of its pooling, which is not done here");
         Err(Error::input(what).help(
-            "leave the prompt away (`lode prepare … --query-prompt '' --label-prompt ''`); or, if the model shall be trained, say \
-             `\"include_prompt\": true` in its 1_Pooling/config.json",
+            "leave the prompt away (`lode prepare … --query-prompt '' --label-prompt ''`); or, if the model shall be \
+             trained, say `\"include_prompt\": true` in its 1_Pooling/config.json",
         ))
     }
     /// Says so where other prompts stand before queries and labels than the model was made for.

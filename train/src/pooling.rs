@@ -9,8 +9,8 @@ use std::path::Path;
 /// Channels of all heads together for each of the model's, at most: the released model has 8.
 const WIDEST: usize = 64;
 
-/// Puts a fresh latent attention before the mean of a model that has none, where the configuration asks for one. A model
-/// that took the first token or the largest numbers takes the mean from then on.
+/// Puts a fresh latent attention before the mean of a model that has none, where the configuration asks for one. A
+/// model that took the first token or the largest numbers takes the mean from then on.
 ///
 /// # Errors
 /// If the model is a bag, or has another latent attention than is asked for.

@@ -67,7 +67,8 @@ fn difference(model: &Tokenizer, ours: &Tokenizer, data: &DataSet) -> Result<Opt
 pub fn other_prompts(own: &Prompts, [query, label]: [&str; 2]) -> Option<String> {
     ([&*own.query, &own.label] != [query, label]).then(|| {
         format!(
-            "this model was made for the prompts `{}` and `{}`, before queries and labels stand `{query}` and `{label}`",
+            "this model was made for the prompts `{}` and `{}`, before queries and labels stand `{query}` and \
+             `{label}`",
             own.query, own.label
         )
     })

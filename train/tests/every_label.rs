@@ -4,6 +4,7 @@ mod world;
 
 use engine::{Engine, Stream};
 use std::path::{Path, PathBuf};
+use train::plan::MemoryPlan;
 use train::{Silent, Trainer, run};
 
 const LABELS: usize = 40;
@@ -179,4 +180,24 @@ fn a_run_with_label_texts_resumes_bit_for_bit_with_and_without_a_classifier() {
         let weights = |trainer: &Trainer| trainer.classifier().map(|c| c.rows);
         assert!(weights(&again) == weights(&whole), "{head:?}: other weights");
     }
+}
+
+#[test]
+fn a_step_through_factors_is_planned_by_the_labels_of_its_titles() {
+    let step = |each: usize| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut csv = String::from("title,label\n");
+        for row in 0..600 {
+            let labels: Vec<String> = (0..each).map(|j| format!("l{}", (row * each + j) % 300)).collect();
+            csv += &format!("title {row},{}\n", labels.join(";"));
+        }
+        let data = world::prepared(dir.path(), &csv, 400, |source| source.label_separator = Some(";".into()));
+        let base = ["model.source=bag", "model.width=32", "train.batch=24", "head.name=classifier"];
+        let settings = world::settings(&data, &base, &["head.loss=zloss"]);
+        let trainer = run::assemble(&Engine::new(1), &settings).expect("assembles");
+        MemoryPlan::new(&trainer).parts.iter().find(|p| p.0 == "head step").expect("a part").1
+    };
+    // A batch of 24 titles, of a label each or of eight: 28 bytes of each number of a row that is touched.
+    let more = step(8).saturating_sub(step(1));
+    assert!((28 * 32 * 90..28 * 32 * 8 * 24).contains(&more), "{more}");
 }

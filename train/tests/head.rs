@@ -412,25 +412,6 @@ fn the_plan_counts_what_the_head_will_have_and_maps_what_is_beyond_the_limit() {
     assert_eq!(of(&plan(&[]), "label factors"), 0);
 }
 
-#[test]
-fn a_step_through_factors_is_planned_by_the_labels_of_its_titles() {
-    let step = |each: usize| {
-        let dir = tempfile::tempdir().expect("a directory");
-        let mut csv = String::from("title,label\n");
-        for row in 0..600 {
-            let labels: Vec<String> = (0..each).map(|j| format!("l{}", (row * each + j) % 300)).collect();
-            csv += &format!("title {row},{}\n", labels.join(";"));
-        }
-        let data = world::prepared(dir.path(), &csv, 400, |source| source.label_separator = Some(";".into()));
-        let settings = settings(&data, &["head.loss=zloss"]);
-        let trainer = run::assemble(&Engine::new(1), &settings).expect("assembles");
-        MemoryPlan::new(&trainer).parts.iter().find(|p| p.0 == "head step").expect("a part").1
-    };
-    // A batch of 24 titles, of a label each or of eight: 28 bytes of each number of a row that is touched.
-    let more = step(8).saturating_sub(step(1));
-    assert!((28 * 32 * 90..28 * 32 * 8 * 24).contains(&more), "{more}");
-}
-
 /// What a run hands on and ranks by are the weights themselves, wherever they are read: in memory, from its checkpoint,
 /// and by a run that goes on from it.
 #[test]

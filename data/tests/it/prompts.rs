@@ -3,7 +3,9 @@
 use crate::world::World;
 use data::{DataSet, PrepareOptions, Prompts, Source, Split, Verify};
 
-const TRAIN: &str = "{\"uid\":\"q\",\"title\":\"red\",\"target_ind\":[0]}\n{\"uid\":\"r\",\"title\":\"\",\"target_ind\":[1]}\n";
+const TRAIN: &str = r#"{"uid":"q","title":"red","target_ind":[0]}
+{"uid":"r","title":"","target_ind":[1]}
+"#;
 const TEST: &str = "{\"uid\":\"t\",\"title\":\"blue\",\"content\":\"boot\",\"target_ind\":[1]}\n";
 const LABELS: &str = "{\"uid\":\"a\",\"title\":\"shoe\"}\n{\"uid\":\"b\",\"title\":\"\"}\n";
 

@@ -265,8 +265,9 @@ impl Head {
         factored::labels_in(marks.truth(None)).len()
     }
     /// Bytes of memory by part: weights, optimizer's state, shortlists, factors, what a step of `batch` queries with so
-    /// many [`Head::marked`] labels takes, and what a search among all labels takes beyond that: with the `frequencies` of labels where a validation knows
-    /// them, and after the step has given back its buffers. What is mapped belongs to the system.
+    /// many [`Head::marked`] labels takes, and what a search among all labels takes beyond that: with the
+    /// `frequencies` of labels where a validation knows them, and after the step has given back its buffers. What is
+    /// mapped belongs to the system.
     pub(crate) fn bytes(
         &self,
         queries: usize,

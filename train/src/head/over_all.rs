@@ -82,8 +82,8 @@ impl OverAll {
             _ => false,
         }
     }
-    /// Bytes of what is kept beside the table, and of what a step of `batch` queries takes that have `marked` labels, or
-    /// leave them out.
+    /// Bytes of what is kept beside the table, and of what a step of `batch` queries takes that have `marked` labels,
+    /// or leave them out.
     pub(super) fn bytes(&self, [labels, width]: [usize; 2], batch: usize, marked: usize) -> [usize; 2] {
         match self {
             // Logits, and of a chunk its weights, their gradient, and a copy in f32 where bf16 is changed.

@@ -53,7 +53,8 @@ pub struct Options {
     pub corpus_prompt: String,
     /// Bytes that mining may hold.
     pub memory: usize,
-    /// Where the embeddings of the corpus stay, for other rules and the other split; none where they go when all is done.
+    /// Where the embeddings of the corpus stay, for other rules and the other split; none where they go when all is
+    /// done.
     pub cache: Option<PathBuf>,
 }
 
