@@ -150,11 +150,7 @@ impl MemoryPlan {
         ];
         let mut help = HELP_ENCODER;
         if let Some(head) = &trainer.head {
-            let marked = head.marked(&trainer.data, &trainer.text_ids, &batch.rows);
-            let (queries, batch) = (trainer.text_ids.queries.len(), trainer.config.train.batch);
-            let validates = !trainer.validation_rows.is_empty();
-            let frequencies = if validates { FREQUENCY * trainer.data.labels().len() } else { 0 };
-            let head = head.bytes(queries, (batch.min(trainer.train_rows.len()), marked), frequencies);
+            let head = classifier(trainer, head, &batch);
             if head.iter().map(|(_, bytes)| bytes).sum::<usize>() > activations + working {
                 help = HELP_HEAD;
             }
@@ -325,6 +321,15 @@ fn cross_encoder(trainer: &Trainer) -> (usize, usize) {
         pairs.push(std::iter::repeat_n(0, (query + longest).clamp(2, most)));
     }
     (cross.bytes(true), of.training_bytes(&pairs, config.model.recompute).max(reads))
+}
+
+/// What a classifier takes, by part, where its largest batch is this one.
+fn classifier(trainer: &Trainer, head: &Head, largest: &Batch) -> [(&'static str, usize); 7] {
+    let marked = head.marked(&trainer.data, &trainer.text_ids, &largest.rows);
+    let (queries, batch) = (trainer.text_ids.queries.len(), trainer.config.train.batch);
+    let validates = !trainer.validation_rows.is_empty();
+    let frequencies = if validates { FREQUENCY * trainer.data.labels().len() } else { 0 };
+    head.bytes(queries, (batch.min(trainer.train_rows.len()), marked), frequencies)
 }
 
 /// The largest of some random batches, and the texts that its step encodes: where a classifier learns, those of its
