@@ -52,6 +52,12 @@ fn scores_are_those_of_sentence_transformers() {
     }
 }
 
+/// To mine for the training queries, behind prompts of queries and labels.
+fn behind(rules: Rules, prompts: [&str; 2]) -> Options {
+    let [query_prompt, corpus_prompt] = prompts.map(str::to_owned);
+    Options { split: Split::Train, rules, seed: 1, query_prompt, corpus_prompt, memory: 1 << 30, cache: None }
+}
+
 #[test]
 fn mined_negatives_have_the_scores_of_the_judge_and_rules_ask_these() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -61,16 +67,7 @@ fn mined_negatives_have_the_scores_of_the_judge_and_rules_ask_these() {
     let (engine, judge) = (Engine::new(2), Judge::read(&folder("bert")).expect("a judge"));
     let mine = |judge: Option<&Judge>, rules: Rules, work: &str| {
         // The encoder's, not the judge's.
-        let (query_prompt, corpus_prompt) = ("a ".to_owned(), "the ".to_owned());
-        let options = Options {
-            split: Split::Train,
-            rules,
-            seed: 1,
-            query_prompt,
-            corpus_prompt,
-            memory: 1 << 30,
-            cache: None,
-        };
+        let options = behind(rules, ["a ", "the "]);
         let models = Models { network: &trainer.network, judge };
         let mining = Mining::new(&engine, models, &data, options, &dir.path().join(work)).expect("planned");
         mining.run(&mut Silent).expect("mined");
@@ -149,16 +146,7 @@ fn what_is_mined_with_a_judge_is_what_sentence_transformers_mines() {
         num_negatives: of("num_negatives") as usize,
         ..Rules::default()
     };
-    let (query_prompt, corpus_prompt) = (String::new(), String::new());
-    let options = Options {
-        split: Split::Train,
-        rules,
-        seed: 1,
-        query_prompt,
-        corpus_prompt,
-        memory: 1 << 30,
-        cache: None,
-    };
+    let options = behind(rules, [""; 2]);
     let models = Models { network: &trainer.network, judge: Some(&judge) };
     let mining = Mining::new(&engine, models, &data, options, &dir.path().join("work")).expect("planned");
     mining.run(&mut Silent).expect("mined");

@@ -241,7 +241,7 @@ fn files_of_another_mining_are_not_taken() {
 }
 
 #[test]
-fn a_cache_keeps_the_corpus_for_other_rules_and_queries_and_no_other_corpus_is_taken_from_it() {
+fn a_cache_keeps_the_corpus_for_other_rules_and_splits_and_no_other_corpus_is_taken_from_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let (data, network) = set(dir.path(), LABELS);
     let engine = Engine::new(2);

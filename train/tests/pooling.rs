@@ -13,22 +13,17 @@ use train::index::Index;
 use train::plan::MemoryPlan;
 use train::race::paired;
 use train::{Network, Silent, Trainer, load, run};
-use world::{StopAfter, bits, topics};
+use world::{StopAfter, TINY, bits, topics};
 
-const BASE: [&str; 8] = [
-    "model.source=tiny",
-    "model.width=32",
-    "model.dropout=0.1",
-    "train.batch=24",
-    "train.epochs=2",
-    "train.lr=1e-3",
-    "train.warmup_steps=2",
-    "composer.name=shuffled",
-];
 const LATENT: &str = "model.pooling=latent";
 
+/// The small transformer in random batches.
+fn base() -> Vec<&'static str> {
+    [&TINY[..], &["composer.name=shuffled"]].concat()
+}
+
 fn assembled(data: &Path, changes: &[&str]) -> engine::Result<Trainer> {
-    run::assemble(&Engine::new(2), &world::settings(data, &BASE, changes))
+    run::assemble(&Engine::new(2), &world::settings(data, &base(), changes))
 }
 
 fn embedded(network: &Network, data: &Path) -> Vec<f32> {
@@ -41,7 +36,7 @@ fn latents_on_a_trained_encoder_begin_at_its_embeddings_and_resume_bit_for_bit()
     let dir = tempfile::tempdir().expect("a directory");
     let (data, out) = (topics(dir.path(), 180), |name: &str| dir.path().join(name));
     let begin = |name: &str, threads, changes: &[&str]| {
-        let settings = world::settings(&data, &BASE, changes);
+        let settings = world::settings(&data, &base(), changes);
         run::begin(&Engine::new(threads), &settings, &out(name)).expect("begins")
     };
     let (mut plain, run_dir) = begin("plain", 2, &[]);
@@ -85,7 +80,7 @@ fn what_no_model_can_have_is_refused() {
     let check = |changes: &[&str], part: &str| {
         let mut settings = train::config::Settings::default();
         settings.flag("data.path", data.to_str().expect("a name"), "DATA").expect("a path");
-        BASE.iter().chain(changes).for_each(|change| settings.set(change).expect("a setting"));
+        base().iter().chain(changes).for_each(|change| settings.set(change).expect("a setting"));
         let told = run::assemble(&Engine::new(1), &settings).err().expect("refused").to_string();
         assert!(told.contains(part), "{told}");
     };

@@ -7,21 +7,12 @@ use std::path::Path;
 use train::config::Settings;
 use train::recipes::{RECIPES, Recipe};
 use train::{Silent, Trainer, run};
-use world::{StopAfter, topics};
+use world::{StopAfter, TINY, topics};
 
 /// A run of a recipe: guides are the starting model, lists are made anew every seven steps.
 fn settings(data: &Path, recipe: &Recipe, changes: &[&str]) -> Settings {
     let strategy = format!("strategy.name={}", recipe.name);
-    let base = [
-        &*strategy,
-        "model.source=tiny",
-        "model.width=32",
-        "model.dropout=0.1",
-        "train.batch=24",
-        "train.epochs=2",
-        "train.lr=1e-3",
-        "train.warmup_steps=2",
-    ];
+    let base = [&[&*strategy][..], &TINY].concat();
     let learns_from_a_guide = ["margin-mse", "distil", "tas-balanced"].contains(&recipe.name);
     let guide = learns_from_a_guide.then_some("guide.model=start");
     let refresh =

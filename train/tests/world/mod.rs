@@ -23,6 +23,18 @@ pub(crate) fn prepared(
     out
 }
 
+/// A small transformer for topics, with dropout.
+#[allow(dead_code, reason = "not every test has topics")]
+pub(crate) const TINY: [&str; 7] = [
+    "model.source=tiny",
+    "model.width=32",
+    "model.dropout=0.1",
+    "train.batch=24",
+    "train.epochs=2",
+    "train.lr=1e-3",
+    "train.warmup_steps=2",
+];
+
 /// Sixty topics of six words each; a title is four words of its topic and one of another; a label is two words of its
 /// topic. What is near is what shares words, so there is something to learn and something to cluster.
 #[allow(dead_code, reason = "not every test has topics")]
