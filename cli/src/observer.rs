@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::memory::{self, Sampler};
 use crate::meter::Meter;
 use crate::processes;
+use crate::profile;
 use crate::quantity::{Bytes, count, span};
 use crate::render::{Style, percent};
 use crate::session;
@@ -159,6 +160,9 @@ impl Observer for Terminal {
     }
     fn seconds(&mut self) -> f64 {
         self.started.elapsed().as_secs_f64()
+    }
+    fn processor_seconds(&mut self) -> f64 {
+        profile::clock().cpu
     }
     fn stop(&mut self) -> bool {
         self.stop.requested().is_some()

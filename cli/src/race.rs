@@ -186,7 +186,7 @@ fn spread(values: &[f64]) -> (f64, f64) {
 /// The cells of the table, the heads first.
 fn cells(outcome: &Outcome) -> Vec<Vec<String>> {
     let heads = ["strategy", "nDCG@5", "± seeds", "over the first", "P@1", "R@10", "rate", "temp.", "steps"];
-    let more = ["texts", "mined", "negatives", "seconds"];
+    let more = ["texts", "mined", "negatives", "seconds", "processor"];
     let told = is_truth_told(outcome).then_some("false");
     let mut rows =
         vec![heads.iter().chain(&more).chain(&told).map(|&head| head.to_owned()).collect::<Vec<_>>()];
@@ -211,6 +211,7 @@ fn cells(outcome: &Outcome) -> Vec<Vec<String>> {
             format!("{:.0} %", 100.0 * mean(|heat| heat.mined as f64 / heat.forwards as f64)),
             format!("{:.1}", mean(|heat| heat.negatives)),
             format!("{:.1}", mean(|heat| heat.seconds)),
+            format!("{:.1}", mean(|heat| heat.processor_seconds)),
         ]);
         if told.is_some() {
             let shares: Vec<f64> = standing.finals.iter().filter_map(|heat| heat.false_negatives).collect();

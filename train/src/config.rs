@@ -6,6 +6,7 @@ mod head;
 mod memory;
 mod negatives;
 mod save;
+mod selection;
 mod settings;
 mod train;
 
@@ -16,6 +17,7 @@ pub use head::{HeadConfig, LOSSES};
 pub use memory::MemoryConfig;
 pub use negatives::{GuideConfig, NegativesConfig};
 pub use save::SaveConfig;
+pub use selection::SelectionConfig;
 pub use settings::{Origin, Settings};
 pub use train::TrainConfig;
 
@@ -48,6 +50,8 @@ pub struct Config {
     pub cross: CrossConfig,
     /// What is remembered of batches and epochs before.
     pub memory: MemoryConfig,
+    /// Who was looked at: a model that learns it.
+    pub selection: SelectionConfig,
     /// What is minimised.
     pub loss: LossConfig,
     /// Vectors beside the texts of labels.
@@ -427,6 +431,7 @@ impl Config {
         self.loss.check(self)?;
         self.negatives.check(&self.strategy.name)?;
         self.memory.check(self)?;
+        self.selection.check(self)?;
         self.cross.check(self)?;
         self.auxiliary.check(self)?;
         if self.head.is_on() && !self.data.truth.as_os_str().is_empty() {

@@ -5,15 +5,18 @@
 //! keys      a slow copy of the encoder that embeds labels                        MoCo: θ_k ← m θ_k + (1 − m) θ
 //! history   what each pair cost, epoch by epoch: pairs far off weigh less        DBPM
 //! past      what the model found of each query an epoch ago: part of the target  PS-KD
+//! selection a model of which pairs somebody looked at: weights of negatives      CET
 //! ```
 //! A step only notes ([`Note`]) what it saw; it is remembered when the step was taken. So a step that is walked again,
 //! or is not taken since its numbers ran away, leaves nothing behind.
 
 mod history;
 mod past;
+mod selection;
 
 pub(crate) use history::History;
 pub(crate) use past::Past;
+pub(crate) use selection::{Seen, Selection};
 
 use crate::batch::Batch;
 use crate::config::Config;
@@ -21,9 +24,14 @@ use crate::embed::{CHUNK_TOKENS, embed};
 use crate::network::Network;
 use crate::observer::Silent;
 use autograd::Params;
-use engine::{Engine, Error, Kind, Packed, Result, Tensor};
+use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
 use models::{Objective, Terms};
 use samplers::{Mix, Queue};
+
+mod tags {
+    /// The first numbers of a model of selection.
+    pub(super) const SELECTION: u64 = u64::from_be_bytes(*b"t.select");
+}
 
 /// What is remembered.
 #[derive(Default)]
@@ -36,6 +44,7 @@ pub(crate) struct Memory {
     momentum: f32,
     pub(crate) history: Option<History>,
     pub(crate) past: Option<Past>,
+    pub(crate) selection: Option<Selection>,
     /// Steps that were passed over since their numbers ran away, where that is allowed.
     pub(crate) skipped: Option<u32>,
 }
@@ -49,12 +58,15 @@ pub(crate) struct Note {
     rows: Vec<u32>,
     losses: Vec<f32>,
     found: Vec<Vec<(u32, f32)>>,
+    /// Pairs that were given, and others.
+    seen: Seen,
 }
 
 impl Memory {
-    /// An empty memory of so many training queries and labels, for this encoder as it starts.
-    pub(crate) fn new(config: &Config, (queries, labels): (usize, usize), network: &Network) -> Memory {
-        let of = &config.memory;
+    /// An empty memory of so many training queries, for labels of these frequencies and this encoder as it starts.
+    pub(crate) fn new(config: &Config, queries: usize, frequencies: &[u32], network: &Network) -> Memory {
+        let (of, labels) = (&config.memory, frequencies.len());
+        let stream = Stream::new(config.train.seed, tags::SELECTION);
         let mix = Mix { hardest: of.mixed_from, pairs: of.mixed, with_query: of.mixed_with_query };
         Memory {
             queue: (of.queue > 0).then(|| Queue::new(of.queue, network.width())),
@@ -63,6 +75,10 @@ impl Memory {
             momentum: of.momentum as f32,
             history: of.weighs().then(|| History::new(of, queries)),
             past: (of.past > 0.0).then(|| Past::new(of, queries, labels)),
+            selection: config
+                .selection
+                .is_on()
+                .then(|| Selection::new(&config.selection, config.loss.temperature, frequencies, stream)),
             skipped: (config.train.skip_nonfinite > 0).then_some(0),
         }
     }
@@ -79,7 +95,17 @@ impl Memory {
         Some(Tensor::from_vec([texts.len(), network.width()], all))
     }
     /// The terms of a loss with what is remembered of the rows: of this epoch of so many.
-    pub(crate) fn shape(&self, mut terms: Terms, batch: &Batch, epochs: (u32, u32)) -> Terms {
+    pub(crate) fn shape(
+        &self,
+        engine: &Engine,
+        mut terms: Terms,
+        batch: &Batch,
+        scores: &Tensor,
+        epochs: (u32, u32),
+    ) -> Terms {
+        if let Some(selection) = &self.selection {
+            selection.weigh(engine, batch, scores, epochs.0, &mut terms);
+        }
         if let Some(of_rows) = self.history.as_ref().and_then(|history| history.weights(&batch.rows)) {
             let weights = terms.row_weight.get_or_insert_with(|| vec![1.0; batch.rows.len()]);
             weights.iter_mut().zip(of_rows).for_each(|(weight, of_row)| *weight *= of_row);
@@ -109,10 +135,13 @@ impl Memory {
             }
             note.losses = found.losses;
         }
+        if let Some(selection) = &self.selection {
+            note.seen = selection.see(batch, scores, terms);
+        }
         note
     }
     /// Remembers what the batches of a step left behind, after the update of the parameters.
-    pub(crate) fn remember(&mut self, epoch: u32, notes: Vec<Note>, params: &Params) {
+    pub(crate) fn remember(&mut self, engine: &Engine, epoch: u32, notes: Vec<Note>, params: &Params) {
         for note in notes {
             if let Some(queue) = &mut self.queue {
                 queue.push(&note.labels.0, &note.labels.1);
@@ -122,6 +151,9 @@ impl Memory {
             }
             if let Some(past) = &mut self.past {
                 past.observe(&note.rows, &note.found);
+            }
+            if let Some(selection) = &mut self.selection {
+                selection.learn(engine, &note.seen);
             }
         }
         if let Some(keys) = &mut self.keys {
@@ -149,6 +181,7 @@ impl Memory {
         }
         all.extend(self.history.iter().flat_map(History::state));
         all.extend(self.past.iter().flat_map(Past::state));
+        all.extend(self.selection.iter().flat_map(Selection::state));
         all.extend(self.skipped.map(|n| ("skipped".into(), Tensor::from_vec([1], vec![n]))));
         all
     }
@@ -176,6 +209,7 @@ impl Memory {
         }
         self.history.as_mut().map_or(Ok(()), |history| history.restore(&mut state))?;
         self.past.as_mut().map_or(Ok(()), |past| past.restore(&mut state))?;
+        self.selection.as_mut().map_or(Ok(()), |selection| selection.restore(&mut state))?;
         if let Some(skipped) = &mut self.skipped {
             // None was passed over by a run that only now, after its numbers ran away, is allowed to.
             *skipped = if state.has("skipped") { state.numbers("skipped", 1)?[0] } else { 0 };
@@ -201,7 +235,9 @@ impl Memory {
         // The queue is copied side by side for its product, and all of it while it is saved. Of rows there are targets
         // and probabilities over the columns.
         let of_rows = if rows > 0 { 8 * batch.keep.len() } else { 0 };
-        2 * queue + keys + 2 * rows + mixtures + of_rows
+        let pairs = batch.rows.len() * batch.labels.len();
+        let selection = self.selection.as_ref().map_or(0, |selection| selection.bytes(pairs));
+        2 * queue + keys + 2 * rows + mixtures + of_rows + selection
     }
 }
 
@@ -217,6 +253,14 @@ impl State {
     fn take(&mut self, name: &str) -> Result<Tensor> {
         let at = self.0.iter().position(|(n, _)| n == name).ok_or_else(|| unfit(name))?;
         Ok(self.0.swap_remove(at).1)
+    }
+    /// All whose names begin so, without that beginning.
+    fn take_all(&mut self, prefix: &str) -> Vec<(String, Tensor)> {
+        let (taken, rest) =
+            std::mem::take(&mut self.0).into_iter().partition(|(name, _)| name.starts_with(prefix));
+        self.0 = rest;
+        let taken: Vec<(String, Tensor)> = taken;
+        taken.into_iter().map(|(name, value)| (name[prefix.len()..].to_owned(), value)).collect()
     }
     /// # Errors
     /// If there is none of this name, or it has not so many numbers.
@@ -252,6 +296,31 @@ fn follow(keys: &mut Params, params: &Params, momentum: f32) {
             .map(|(k, v)| momentum * k + (1.0 - momentum) * v);
         let mixed = Tensor::from_vec(key.shape(), mixed.collect());
         keys.set(id, mixed);
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    use super::Batch;
+
+    /// Queries 4 and 5 against these labels, of which the columns `targets` are their positives.
+    pub(super) fn batch(labels: Vec<u32>, targets: [u32; 2]) -> Batch {
+        Batch {
+            rows: vec![4, 5],
+            row_weight: None,
+            labels,
+            targets: targets.into(),
+            own: None,
+            chance: None,
+            of_labels: false,
+            blocks: vec![],
+            keep: vec![],
+            texts: engine::Packed::default(),
+            query_texts: [].into(),
+            label_texts: [].into(),
+            key_texts: None,
+            queued: None,
+        }
     }
 }
 

@@ -109,6 +109,11 @@ pub enum Event<'a> {
 pub trait Observer {
     /// Seconds since some fixed moment.
     fn seconds(&mut self) -> f64;
+    /// Seconds that the processors worked for this process since some fixed moment: what others do on the machine does
+    /// not count.
+    fn processor_seconds(&mut self) -> f64 {
+        self.seconds()
+    }
     /// Whether to save and stop: asked after each step, and between chunks of texts while many are embedded.
     fn stop(&mut self) -> bool {
         false

@@ -70,7 +70,8 @@ impl Trainer {
         let seen = |var: Var<'_>| var.value().to_cpu();
         let scored = seen(scores);
         let terms = self.parts.shape(&scored, taught, batch);
-        let terms = self.memory.shape(terms, batch, (self.progress.epoch, self.epochs()));
+        let epochs = (self.progress.epoch, self.epochs());
+        let terms = self.memory.shape(&self.engine, terms, batch, &scored, epochs);
         let loss = self.parts.objective.loss(scores, &terms);
 
         let banked = self.bank.is_some().then(|| batch.composed(&seen(embeddings), &seen(columns)));
@@ -160,7 +161,7 @@ impl Trainer {
         if let Some(bank) = &mut self.bank {
             total.banked.iter().for_each(|(ids, values)| bank.write(self.progress.step, ids, values));
         }
-        self.memory.remember(self.progress.epoch, total.notes, &self.network.model.params);
+        self.memory.remember(&self.engine, self.progress.epoch, total.notes, &self.network.model.params);
         self.advance(batches.len());
         Ok(report)
     }

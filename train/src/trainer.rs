@@ -136,7 +136,7 @@ impl Trainer {
         let t = &config.train;
         let optimizer = pace::optimizer(t);
         // What the memory copies of the network stays on the CPU.
-        let memory = Memory::new(&config, (text_ids.queries.len(), data.labels().len()), &network);
+        let memory = Memory::new(&config, text_ids.queries.len(), &data.label_frequency(), &network);
         Ok(Trainer {
             engine: engine.clone(),
             vectors_optimizer: config.auxiliary.is_on().then(auxiliary::optimizer),

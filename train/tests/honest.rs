@@ -10,7 +10,7 @@ mod world;
 use data::metrics::Metric;
 use data::{PrepareOptions, Source, Split, TokenizerChoice, World};
 use engine::Engine;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use train::evaluate::{Options, Queries, evaluate_with};
 use train::index::Index;
@@ -192,6 +192,20 @@ const CLASSES: &[Claim] = &[
     Claim(Shown, "STAGE WARM", "in-batch T WARM", 300),
 ];
 
+/// As [`HIDDEN`], and all answers are known that one of two weak searches has among its first ten: [`pooled`].
+const POOLED: &[Claim] = &[
+    // The better the search that negatives come from, the more of them are answers that nobody looked at.
+    Claim(Better, "NAIVE negatives.model=WEAK", "NAIVE negatives.model=GUIDE", 1200),
+    Claim(Better, "NAIVE negatives.model=GUIDE ORACLE", "NAIVE negatives.model=GUIDE", 1200),
+    Claim(Better, "LOOKED negatives.model=GUIDE", "NAIVE negatives.model=GUIDE", 1200),
+    Claim(Shown, "LOOKED negatives.model=GUIDE guide.model=GUIDE", "NAIVE negatives.model=GUIDE", 1200),
+    Claim(Shown, "NAIVE negatives.model=GUIDE ORACLE", "LOOKED negatives.model=GUIDE", 1200),
+];
+
+/// The same, where somebody looked at all pairs.
+const JUDGED: &[Claim] =
+    &[Claim(NoBetter, "LOOKED negatives.model=GUIDE", "NAIVE negatives.model=GUIDE", 1200)];
+
 /// Short for settings that many have in common.
 const SHORT: &[(&str, &str)] = &[
     ("SHARED", "ance I negatives.refresh_steps=100 negatives.own=false negatives.count=4 negatives.depth=20"),
@@ -206,6 +220,9 @@ const SHORT: &[(&str, &str)] = &[
     ("RANKED", "ar2 T LISTS cross.share=0.0 loss.adversarial=0.0 cross.lr=1e-3"),
     ("ONCE", "LISTS negatives.refresh_steps=0 WARM"),
     ("LISTS", "negatives.count=7 negatives.depth=40 negatives.refresh_steps=100 negatives.own=true"),
+    ("LOOKED", "cet T negatives.depth=20 negatives.refresh_steps=0 guide.model=WEAK"),
+    ("NAIVE", "ance I negatives.own=false negatives.count=4 negatives.depth=20 negatives.refresh_steps=0"),
+    ("ORACLE", "data.exclude=TRUTH"),
     ("STAGE", "nv-embed T model.pooling= negatives.model=GUIDE"),
     ("MOCO", "moco T memory.queue=512"),
     ("TAS", "tas-balanced guide.model=GUIDE negatives.model=GUIDE composer.sizes=['0:8']"),
@@ -234,33 +251,51 @@ struct Place {
     begun: PathBuf,
     /// A cross-encoder that was trained on all answers, where one is asked for.
     reader: PathBuf,
+    /// A model that has hardly begun, by whose search answers were looked at, where they were.
+    weak: PathBuf,
     seed: u64,
 }
 
 impl Place {
-    fn new(dir: &Path, (world, tokens): (World, usize), with_reader: bool) -> Place {
+    fn new(dir: &Path, (world, tokens): (World, usize), kind: Kind) -> Place {
         let seed = world.seed;
-        let prepared = |name: &str, world: World| {
-            let (folder, out) = (dir.join(format!("{name}{seed}")), dir.join(format!("{name}{seed}.lode")));
-            world.write(&folder).expect("written");
+        let read = |folder: &Path| {
+            let out = folder.with_extension("lode");
             let options =
                 PrepareOptions { max_len: tokens, ..PrepareOptions::new(&out, TokenizerChoice::Train(2000)) };
-            data::prepare(&Source::Beir(folder.clone()), &options, &mut |_| {}).expect("prepared");
+            data::prepare(&Source::Beir(folder.to_owned()), &options, &mut |_| {}).expect("prepared");
             (out, folder.join("qrels/truth.tsv"))
         };
-        let ((data, truth), (judged, _)) =
+        let prepared = |name: &str, world: World| {
+            let folder = dir.join(format!("{name}{seed}"));
+            world.write(&folder).expect("written");
+            read(&folder)
+        };
+        let ((mut data, truth), (judged, _)) =
             (prepared("w", world), prepared("judged", World { judged: true, ..world }));
-        let model = |name: &str, data: &Path, arm: &str, steps, seed| {
-            let path = dir.join(format!("{name}{}", world.seed));
-            let (trainer, _) = trained(data, &truth, arm, steps, seed);
+        let kept = |name: &str, trainer: &Trainer| {
+            let path = dir.join(format!("{name}{seed}"));
             load::write_model(&trainer.network, trainer.data(), &path, models::hf::Card::default())
                 .expect("written");
             path
         };
+        let model = |name: &str, data: &Path, arm: &str, steps, seed| {
+            kept(name, &trained(data, &truth, arm, steps, seed).0)
+        };
         let guide = model("guide", &judged, "in-batch T train.batch=256", 1500, 77);
         let begun = model("begun", &data, "in-batch T", 600, 78);
+        let mut weak = PathBuf::new();
+        if [Kind::Pooled, Kind::Judged].contains(&kind) {
+            let searches = [80, 81].map(|seed| trained(&judged, &truth, "in-batch T", WEAK, seed).0);
+            weak = kept("weak", &searches[0]);
+            data.clone_from(&judged);
+            if kind == Kind::Pooled {
+                look(&dir.join(format!("judged{seed}")), &searches);
+                data = read(&dir.join(format!("judged{seed}"))).0;
+            }
+        }
         let reader = dir.join(format!("reader{seed}"));
-        if with_reader {
+        if kind == Kind::Read {
             let arm = format!(
                 "cross-encoder negatives.from=model negatives.depth=40 model.source={}",
                 guide.display()
@@ -269,13 +304,20 @@ impl Place {
             let (trainer, _) = trained(&judged, &truth, &arm, 3000, 79);
             trainer.write_cross(&models::hf::Card::default(), &reader).expect("written");
         }
-        Place { data, truth, guide, begun, reader, seed }
+        Place { data, truth, guide, begun, reader, weak, seed }
     }
     /// P@8 and MRR@10 of the test queries, and the share of false negatives.
     fn run(&self, arm: &str, steps: u64) -> [f64; 3] {
-        let [guide, begun, reader] =
-            [&self.guide, &self.begun, &self.reader].map(|path| path.to_str().expect("a name"));
-        let arm = spelled(arm).replace("GUIDE", guide).replace("BEGUN", begun).replace("READER", reader);
+        let named = [
+            ("GUIDE", &self.guide),
+            ("BEGUN", &self.begun),
+            ("READER", &self.reader),
+            ("WEAK", &self.weak),
+            ("TRUTH", &self.truth),
+        ];
+        let replaced =
+            |arm: String, (name, path): &(&str, &PathBuf)| arm.replace(name, path.to_str().expect("a name"));
+        let arm = named.iter().fold(spelled(arm), replaced);
         let (trainer, share) = trained(&self.data, &self.truth, &arm, steps, self.seed);
         let (engine, network, data) = (trainer.engine().clone(), &trainer.network, trainer.data());
         let classifier = trainer.classifier();
@@ -289,6 +331,33 @@ impl Place {
         let found = found.expect("measured").metrics;
         [found[0].1, found[1].1, share]
     }
+}
+
+/// Steps of a search that is weak, and the places in which somebody looks.
+const WEAK: u64 = 100;
+const LOOKED_AT: usize = 10;
+
+/// Leaves of the training queries' answers those that one of the searches has among its first.
+fn look(folder: &Path, searches: &[Trainer]) {
+    let mut pool = HashSet::new();
+    for trainer in searches {
+        let (engine, network, data) = (trainer.engine().clone(), &trainer.network, trainer.data());
+        let index = Index::build(&engine, network, data, false, &mut Silent).expect("an index");
+        let options = Options { depth: LOOKED_AT, score: Score::Text, ..Options::default() };
+        let queries = Queries { split: Split::Train, rows: None };
+        let found = evaluate_with(&engine, network, &index, data, queries, &options, &mut Silent);
+        for ranked in found.expect("measured").rankings {
+            let query = data.queries(Split::Train).uid(ranked.query as usize);
+            let label = |l: u32| data.labels().uid(l as usize);
+            pool.extend(ranked.labels.iter().map(|&(l, _)| format!("{query}\t{}", label(l))));
+        }
+    }
+    let path = folder.join("qrels/train.tsv");
+    let all = std::fs::read_to_string(&path).expect("answers");
+    let is_known = |line: &&str| line.starts_with("query-id") || pool.contains(line.trim_end_matches("\t1"));
+    let known: Vec<&str> = all.lines().filter(is_known).collect();
+    println!("{} of {} answers were looked at", known.len() - 1, all.lines().count() - 1);
+    std::fs::write(&path, known.join("\n") + "\n").expect("written");
 }
 
 /// A bag of 16 channels, batches of 32, a rate of 0.003 throughout.
@@ -335,7 +404,20 @@ fn mean(values: &[[f64; 3]], which: usize) -> f64 {
     values.iter().map(|v| v[which]).sum::<f64>() / values.len() as f64
 }
 
-fn check(claims: &[Claim], make: fn(u64) -> World, (metric, name): (usize, &str)) {
+/// What is made of a world.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// What it says.
+    Plain,
+    /// Short texts, and a cross-encoder that learned from all answers.
+    Read,
+    /// All answers are known that somebody looked at: [`look`].
+    Pooled,
+    /// All answers are known.
+    Judged,
+}
+
+fn check(claims: &[Claim], make: fn(u64) -> World, (metric, name): (usize, &str), kind: Kind) {
     let slow = std::env::var_os("SLOW").is_some();
     let seeds: u64 =
         std::env::var("SEEDS").map_or(if slow { 10 } else { 3 }, |n| n.parse().expect("a number"));
@@ -346,10 +428,11 @@ fn check(claims: &[Claim], make: fn(u64) -> World, (metric, name): (usize, &str)
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
-    let reads = claims.iter().any(|claim| claim.1.contains("READER"));
-    let tokens =
-        if reads { 14 } else { PrepareOptions::new(Path::new(""), TokenizerChoice::Train(0)).max_len };
-    let places = (0..seeds).map(|seed| Place::new(dir.path(), (make(seed), tokens), reads)).collect();
+    let tokens = match kind {
+        Kind::Read => 14,
+        _ => PrepareOptions::new(Path::new(""), TokenizerChoice::Train(0)).max_len,
+    };
+    let places = (0..seeds).map(|seed| Place::new(dir.path(), (make(seed), tokens), kind)).collect();
     let mut runs = Runs { places, done: HashMap::new() };
     let mut failed = vec![];
     println!("\n| | {name} | false | against | {name} | false | difference | | steps |");
@@ -383,22 +466,22 @@ fn check(claims: &[Claim], make: fn(u64) -> World, (metric, name): (usize, &str)
 
 #[test]
 fn where_answers_are_hidden() {
-    check(HIDDEN, World::hidden, (0, "P@8"));
+    check(HIDDEN, World::hidden, (0, "P@8"), Kind::Plain);
 }
 
 #[test]
 fn where_some_labels_are_wrong() {
-    check(WRONG, |seed| World { wrong: 0.2, ..World::plain(seed) }, (1, "MRR@10"));
+    check(WRONG, |seed| World { wrong: 0.2, ..World::plain(seed) }, (1, "MRR@10"), Kind::Plain);
 }
 
 #[test]
 fn where_some_words_are_shared() {
-    check(SOME_WORDS, |seed| World { shared: 12, ..World::plain(seed) }, (1, "MRR@10"));
+    check(SOME_WORDS, |seed| World { shared: 12, ..World::plain(seed) }, (1, "MRR@10"), Kind::Plain);
 }
 
 #[test]
 fn where_words_are_shared() {
-    check(ONE_LANGUAGE, |seed| World { shared: 30, ..World::plain(seed) }, (1, "MRR@10"));
+    check(ONE_LANGUAGE, |seed| World { shared: 30, ..World::plain(seed) }, (1, "MRR@10"), Kind::Plain);
 }
 
 #[test]
@@ -407,16 +490,27 @@ fn where_a_cross_encoder_can_learn() {
         println!("skipped: set SLOW=1");
         return;
     }
-    check(READ, |seed| World { topics: 12, aspects: 4, queries: 4800, ..World::hidden(seed) }, (0, "P@8"));
+    let make = |seed| World { topics: 12, aspects: 4, queries: 4800, ..World::hidden(seed) };
+    check(READ, make, (0, "P@8"), Kind::Read);
 }
 
 #[test]
 fn where_rows_share_classes() {
     let make = |seed| World { topics: 8, aspects: 2, queries: 4800, ..World::hidden(seed) };
-    check(CLASSES, make, (0, "P@8"));
+    check(CLASSES, make, (0, "P@8"), Kind::Plain);
 }
 
 #[test]
 fn where_no_negative_is_false() {
-    check(PLAIN, World::plain, (1, "MRR@10"));
+    check(PLAIN, World::plain, (1, "MRR@10"), Kind::Plain);
+}
+
+#[test]
+fn where_somebody_looked_at_some() {
+    check(POOLED, World::hidden, (0, "P@8"), Kind::Pooled);
+}
+
+#[test]
+fn where_somebody_looked_at_all() {
+    check(JUDGED, World::hidden, (0, "P@8"), Kind::Judged);
 }

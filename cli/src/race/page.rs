@@ -18,6 +18,8 @@ pub(super) fn html(outcome: &Outcome, data: &DataSet, out: &Path) -> String {
     let frame = |x| Frame { axes: (x, "validation nDCG@5, %"), size: (940.0, 420.0), names: true };
     let forwards = lines(&curves(outcome, |mark| mark.forwards as f64), frame("texts encoded"));
     let seconds = lines(&curves(outcome, |mark| mark.seconds), frame("seconds of training"));
+    let processor =
+        lines(&curves(outcome, |mark| mark.processor_seconds), frame("processor seconds of training"));
     let differences = intervals(
         &versus(outcome),
         &format!("test nDCG@5 over {}, points", outcome.standings[0].name),
@@ -37,6 +39,7 @@ pub(super) fn html(outcome: &Outcome, data: &DataSet, out: &Path) -> String {
          </p>\
          <h2>By texts encoded</h2><p class=\"note\">Validation queries, means over seeds. Point at a line to see it \
          alone.</p>{forwards}<h2>By time</h2>{seconds}\
+         <h2>By processor time</h2><p class=\"note\">What others did on the machine does not count.</p>{processor}\
          <p class=\"note\">Every heat stands in {}.</p>",
         took(longest),
         html::table(&cells(outcome)),

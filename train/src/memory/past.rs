@@ -100,26 +100,12 @@ impl Past {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
 
     /// Rows of queries 4 and 5 against labels 1, 3 and 8, of which 3 and 8 are their positives.
     fn batch() -> Batch {
-        Batch {
-            rows: vec![4, 5],
-            row_weight: None,
-            labels: vec![1, 3, 8],
-            targets: [1, 2].into(),
-            own: None,
-            chance: None,
-            of_labels: false,
-            blocks: vec![],
-            keep: vec![],
-            texts: engine::Packed::default(),
-            query_texts: [].into(),
-            label_texts: [].into(),
-            key_texts: None,
-            queued: None,
-        }
+        testing::batch(vec![1, 3, 8], [1, 2])
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub struct Mark {
     pub forwards: u64,
     /// Seconds of training by then, measurements left out.
     pub seconds: f64,
+    /// Processor seconds of the same.
+    pub processor_seconds: f64,
     /// Metrics of the validation queries.
     pub validation: BTreeMap<String, f64>,
 }
@@ -104,6 +106,8 @@ pub struct Finish {
     pub mined: u64,
     /// Seconds of training, measurements left out.
     pub seconds: f64,
+    /// Processor seconds of the same.
+    pub processor_seconds: f64,
     /// Negatives that the loss saw of a row, in the mean.
     pub negatives: f64,
     /// The share of them that answer their query, where `data.truth` tells.
@@ -135,6 +139,9 @@ struct Counting<'a> {
 impl Observer for Counting<'_> {
     fn seconds(&mut self) -> f64 {
         self.inner.seconds()
+    }
+    fn processor_seconds(&mut self) -> f64 {
+        self.inner.processor_seconds()
     }
     fn stop(&mut self) -> bool {
         self.inner.stop()
@@ -191,6 +198,7 @@ pub(super) fn run(
         forwards: 0,
         steps: 0,
         seconds: 0.0,
+        processor_seconds: 0.0,
         negatives: 0.0,
         false_negatives: None,
         losses: vec![],
@@ -223,6 +231,7 @@ pub(super) fn run(
         forwards: heat.forwards + heat.mined,
         mined: heat.mined,
         seconds: heat.seconds,
+        processor_seconds: heat.processor_seconds,
         negatives: heat.negatives / heat.steps.max(1) as f64,
         false_negatives: heat.false_negatives.map(|sum| sum / heat.steps.max(1) as f64),
         loss: tail.iter().sum::<f64>() / tail.len().max(1) as f64,
@@ -247,6 +256,7 @@ struct Heat {
     mined: u64,
     steps: u64,
     seconds: f64,
+    processor_seconds: f64,
     negatives: f64,
     /// The sum of the shares of the steps.
     false_negatives: Option<f64>,
@@ -265,9 +275,10 @@ impl Heat {
         let total = trainer.total_steps();
         while self.steps < total {
             let mut counting = Counting { inner: &mut *observer, mined: 0 };
-            let since = counting.seconds();
+            let since = (counting.seconds(), counting.processor_seconds());
             let report = trainer.next_step(&mut counting)?;
-            let (seconds, mined) = (counting.seconds() - since, counting.mined);
+            let (seconds, mined) = (counting.seconds() - since.0, counting.mined);
+            let processor_seconds = counting.processor_seconds() - since.1;
             if let Stage::Rehearsal { forwards } = stage
                 && self.forwards + self.mined + report.texts + mined > forwards
             {
@@ -275,6 +286,7 @@ impl Heat {
             }
             self.steps += 1;
             self.seconds += seconds;
+            self.processor_seconds += processor_seconds;
             self.forwards += report.texts;
             self.mined += mined;
             self.negatives += report.negatives.unwrap_or(0.0);
@@ -294,7 +306,8 @@ impl Heat {
                 let queries = Queries { split: Split::Train, rows: Some(&trainer.validation_rows) };
                 let validation = measured(trainer, queries, observer)?;
                 let forwards = self.forwards + self.mined;
-                self.curve.push(Mark { forwards, seconds: self.seconds, validation });
+                let (seconds, processor_seconds) = (self.seconds, self.processor_seconds);
+                self.curve.push(Mark { forwards, seconds, processor_seconds, validation });
             }
         }
         Ok(())

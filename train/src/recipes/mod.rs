@@ -13,6 +13,7 @@ mod adore;
 mod ance;
 mod ar2;
 mod bm25;
+mod cet;
 mod cosent;
 mod cross_encoder;
 mod dbpm;
@@ -103,6 +104,7 @@ pub const RECIPES: &[Recipe] = &[
     dbpm::RECIPE,
     ps_kd::RECIPE,
     top_loss::RECIPE,
+    cet::RECIPE,
     cosent::RECIPE,
     zloss::RECIPE,
 ];
