@@ -4,7 +4,7 @@ mod world;
 
 use data::metrics::Metric;
 use data::{DataSet, Split, Verify};
-use engine::{Engine, Kind};
+use engine::{Engine, Kind, Stream};
 use std::path::Path;
 use train::config::Settings;
 use train::judge::Judge;
@@ -156,6 +156,70 @@ fn a_run_has_its_cross_encoder_in_a_directory_and_after_its_newest_checkpoint() 
     run::begin(&Engine::new(1), &world::settings(&data, &["model.source=bag"], &[]), &plain).expect("begins");
     let error = Judge::read(&plain).expect_err("none there").to_string();
     assert!(error.contains("this run has no cross-encoder"), "{error}");
+}
+
+/// AR2's game: what the encoder ranks anew is harder for the ranker than what it learned from, and in its turn it makes
+/// up for that. Where the encoder rests, nothing is harder. Right is the label of both words of a title, and near are
+/// those that share one. `SLOW=1` plays it on ten seeds.
+#[test]
+fn a_refresh_finds_what_fools_the_ranker_and_its_turn_makes_up_for_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let draw = Stream::new(3, 0);
+    let row = |i: u64| {
+        let [a, b, n] = [0, 1, 2].map(|k| draw.below(3 * i + k, 16));
+        format!("a{a} b{b} n{n},x{a} y{b}\n")
+    };
+    let rows: String = (0..3000).map(row).collect();
+    let data = world::prepared(dir.path(), &format!("title,label\n{rows}"), 300, |_| ());
+    // P@1 of the ranker over held-out lists: before each of two refreshes, after it, and at the end of the ranker's turn.
+    let game = |rate: &str, seed: u64| {
+        let changes = [
+            "strategy.name=ar2",
+            "model.source=bag",
+            "cross.model=tiny",
+            "cross.lr=2e-3",
+            "cross.share=0.5",
+            "negatives.count=7",
+            "negatives.depth=20",
+            "negatives.refresh_steps=200",
+            "loss.temperature=0.1",
+            "model.dropout=0",
+            "train.batch=32",
+            "train.schedule=constant",
+            "train.steps=500",
+            "data.validation_per_mille=100",
+            &format!("train.lr={rate}"),
+            &format!("train.seed={seed}"),
+        ];
+        let mut trainer = trainer(&data, &changes);
+        let found = |trainer: &Trainer| {
+            let metrics = Metric::list("P@1").expect("a metric");
+            let rows = &trainer.validation_rows[..150];
+            trainer.measure_cross(rows, metrics, &mut Silent).expect("measured").metrics[0].1
+        };
+        let mut turns = [[0.0; 3]; 2];
+        steps(&mut trainer, 100);
+        for turn in &mut turns {
+            // The encoder's turn; the refresh, with the first step of the ranker; the rest of its turn.
+            *turn = [100, 1, 99].map(|count| {
+                steps(&mut trainer, count);
+                found(&trainer)
+            });
+        }
+        // How far the ranker falls, and how much it makes up for.
+        let mean = |of: fn(&[f64; 3]) -> f64| turns.iter().map(of).sum::<f64>() / 2.0;
+        [mean(|[before, fresh, _]| before - fresh), mean(|[_, fresh, learned]| learned - fresh)]
+    };
+    let seeds = if std::env::var_os("SLOW").is_some() { 0..10 } else { 1..2 };
+    let all = |rate: &str| seeds.clone().map(|seed| game(rate, seed)).collect::<Vec<_>>();
+    let (played, rested) = (all("3e-3"), all("1e-9"));
+    let mean = |of: &[[f64; 2]], which: usize| of.iter().map(|x| x[which]).sum::<f64>() / of.len() as f64;
+    let ([fall, recovery], still) = ([0, 1].map(|which| mean(&played, which)), mean(&rested, 0));
+    println!(
+        "P@1 of the ranker falls by {fall:.2} and recovers by {recovery:.2}; encoder at rest: {still:.2}"
+    );
+    println!("by seed: {played:.2?}; at rest {rested:.2?}");
+    assert!(fall > 0.2 && recovery > 0.15 && still.abs() < 0.1, "{fall} {recovery} {still}");
 }
 
 /// Lists of the starting model serve while the cross-encoder learns; then it reads them, and what it finds right is

@@ -5,24 +5,25 @@
 //! A pair is given where it is right *and* somebody looked at it; a pair that is not given is not therefore wrong.
 //!
 //! ```text
-//! ρ_u = σ(z_u − z_+)        right, by the encoder: against the row's own positive     z = s/τ, s as it is now
-//! η_u = σ(t(f_u))           looked at, by two layers over f:                          t = w₂·tanh(W₁ f + b₁) + b₂
+//! ρ = σ(k (s − m)/τ)      right, by the encoder: s is the cosine as it is now; k and m learn what it is worth
+//! η = σ(t(f))             looked at, by two layers over f:       t = w₂·tanh(W₁ f + b₁) + b₂
 //!     f = what the guide scores, in standard deviations from the mean of the row;  ln(1 + training queries of the label)
 //!
-//! a_u = P(wrong | not given) = (1 − ρ_u) / (1 − ρ_u η_u)        the weight ω of a negative, at least `least`
-//! L   = −ln η_+ − Σ_u ln(1 − ρ_u η_u)                           what t learns from, a mean over rows; ρ is a constant
+//! P(given) = ρη           L = −ln ρ_+ η_+ − Σ_u ln(1 − ρ_u η_u)           what k, m and t learn from, a mean over rows
+//! a_u = P(wrong | not given) = (1 − ρ_u)/(1 − ρ_u η_u)                    the weight ω of a negative, at least `least`
 //! ```
 //! Where everything that is near was looked at, η is 1 and so is a: hard negatives count in full. Where nobody looked, a
 //! is 1 − ρ: what the encoder takes for right by what it learned elsewhere is not held against it. The gradient of L is
-//! that of expectation maximisation with P(looked at | not given) = η(1 − ρ)/(1 − ρη).
+//! that of expectation maximisation, each of the two weighing what the other learns from.
 //!
 //! The paper's form of the weights could not be read; this is our construction. The selection model sees what the guide
-//! sees and no text, since two models of the same input could trade their parts. η is calibrated only as far as lists
-//! draw pairs that were given and others alike.
+//! sees and no text, since two models of the same input could trade their parts.
 
 use super::{State, unfit};
 use crate::batch::Batch;
 use crate::config::SelectionConfig;
+use crate::observer::Observer;
+use crate::trainer::Trainer;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{ParamId, Params, Tape, Var};
 use engine::{Engine, Result, Stream, Tensor};
@@ -47,12 +48,19 @@ pub(crate) struct Selection {
 /// What a step saw of the pairs of its rows.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Seen {
-    /// Features of the rows' positives, `[n, 2]`.
-    given: Vec<f32>,
-    /// Features of the pairs that nobody gave, `[pairs, 2]`.
-    others: Vec<f32>,
-    /// ln(1 − ρ) of these.
-    wrong: Vec<f32>,
+    /// The rows' positives.
+    given: Pairs,
+    /// The pairs that nobody gave.
+    others: Pairs,
+}
+
+/// Pairs of a query and a label.
+#[derive(Debug, Default, PartialEq)]
+struct Pairs {
+    /// s/τ, `[pairs]`.
+    scores: Vec<f32>,
+    /// f, `[pairs, 2]`.
+    features: Vec<f32>,
 }
 
 impl Selection {
@@ -73,6 +81,8 @@ impl Selection {
         params.add("in.bias", Tensor::from_vec([hidden], biases.to_vec()), false);
         params.add("out.weight", Tensor::from_vec([1, hidden], vec![0.0f32; hidden]), false);
         params.add("out.bias", Tensor::from_vec([1], vec![0.0f32]), false);
+        params.add("right.scale", Tensor::from_vec([1], vec![1.0f32]), false);
+        params.add("right.middle", Tensor::from_vec([1], vec![(0.5 / temperature) as f32]), false);
         let mut frequency: Vec<f32> = frequencies.iter().map(|&n| (n as f32).ln_1p()).collect();
         standardise(&mut frequency);
         let optimizer = AdamW::new(AdamWOptions { weight_decay: 0.0, ..AdamWOptions::default() });
@@ -90,21 +100,21 @@ impl Selection {
         }
         all
     }
-    /// t of so many pairs, `[pairs]`.
-    fn logits<'t>(&self, tape: &'t Tape, features: &[f32]) -> Var<'t> {
+    /// The logit of ρ for these cosines over τ, `[pairs]`: k (s/τ − m/τ).
+    fn right<'t>(&self, tape: &'t Tape, scores: &[f32]) -> Var<'t> {
+        let [.., scale, middle] = self.ids().map(|id| tape.param(&self.params, id));
+        (tape.constant(Tensor::from_vec([scores.len()], scores.to_vec())) - middle) * scale
+    }
+    /// t, the logit of η, for these features, `[pairs]`.
+    fn looked_at<'t>(&self, tape: &'t Tape, features: &[f32]) -> Var<'t> {
         let pairs = features.len() / FEATURES;
-        let [w1, b1, w2, b2] = self.ids().map(|id| tape.param(&self.params, id));
+        let [w1, b1, w2, b2, ..] = self.ids().map(|id| tape.param(&self.params, id));
         let features = tape.constant(Tensor::from_vec([pairs, FEATURES], features.to_vec()));
         features.linear(w1, Some(b1)).tanh().linear(w2, Some(b2)).reshape([pairs])
     }
-    fn ids(&self) -> [ParamId; 4] {
+    fn ids(&self) -> [ParamId; 6] {
         let mut ids = self.params.ids();
-        std::array::from_fn(|_| ids.next().expect("four parameters"))
-    }
-    /// η of all pairs of a batch, `[n, U]`.
-    pub(crate) fn looked_at(&self, engine: &Engine, batch: &Batch, guide: &Tensor) -> Vec<f32> {
-        let tape = Tape::inference(engine);
-        self.logits(&tape, &self.features(batch, guide)).sigmoid().value().data::<f32>().to_vec()
+        std::array::from_fn(|_| ids.next().expect("six parameters"))
     }
     /// ω of the terms is multiplied by a, once the warm-up is over.
     ///
@@ -122,18 +132,20 @@ impl Selection {
             return;
         }
         let guide = terms.teacher.as_ref().expect("checked with the configuration: there is a guide");
-        let (looked_at, columns) = (self.looked_at(engine, batch, guide), batch.labels.len());
-        let width = scores.shape().last();
+        let (columns, width) = (batch.labels.len(), scores.shape().last());
+        let tape = Tape::inference(engine);
+        let scaled: Vec<f32> = scores.data::<f32>().iter().map(|s| s / self.temperature).collect();
+        let right = self.right(&tape, &scaled).sigmoid().value();
+        let looked_at = self.looked_at(&tape, &self.features(batch, guide)).sigmoid().value();
+        let (right, looked_at) = (right.data::<f32>(), looked_at.data::<f32>());
         let mut weights = match &terms.weight {
             Some(weights) => weights.data::<f32>().to_vec(),
             None => vec![1.0; scores.len()],
         };
-        for (i, row) in scores.data::<f32>().chunks_exact(width).enumerate() {
-            let target = terms.targets[i] as usize;
-            for j in (0..columns).filter(|&j| j != target) {
-                let rho = sigmoid((row[j] - row[target]) / self.temperature);
-                weights[i * width + j] *=
-                    posterior(rho, looked_at[i * columns + j]).max(self.config.least as f32);
+        for (i, &target) in terms.targets.iter().enumerate() {
+            for j in (0..columns).filter(|&j| j != target as usize) {
+                let wrong = posterior(right[i * width + j], looked_at[i * columns + j]);
+                weights[i * width + j] *= wrong.max(self.config.least as f32);
             }
         }
         terms.weight = Some(Tensor::from_vec(scores.shape(), weights));
@@ -146,18 +158,17 @@ impl Selection {
         let mut seen = Seen::default();
         for (i, row) in scores.data::<f32>().chunks_exact(width).enumerate() {
             let target = terms.targets[i] as usize;
-            let of = |j: usize| &features[(i * columns + j) * FEATURES..][..FEATURES];
-            seen.given.extend_from_slice(of(target));
-            for j in (0..columns).filter(|&j| j != target && terms.keep[i * width + j]) {
-                seen.others.extend_from_slice(of(j));
-                seen.wrong.push(-softplus((row[j] - row[target]) / self.temperature));
+            for j in (0..columns).filter(|&j| j == target || terms.keep[i * width + j]) {
+                let pairs = if j == target { &mut seen.given } else { &mut seen.others };
+                pairs.scores.push(row[j] / self.temperature);
+                pairs.features.extend_from_slice(&features[(i * columns + j) * FEATURES..][..FEATURES]);
             }
         }
         seen
     }
     /// One step against L.
     pub(super) fn learn(&mut self, engine: &Engine, seen: &Seen) {
-        let rows = seen.given.len() / FEATURES;
+        let rows = seen.given.scores.len();
         if rows == 0 {
             return;
         }
@@ -167,15 +178,17 @@ impl Selection {
         drop(tape);
         self.optimizer.step(engine, &mut self.params, &grads, self.config.rate as f32);
     }
-    /// L, summed over rows. −ln(1 − ρη) = ln(1 + eᵗ) − ln(1 + (1 − ρ) eᵗ), which no ρ or η near 1 brings to ln 0.
+    /// L, summed over rows. With the logits x of ρ and t of η, −ln(1 − ρη) is ln(1 + eᵗ) − ln(1 + eᵗ/(1 + eˣ)), in which
+    /// no ρ or η near 1 comes to ln 0.
     fn loss<'t>(&self, tape: &'t Tape, seen: &Seen) -> Var<'t> {
-        let given = self.logits(tape, &seen.given).scale(-1.0).softplus().sum();
-        if seen.wrong.is_empty() {
+        let logits = |pairs: &Pairs| (self.right(tape, &pairs.scores), self.looked_at(tape, &pairs.features));
+        let (right, looked_at) = logits(&seen.given);
+        let given = right.scale(-1.0).softplus().sum() + looked_at.scale(-1.0).softplus().sum();
+        if seen.others.scores.is_empty() {
             return given;
         }
-        let logits = self.logits(tape, &seen.others);
-        let wrong = tape.constant(Tensor::from_vec([seen.wrong.len()], seen.wrong.clone()));
-        given + (logits.softplus() - (logits + wrong).softplus()).sum()
+        let (right, looked_at) = logits(&seen.others);
+        given + (looked_at.softplus() - (looked_at - right.softplus()).softplus()).sum()
     }
     pub(super) fn state(&self) -> Vec<(String, Tensor)> {
         let params =
@@ -200,7 +213,29 @@ impl Selection {
     }
     /// Bytes that it takes beside a batch of so many pairs: their features, twice, and two layers forth and back.
     pub(super) fn bytes(&self, pairs: usize) -> usize {
-        4 * (pairs * (3 * FEATURES + 4 * self.config.hidden + 8) + self.frequency.len())
+        4 * (pairs * (3 * FEATURES + 4 * self.config.hidden + 16) + self.frequency.len())
+    }
+}
+
+impl Trainer {
+    /// How likely the selection model finds it that somebody looked at the pairs of the next batch: query, label and η
+    /// of each, known positives among them. Nothing is learned; for tests and for the curious.
+    ///
+    /// # Errors
+    /// If the observer wants to stop while texts are embedded.
+    ///
+    /// # Panics
+    /// If the run has no selection model.
+    pub fn looked_at_in_next_batch(&mut self, observer: &mut dyn Observer) -> Result<Vec<(u32, u32, f32)>> {
+        let batches = self.next_batches(observer)?;
+        let batch = Batch::compose(self.source(), &batches[0], self.stream(0));
+        let guide = self.taught(&batch)?.expect("checked with the configuration: there is a guide");
+        let selection = self.memory.selection.as_ref().expect("the run has a selection model");
+        let tape = Tape::inference(&self.engine);
+        let looked_at = selection.looked_at(&tape, &selection.features(&batch, &guide)).sigmoid().value();
+        let pairs =
+            batch.rows.iter().flat_map(|&query| batch.labels.iter().map(move |&label| (query, label)));
+        Ok(pairs.zip(looked_at.data::<f32>()).map(|((query, label), &eta)| (query, label, eta)).collect())
     }
 }
 
@@ -208,14 +243,6 @@ impl Selection {
 fn posterior(right: f32, looked_at: f32) -> f32 {
     let not_given = 1.0 - right * looked_at;
     if not_given > 0.0 { (1.0 - right) / not_given } else { 1.0 }
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
-}
-
-fn softplus(x: f32) -> f32 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 /// Takes the mean off and divides by the standard deviation; zeros where all are the same.
@@ -262,20 +289,30 @@ mod tests {
         assert!((posterior(0.9, 0.0) - 0.1).abs() < 1e-6, "where nobody looks the encoder is believed");
     }
 
+    /// ρ = σ(2 (s/τ − 1)), and η = 0.75 of all pairs.
+    fn told(mut selection: Selection) -> Selection {
+        for (name, value) in [("right.scale", 2.0), ("right.middle", 1.0), ("out.bias", 3.0f32.ln())] {
+            let id = selection.params.find(name).expect("a parameter");
+            selection.params.set(id, Tensor::from_vec([1], vec![value]));
+        }
+        selection
+    }
+
+    fn sigma(x: f64) -> f64 {
+        1.0 / (1.0 + (-x).exp())
+    }
+
     #[test]
     fn after_the_warm_up_negatives_weigh_their_posterior_and_targets_one() {
-        let (engine, mut selection) = (Engine::new(1), selection(2, 1e-3));
-        // η = 0.75 everywhere.
-        let id = selection.params.find("out.bias").expect("a bias");
-        selection.params.set(id, Tensor::from_vec([1], vec![3.0f32.ln()]));
-        let scores = Tensor::from_vec([2, 3], vec![0.2f32, 0.2, -0.3, 9.0, 0.1, 0.0]);
+        let (engine, selection) = (Engine::new(1), told(selection(2, 1e-3)));
+        let scores = Tensor::from_vec([2, 3], vec![0.5f32, 0.2, -0.3, 9.0, 0.1, 0.0]);
         let mut terms = terms([true; 6], [0.0; 6]);
         selection.weigh(&engine, &batch(), &scores, 0, &mut terms);
         assert!(terms.weight.is_none(), "the warm-up");
         selection.weigh(&engine, &batch(), &scores, 1, &mut terms);
-        let sigma = |x: f64| 1.0 / (1.0 + (-x).exp());
-        let a = |rho: f64| (1.0 - rho) / (1.0 - 0.75 * rho);
-        let want = [a(0.5), 1.0, a(sigma(-1.0)), 0.05, a(sigma(0.2)), 1.0];
+        // τ is 0.5.
+        let a = |s: f64| (1.0 - sigma(4.0 * s - 2.0)) / (1.0 - 0.75 * sigma(4.0 * s - 2.0));
+        let want = [a(0.5), 1.0, a(-0.3), 0.05, a(0.1), 1.0];
         let got = terms.weight.clone().expect("weights");
         got.data::<f32>()
             .iter()
@@ -290,7 +327,7 @@ mod tests {
     #[test]
     fn a_guide_is_heard_in_deviations_of_its_row_and_labels_in_those_of_their_frequency() {
         let (selection, keep) = (selection(2, 1e-3), [true, true, false, true, true, true]);
-        let scores = Tensor::from_vec([2, 3], vec![0.5f32, 0.0, 7.0, 0.0, 0.0, 0.0]);
+        let scores = Tensor::from_vec([2, 3], vec![0.5f32, 0.1, 7.0, 0.2, 0.3, 0.4]);
         let seen = selection.see(&batch(), &scores, &terms(keep, [1.0, 2.0, 3.0, 7.0, 7.0, 7.0]));
         // ln 4, 0, ln 4, ln 10 have the mean m and the deviation s.
         let logs = [4.0f64.ln(), 0.0, 4.0f64.ln(), 10.0f64.ln()];
@@ -303,63 +340,70 @@ mod tests {
                 .zip(want)
                 .for_each(|(g, w)| assert!((f64::from(*g) - w).abs() < 1e-6, "{got:?} {want:?}"));
         };
-        near(&seen.given, &[0.0, of(2), 0.0, of(3)]);
+        near(&seen.given.features, &[0.0, of(2), 0.0, of(3)]);
+        near(&seen.given.scores, &[0.2, 0.8]);
         // The masked column of the first row is not learned from.
-        near(&seen.others, &[-(1.5f64.sqrt()), of(0), 0.0, of(0), 0.0, of(2)]);
-        let wrong = -(1.0 + 1.0f64.exp()).ln();
-        near(&seen.wrong, &[wrong, -(2.0f64.ln()), -(2.0f64.ln())]);
+        near(&seen.others.features, &[-(1.5f64.sqrt()), of(0), 0.0, of(0), 0.0, of(2)]);
+        near(&seen.others.scores, &[1.0, 0.4, 0.6]);
     }
 
     #[test]
     fn its_gradient_is_that_of_expectation_maximisation() {
-        let (engine, mut selection) = (Engine::new(1), selection(1, 1e-3));
-        let id = selection.params.find("out.bias").expect("a bias");
-        selection.params.set(id, Tensor::from_vec([1], vec![0.4f32]));
-        let rhos = [0.5f64, 0.01, 0.97];
-        let wrong = rhos.iter().map(|rho| (1.0 - rho).ln() as f32).collect();
-        let seen = Seen { given: vec![0.0; 4], others: vec![0.0; 6], wrong };
+        let (engine, selection) = (Engine::new(1), told(selection(1, 1e-3)));
+        let pairs = |scores: Vec<f32>| Pairs { features: vec![0.0; 2 * scores.len()], scores };
+        let seen = Seen { given: pairs(vec![1.5, 1.0]), others: pairs(vec![1.2, -3.0, 4.0]) };
         let tape = Tape::new(&engine);
         let loss = selection.loss(&tape, &seen);
-        let eta = 1.0 / (1.0 + (-0.4f64).exp());
-        let want = -2.0 * eta.ln() - rhos.iter().map(|rho| (1.0 - rho * eta).ln()).sum::<f64>();
-        assert!((loss.value().item() - want).abs() < 1e-5);
+        let eta = 0.75;
+        let rho = |s: f64| sigma(2.0 * (s - 1.0));
+        let given: f64 = [1.5, 1.0].iter().map(|&s| -(rho(s) * eta).ln()).sum();
+        let others: f64 = [1.2, -3.0, 4.0].iter().map(|&s| -(1.0 - rho(s) * eta).ln()).sum();
+        assert!((loss.value().item() - given - others).abs() < 1e-5);
         let grads = tape.backward_from(loss).into_params();
-        // ∂L/∂t is η − 1 of a given pair, and η − P(looked at | not given) of another.
-        let looked_at = |rho: f64| eta * (1.0 - rho) / (1.0 - rho * eta);
-        let want = 2.0 * (eta - 1.0) + rhos.iter().map(|&rho| eta - looked_at(rho)).sum::<f64>();
-        let got = grads.get(id).expect("a gradient").to_f64()[0];
-        assert!((got - want).abs() < 1e-5, "{got} {want}");
+        let got = |name: &str| {
+            let id = selection.params.find(name).expect("a parameter");
+            grads.get(id).expect("a gradient").to_f64()[0]
+        };
+        // E-step: how likely a pair that nobody gave was looked at, or is right; M-step: the gradients of two logistic
+        // regressions whose targets these are.
+        let missed = |s: f64, of: f64, other: f64| of * (1.0 - other) / (1.0 - rho(s) * eta);
+        let of_t: f64 = [1.2, -3.0, 4.0].iter().map(|&s| eta - missed(s, eta, rho(s))).sum();
+        assert!((got("out.bias") - (of_t + 2.0 * (eta - 1.0))).abs() < 1e-5);
+        let of_x: f64 = [1.2, -3.0, 4.0].iter().map(|&s| rho(s) - missed(s, rho(s), eta)).sum();
+        let of_x = of_x + rho(1.5) + rho(1.0) - 2.0;
+        // x = 2 (s − m).
+        assert!((got("right.middle") + 2.0 * of_x).abs() < 1e-5);
     }
 
     #[test]
-    fn it_finds_where_somebody_looked_from_what_was_given_there() {
+    fn it_finds_where_somebody_looked_and_what_a_cosine_is_worth() {
         let (engine, mut selection) = (Engine::new(1), selection(8, 0.03));
-        // Right pairs were given where the guide's score is above 0; others are wrong, wherever they lie.
+        // Right pairs lie at cosines above 0.2, and were given where the guide's score is above 0.
         let draw = Stream::new(6, 0);
-        for step in 0..300 {
+        for step in 0..600 {
             let (at, mut seen) = (draw.at_step(step), Seen::default());
-            for i in 0..40 {
+            for i in 0..60 {
                 let place = 4.0 * at.uniform(2 * i) as f32 - 2.0;
-                let (right, feature) = (at.uniform(2 * i + 1) < 0.5, [place, 0.0]);
-                match right && place > 0.0 {
-                    true => seen.given.extend(feature),
-                    false => {
-                        seen.others.extend(feature);
-                        seen.wrong.push(if right { -3.0 } else { -0.01 });
-                    }
-                }
+                let cosine = 2.0 * at.uniform(2 * i + 1) as f32 - 1.0;
+                let pairs = if cosine > 0.2 && place > 0.0 { &mut seen.given } else { &mut seen.others };
+                pairs.features.extend([place, 0.0]);
+                pairs.scores.push(cosine / selection.temperature);
             }
             selection.learn(&engine, &seen);
         }
         let tape = Tape::inference(&engine);
-        let eta = selection.logits(&tape, &[1.0, 0.0, -1.0, 0.0]).sigmoid().value().data::<f32>().to_vec();
-        assert!(eta[0] > 0.9 && eta[1] < 0.1, "{eta:?}");
+        let eta = selection.looked_at(&tape, &[1.0, 0.0, -1.0, 0.0]).sigmoid().value();
+        let rho = selection.right(&tape, &[1.0, -0.2]).sigmoid().value();
+        let (eta, rho) = (eta.data::<f32>(), rho.data::<f32>());
+        assert!(eta[0] > 0.9 && eta[1] < 0.1 && rho[0] > 0.9 && rho[1] < 0.1, "{eta:?} {rho:?}");
     }
 
     #[test]
     fn what_is_saved_goes_on_as_it_would_have() {
         let (engine, mut one) = (Engine::new(1), selection(4, 0.01));
-        let seen = Seen { given: vec![1.0, 0.5], others: vec![-1.0, 0.0, 0.3, 0.2], wrong: vec![-0.7, -0.1] };
+        let given = Pairs { scores: vec![1.3], features: vec![1.0, 0.5] };
+        let seen =
+            Seen { given, others: Pairs { scores: vec![0.7, -0.1], features: vec![-1.0, 0.0, 0.3, 0.2] } };
         (0..3).for_each(|_| one.learn(&engine, &seen));
         let copied = |t: &Tensor| Tensor::from_vec(t.shape(), t.data::<f32>().to_vec());
         let state: Vec<(String, Tensor)> = one

@@ -1,6 +1,6 @@
 //! One heat: a run in memory whose encoder forwards are counted.
 
-use crate::config::Settings;
+use crate::config::{Config, Settings};
 use crate::evaluate::{LabelSet, Queries};
 use crate::held::Held;
 use crate::observer::{Event, Observer};
@@ -12,6 +12,7 @@ use data::metrics::Metric;
 use engine::container::checksum;
 use engine::{Engine, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What is measured.
@@ -240,13 +241,27 @@ pub(super) fn run(
     })
 }
 
-/// A hash of all values, so that a journal knows what its heats were told.
+/// A hash of all values that are not what they are by default, so that a journal knows what its heats were told. A
+/// setting that a later version brings along, and that nobody has touched, changes no hash.
 ///
 /// # Errors
 /// If a value lies outside its range.
 pub(super) fn fingerprint(settings: &Settings) -> Result<String> {
-    let values = serde_json::to_vec(&settings.config()?).expect("a configuration is plain data");
-    Ok(format!("{:016x}", checksum(&values)))
+    let [told, default] =
+        [&settings.config()?, &Config::default()].map(|c| serde_json::to_value(c).expect("plain data"));
+    Ok(format!("{:016x}", checksum(changed(&told, &default).to_string().as_bytes())))
+}
+
+/// The entries of an object, and of the objects in it, that are not those of another.
+fn changed(told: &Value, default: &Value) -> Value {
+    match (told, default) {
+        (Value::Object(told), Value::Object(default)) => {
+            let known = |key: &str| default.get(key).unwrap_or(&Value::Null);
+            let others = told.iter().filter(|(key, value)| *value != known(key));
+            others.map(|(key, value)| (key.clone(), changed(value, known(key)))).collect()
+        }
+        (told, _) => told.clone(),
+    }
 }
 
 /// What is counted while a heat runs.
@@ -321,4 +336,28 @@ fn measured(
 ) -> Result<BTreeMap<String, f64>> {
     let found = measure(trainer, queries, Metric::list(METRICS)?, LabelSet::All, observer)?;
     Ok(found.metrics.into_iter().map(|(metric, value)| (metric.to_string(), value)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_heat_is_known_by_what_is_not_as_it_is_by_default() {
+        let told =
+            json!({"loss": {"name": "infonce", "temperature": 0.1, "new": 0}, "seed": 3, "list": [1, 2]});
+        let default =
+            json!({"loss": {"name": "infonce", "temperature": 0.05, "new": 0}, "seed": 3, "list": [1]});
+        assert_eq!(changed(&told, &default), json!({"loss": {"temperature": 0.1}, "list": [1, 2]}));
+        let hash = |change: &str| {
+            let mut settings = Settings::default();
+            settings.set(change).expect("a setting");
+            fingerprint(&settings).expect("in range")
+        };
+        let plain = fingerprint(&Settings::default()).expect("in range");
+        assert_ne!(hash("train.batch=7"), plain);
+        assert_ne!(hash("train.batch=7"), hash("train.batch=8"));
+        assert_eq!(hash(&format!("train.batch={}", Config::default().train.batch)), plain);
+    }
 }

@@ -21,6 +21,6 @@ pub(super) const RECIPE: Recipe = Recipe {
         "guide.model=start",
         "guide.mask=false",
         "loss.name=infonce",
-        "selection.rate=1e-3",
+        "selection.rate=1e-2",
     ],
 };
