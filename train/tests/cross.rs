@@ -171,7 +171,7 @@ fn a_refresh_finds_what_fools_the_ranker_and_its_turn_makes_up_for_it() {
     };
     let rows: String = (0..3000).map(row).collect();
     let data = world::prepared(dir.path(), &format!("title,label\n{rows}"), 300, |_| ());
-    // P@1 of the ranker over held-out lists: before each of two refreshes, after it, and at the end of the ranker's turn.
+    // P@1 of the ranker over held-out lists: before each of two refreshes, after it, and at the end of its turn.
     let game = |rate: &str, seed: u64| {
         let changes = [
             "strategy.name=ar2",

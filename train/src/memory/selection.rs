@@ -5,16 +5,16 @@
 //! A pair is given where it is right *and* somebody looked at it; a pair that is not given is not therefore wrong.
 //!
 //! ```text
-//! ρ = σ(k (s − m)/τ)      right, by the encoder: s is the cosine as it is now; k and m learn what it is worth
-//! η = σ(t(f))             looked at, by two layers over f:       t = w₂·tanh(W₁ f + b₁) + b₂
-//!     f = what the guide scores, in standard deviations from the mean of the row;  ln(1 + training queries of the label)
+//! ρ = σ(k (s − m)/τ)    right, by the encoder: s is the cosine as it is now; k and m learn what it is worth
+//! η = σ(t(f))           looked at, by two layers over f:       t = w₂·tanh(W₁ f + b₁) + b₂
+//!     f = what the guide scores, in standard deviations from the mean of the row;  ln(1 + queries of the label)
 //!
-//! P(given) = ρη           L = −ln ρ_+ η_+ − Σ_u ln(1 − ρ_u η_u)           what k, m and t learn from, a mean over rows
-//! a_u = P(wrong | not given) = (1 − ρ_u)/(1 − ρ_u η_u)                    the weight ω of a negative, at least `least`
+//! P(given) = ρη         L = −ln ρ_+ η_+ − Σ_u ln(1 − ρ_u η_u)      what k, m and t learn from, a mean over rows
+//! a_u = P(wrong | not given) = (1 − ρ_u)/(1 − ρ_u η_u)             the weight ω of a negative, at least `least`
 //! ```
-//! Where everything that is near was looked at, η is 1 and so is a: hard negatives count in full. Where nobody looked, a
-//! is 1 − ρ: what the encoder takes for right by what it learned elsewhere is not held against it. The gradient of L is
-//! that of expectation maximisation, each of the two weighing what the other learns from.
+//! Where everything that is near was looked at, η is 1 and so is a: hard negatives count in full. Where nobody looked,
+//! a is 1 − ρ: what the encoder takes for right by what it learned elsewhere is not held against it. The gradient of L
+//! is that of expectation maximisation, each of the two weighing what the other learns from.
 //!
 //! The paper's form of the weights could not be read; this is our construction. The selection model sees what the guide
 //! sees and no text, since two models of the same input could trade their parts.
@@ -39,7 +39,7 @@ pub(crate) struct Selection {
     config: SelectionConfig,
     /// τ of the loss.
     temperature: f32,
-    /// Of each label, ln(1 + training queries), its mean over all labels taken off and its deviation divided out, `[L]`.
+    /// Of each label, ln(1 + training queries), in standard deviations from the mean of all labels, `[L]`.
     frequency: Vec<f32>,
     params: Params,
     optimizer: AdamW,
@@ -178,8 +178,8 @@ impl Selection {
         drop(tape);
         self.optimizer.step(engine, &mut self.params, &grads, self.config.rate as f32);
     }
-    /// L, summed over rows. With the logits x of ρ and t of η, −ln(1 − ρη) is ln(1 + eᵗ) − ln(1 + eᵗ/(1 + eˣ)), in which
-    /// no ρ or η near 1 comes to ln 0.
+    /// L, summed over rows. With the logits x of ρ and t of η, −ln(1 − ρη) is ln(1 + eᵗ) − ln(1 + eᵗ/(1 + eˣ)), in
+    /// which no ρ or η near 1 comes to ln 0.
     fn loss<'t>(&self, tape: &'t Tape, seen: &Seen) -> Var<'t> {
         let logits = |pairs: &Pairs| (self.right(tape, &pairs.scores), self.looked_at(tape, &pairs.features));
         let (right, looked_at) = logits(&seen.given);

@@ -91,7 +91,7 @@ pub struct Finish {
     pub rate: f64,
     /// The temperature of the loss.
     pub temperature: f64,
-    /// A hash of all settings, in hexadecimal.
+    /// A hash of all settings that are not as by default, in hexadecimal.
     pub settings: String,
     /// Hashes of the models and lists that were read: where it starts from, guide, ranker. Empty without any.
     #[serde(default)]
