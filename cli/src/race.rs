@@ -13,7 +13,7 @@ use engine::{Engine, Error, Kind, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use train::plan::MemoryPlan;
-use train::race::{DECIDES, Entrant, Finish, Journal, Outcome, Race, Standing, Versus};
+use train::race::{DECIDES, Entrant, Finish, Journal, Outcome, Race, Standing, Versus, split};
 use train::{RunDir, Settings};
 
 /// Flags of `race`.
@@ -21,13 +21,13 @@ use train::{RunDir, Settings};
 #[command(after_help = "\
 Examples:
   lode race finna.lode --strategies in-batch,ngame,star,bm25 --model bag --out race
-  lode race finna.lode --strategies in-batch,ngame:composer.sizes=[32],gist:guide.model=start \\
+  lode race finna.lode --strategies \"in-batch,ngame:composer.sizes=['0:32'],gist:guide.model=start\" \\
       --model RUN --lr 1e-4,3e-4 --temperature 0.02 --seeds 5 --out race
   lode race …   the same again: goes on where it was stopped")]
 pub(crate) struct Args {
     /// The data set that `lode prepare` wrote, with test queries
     data: PathBuf,
-    /// Who races: names of `lode strategies`, each with settings behind colons, as ngame:composer.sizes=[32]. The
+    /// Who races: names of `lode strategies`, each with settings behind colons, as "ngame:composer.sizes=['0:32']". The
     /// others are compared with the first
     #[arg(long, value_name = "LIST", value_delimiter = ';', required = true)]
     strategies: Vec<String>,
@@ -133,22 +133,10 @@ fn race(args: &Args) -> Result<Race> {
     Ok(Race { base, entrants, seeds, rates, temperatures, forwards: args.forwards, marks: args.marks })
 }
 
-/// Cuts at commas, but not inside brackets: a setting may be a list.
-fn names(written: &[String]) -> Vec<String> {
-    let mut names = vec![];
-    for part in written {
-        let (mut depth, mut name) = (0, String::new());
-        for c in part.chars() {
-            depth += i32::from(c == '[') - i32::from(c == ']');
-            match c {
-                ',' if depth == 0 => names.push(std::mem::take(&mut name)),
-                c => name.push(c),
-            }
-        }
-        names.push(name);
-    }
-    names.retain(|name| !name.trim().is_empty());
-    names
+/// The names of a list, with commas between.
+fn names(written: &[String]) -> Vec<&str> {
+    let names = written.iter().flat_map(|part| split(part, ','));
+    names.filter(|name| !name.trim().is_empty()).collect()
 }
 
 fn absolute(path: &Path) -> String {
@@ -272,8 +260,8 @@ mod tests {
 
     #[test]
     fn names_are_cut_at_commas_outside_of_brackets() {
-        let given = ["in-batch, ngame:composer.sizes=[8,32],star".to_owned()];
-        assert_eq!(names(&given), ["in-batch", " ngame:composer.sizes=[8,32]", "star"]);
+        let given = ["in-batch, ngame:composer.sizes=['0:8','5:32'],star".to_owned()];
+        assert_eq!(names(&given), ["in-batch", " ngame:composer.sizes=['0:8','5:32']", "star"]);
     }
 
     #[test]

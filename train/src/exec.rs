@@ -73,6 +73,16 @@ pub enum Exec {
     Chunked(usize),
 }
 
+impl Exec {
+    /// How often each of so many texts is encoded in a step: in chunks for the scores, and again for the gradient.
+    pub(crate) fn passes(self, texts: usize) -> u64 {
+        match self {
+            Exec::Chunked(chunk) if chunk < texts => 2,
+            _ => 1,
+        }
+    }
+}
+
 /// The embeddings of a batch, and the way back.
 pub(crate) struct Encoded<'a> {
     network: &'a Network,
@@ -110,13 +120,6 @@ impl<'a> Encoded<'a> {
             _ => Kind::Whole(encode(tape, network, texts, 0..texts.len(), stream)),
         };
         Encoded { network, texts, stream, record, kind }
-    }
-    /// How often each text is encoded in a step: in chunks for the scores, and again for the gradient.
-    pub(crate) fn passes(&self) -> u64 {
-        match self.kind {
-            Kind::Whole(_) => 1,
-            Kind::Chunked { .. } => 2,
-        }
     }
     /// One row a text: `[texts, width]`.
     pub(crate) fn embeddings(&self) -> Tensor {

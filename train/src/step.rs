@@ -81,7 +81,7 @@ impl Trainer {
         let mut back = loss_tape.backward_from(loss);
         let pulled = back.take(embeddings).expect("a loss depends on its embeddings");
         let vectors = back.into_params();
-        let texts = self.texts_encoded(batch, encoded.passes());
+        let texts = self.texts_encoded(batch);
         let (model, anomaly) = encoded.backward(&self.engine, pulled);
         let anomaly = first(anomaly, loss_tape.anomaly());
         let found = self.truth.as_ref().map(|truth| truth.found(batch, &terms.keep));
@@ -200,11 +200,12 @@ impl Trainer {
         Ok(())
     }
 
-    /// Texts that a batch makes somebody encode: the model in so many passes, a guide or a cross-encoder that teaches,
-    /// and a copy of the model.
-    fn texts_encoded(&self, batch: &Batch, passes: u64) -> u64 {
+    /// Texts that a batch makes somebody encode: the model as often as it needs, a guide or a cross-encoder that
+    /// teaches, and a copy of the model.
+    pub(crate) fn texts_encoded(&self, batch: &Batch) -> u64 {
         let keys = batch.key_texts.as_ref().map_or(0, |keys| keys.len() as u64);
-        (passes + u64::from(self.guide.is_some())) * batch.texts.len() as u64 + keys + self.pairs_read(batch)
+        let passes = self.exec.passes(batch.texts.len()) + u64::from(self.guide.is_some());
+        passes * batch.texts.len() as u64 + keys + self.pairs_read(batch)
     }
 
     /// A step is a function of its place: it is walked again on tapes that look at every result, to name the batch and

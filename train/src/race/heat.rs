@@ -1,16 +1,20 @@
 //! One heat: a run in memory whose encoder forwards are counted.
 
+use crate::batch::Batch;
 use crate::config::{Config, Settings};
+use crate::embed::embed;
 use crate::evaluate::{LabelSet, Queries};
 use crate::held::Held;
-use crate::observer::{Event, Observer};
+use crate::observer::{Event, Observer, Silent};
 use crate::run::assemble;
+use crate::step::StepReport;
 use crate::trainer::Trainer;
 use crate::validation::measure;
+use autograd::Tape;
 use data::Split;
 use data::metrics::Metric;
 use engine::container::checksum;
-use engine::{Engine, Error, Kind, Result};
+use engine::{Engine, Error, Kind, Packed, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -23,9 +27,9 @@ pub const DECIDES: &str = "nDCG@5";
 /// What a heat is for, and how long it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Stage {
-    /// An epoch is run to count what it encodes.
+    /// What an epoch encodes is counted.
     Epoch,
-    /// Steps are taken while the budget lasts, to count them.
+    /// Steps are counted while the budget lasts.
     Rehearsal {
         /// The budget.
         forwards: u64,
@@ -280,6 +284,13 @@ struct Heat {
 }
 
 impl Heat {
+    /// What a step tells besides what it encoded.
+    fn learned(&mut self, report: &StepReport) {
+        self.negatives += report.negatives.unwrap_or(0.0);
+        let shares = self.false_negatives.into_iter().chain(report.false_negatives);
+        self.false_negatives = shares.reduce(|sum, share| sum + share);
+        self.losses.extend(report.skipped.is_none().then_some(report.loss));
+    }
     fn go(
         &mut self,
         trainer: &mut Trainer,
@@ -291,24 +302,28 @@ impl Heat {
         while self.steps < total {
             let mut counting = Counting { inner: &mut *observer, mined: 0 };
             let since = (counting.seconds(), counting.processor_seconds());
-            let report = trainer.next_step(&mut counting)?;
+            let (texts, report) = match stage {
+                Stage::Epoch | Stage::Rehearsal { .. } if trainer.counts_without_learning() => {
+                    (trainer.count_step(&mut counting)?, None)
+                }
+                _ => trainer.next_step(&mut counting).map(|report| (report.texts, Some(report)))?,
+            };
             let (seconds, mined) = (counting.seconds() - since.0, counting.mined);
             let processor_seconds = counting.processor_seconds() - since.1;
             if let Stage::Rehearsal { forwards } = stage
-                && self.forwards + self.mined + report.texts + mined > forwards
+                && self.forwards + self.mined + texts + mined > forwards
             {
                 return Ok(());
             }
             self.steps += 1;
             self.seconds += seconds;
             self.processor_seconds += processor_seconds;
-            self.forwards += report.texts;
+            self.forwards += texts;
             self.mined += mined;
-            self.negatives += report.negatives.unwrap_or(0.0);
-            let shares = self.false_negatives.into_iter().chain(report.false_negatives);
-            self.false_negatives = shares.reduce(|sum, share| sum + share);
-            self.losses.extend(report.skipped.is_none().then_some(report.loss));
-            observer.event(&Event::Stepped(&report));
+            if let Some(report) = report {
+                self.learned(&report);
+                observer.event(&Event::Stepped(&report));
+            }
             if observer.stop() {
                 return Err(Error::new(
                     Kind::Interrupted,
@@ -326,6 +341,40 @@ impl Heat {
             }
         }
         Ok(())
+    }
+}
+
+impl Trainer {
+    /// Whether what a run encodes can be counted while nobody learns. A cross-encoder's turns are not.
+    fn counts_without_learning(&self) -> bool {
+        !self.config().cross.is_on()
+    }
+    /// The texts that the next step would encode; it is not taken. Batches are composed, and lists and clusters made, by
+    /// the model as it starts. A bank is given the embeddings that the step would have left there.
+    ///
+    /// # Errors
+    /// If the observer wants to stop while texts are embedded.
+    fn count_step(&mut self, observer: &mut dyn Observer) -> Result<u64> {
+        let batches = self.next_batches(observer)?;
+        let mut texts = 0;
+        for (micro, rows) in batches.iter().enumerate() {
+            let batch = Batch::compose(self.source(), rows, self.stream(micro));
+            texts += self.texts_encoded(&batch);
+            if self.bank.is_none() {
+                continue;
+            }
+            let (count, width) = (batch.texts.len(), self.network.width());
+            let push = |i: usize, packed: &mut Packed| packed.push(batch.texts.text(i).iter().copied());
+            let all = embed(&self.engine, &self.network, count, push, "", &mut Silent)?;
+            let tape = Tape::inference(&self.engine);
+            let embeddings = tape.constant(Tensor::from_vec([count, width], all));
+            let columns = batch.columns(embeddings, None, self.network.auxiliary.as_ref());
+            let (ids, values) = batch.composed(&embeddings.value(), &columns.value());
+            let (ids, step) = (ids.to_vec(), self.progress.step);
+            self.bank.iter_mut().for_each(|bank| bank.write(step, &ids, &values));
+        }
+        self.advance(batches.len());
+        Ok(texts)
     }
 }
 

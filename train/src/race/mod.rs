@@ -2,7 +2,8 @@
 //! seeds, the test queries read once.
 //!
 //! ```text
-//! rehearsal   how many steps fit in the budget: mining, clustering and guides are paid from it
+//! rehearsal   how many steps fit in the budget: mining, clustering and guides are paid from it; nothing is learned,
+//!             except where a cross-encoder takes turns
 //! trials      seed 0: each rate and temperature, judged by nDCG@5 on the validation queries
 //! finals      seeds 1 … n with them: the test queries, and a curve of the validation queries on the way
 //! ```
@@ -67,7 +68,7 @@ impl Entrant {
     /// # Errors
     /// If there is no such strategy, or it wants for itself what must be the same for all.
     pub fn new(written: &str) -> Result<Entrant> {
-        let mut parts = written.split(':').map(str::trim);
+        let mut parts = split(written, ':').into_iter().map(str::trim);
         let recipe = recipes::find(parts.next().unwrap_or_default())?;
         let first = format!("strategy.name={}", recipe.name);
         let assignments: Vec<String> = [first].into_iter().chain(parts.map(str::to_owned)).collect();
@@ -85,6 +86,20 @@ impl Entrant {
         }
         Ok(Entrant { name: written.trim().to_owned(), assignments })
     }
+}
+
+/// Cuts at `mark`, but not inside brackets: a setting may be a list.
+pub fn split(written: &str, mark: char) -> Vec<&str> {
+    let (mut depth, mut begin, mut parts) = (0, 0, vec![]);
+    for (at, c) in written.char_indices() {
+        depth += i32::from(c == '[') - i32::from(c == ']');
+        if c == mark && depth == 0 {
+            parts.push(&written[begin..at]);
+            begin = at + c.len_utf8();
+        }
+    }
+    parts.push(&written[begin..]);
+    parts
 }
 
 /// What came of a race.
