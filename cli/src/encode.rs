@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     let network = load::network_at(&args.model, &engine, &args.encoding.open(context, &engine)?)?;
     let tokenizer = network.tokenizer()?;
     let max_len = max_len(args, &network)?;
-    network.demand_pooled(&args.prompt).map_err(|e| e.at(&args.model))?;
+    network.demand_known(&args.prompt).map_err(|e| e.at(&args.model))?;
     let prompts = Prompts { query: args.prompt.clone(), ..Prompts::default() };
     let mut writer = npy::Writer::create(&args.out, network.width())?;
     let mut observer = Terminal::new(context);

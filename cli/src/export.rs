@@ -103,15 +103,17 @@ fn hf(network: &Network, args: &Args) -> Result<()> {
     }
     let card = load::card(&args.model)?;
     let tokenizer = network.tokenizer()?.to_json()?;
-    for prompt in network.prompts() {
-        // An export of ours pools what it reads.
-        network.demand_pooled(prompt).map_err(|e| e.at(&args.model))?;
-    }
     let texts = (&*tokenizer, network.encoder.tokens_max(), network.prompts());
     load::export(network, texts, card, &args.out)
 }
 
 fn onnx(network: &Network, args: &Args) -> Result<()> {
+    if !network.pools_prompts() {
+        let what =
+            "this model reads its prompts and does not pool them, which the graph cannot tell from a text";
+        let help = "`--to hf` writes it whole; for a graph, train with --set model.prompts=pooled";
+        return Err(refused(what).at(&args.model).help(help));
+    }
     let mut file = Whole::create(&args.out)?;
     models::onnx::write(&network.model, &mut |bytes| file.put(bytes)).map_err(|e| e.at(&args.out))?;
     file.commit()

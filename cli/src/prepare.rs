@@ -144,13 +144,6 @@ fn prompts(args: &Args, context: &Context) -> Result<Prompts> {
     };
     let own = load::prompts(model)?;
     let prompts = Prompts { query: query.unwrap_or(own.query), label: label.unwrap_or(own.label) };
-    if !prompts.is_empty() && !own.pooled {
-        let what = "this model leaves the tokens of prompts out of its pooling, which is not done here";
-        return Err(Error::input(what).at(model).help(
-            "--query-prompt '' --label-prompt '' prepares without; or, if the model shall be trained, say \
-             `\"include_prompt\": true` in its 1_Pooling/config.json",
-        ));
-    }
     if !prompts.is_empty() && (args.query_prompt.is_none() || args.label_prompt.is_none()) {
         let Prompts { query, label } = &prompts;
         context.say(&format!(

@@ -137,6 +137,15 @@ impl Tokenizer {
         Ok(self.encode_cut(text, max_len)?.0)
     }
 
+    /// The ids with which every text behind this prompt begins, special tokens included. What is white at the end of a
+    /// prompt belongs to the text for some tokenizers and has no token for others.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on it.
+    pub fn beginning(&self, prompt: &str) -> Result<Vec<u32>> {
+        Ok([&*self.frame[0], &self.content(prompt.trim_end(), usize::MAX / 64)?].concat())
+    }
+
     /// As [`Tokenizer::encode`], and whether the text lost its end.
     fn encode_cut(&self, text: &str, max_len: usize) -> Result<(Vec<u32>, bool)> {
         let [before, after] = &self.frame;

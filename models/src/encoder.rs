@@ -17,12 +17,20 @@ pub struct Scope<'t> {
     pub dropout: Option<Stream>,
     /// Forget the inside of each layer and run it again in backward: less memory, a third more time.
     pub recompute: bool,
+    /// Tokens with which texts may begin, and which a transformer then reads and does not pool: those of prompts, the
+    /// frame's before them. Of several that fit a text the longest counts.
+    pub unpooled: &'t [Vec<u32>],
 }
 
 impl<'t> Scope<'t> {
-    /// Without dropout, everything kept.
+    /// Without dropout, everything kept and pooled.
     pub fn new(tape: &'t Tape, params: &'t Params) -> Scope<'t> {
-        Scope { tape, params, dropout: None, recompute: false }
+        Scope { tape, params, dropout: None, recompute: false, unpooled: &[] }
+    }
+    /// How many of the first tokens of a text are not pooled.
+    pub(crate) fn unpooled_of(&self, tokens: &[u32]) -> usize {
+        let fits = self.unpooled.iter().filter(|prompt| tokens.starts_with(prompt));
+        fits.map(Vec::len).max().unwrap_or(0)
     }
     /// Runs a layer, a function of its inputs alone, and keeps its inside or not.
     #[track_caller]
@@ -77,11 +85,35 @@ pub trait Encoder: fmt::Debug + Send + Sync {
     fn inference_bytes(&self, tokens: usize) -> usize;
 }
 
-/// One vector a text from the last hidden states `[T, d]`.
+/// One vector a text from the last hidden states `[T, d]`. A pooling that takes the first token takes it though it
+/// stands before a prompt, as sentence-transformers does.
 #[track_caller]
-pub(crate) fn pooled<'t>(last: Var<'t>, text: &Packed, pooling: Pool, normalise: bool) -> Var<'t> {
-    let pooled = last.pool(pooling, text.starts.as_slice().into());
+pub(crate) fn pooled<'t>(
+    cx: &Scope<'t>,
+    last: Var<'t>,
+    text: &Packed,
+    pooling: Pool,
+    normalise: bool,
+) -> Var<'t> {
+    let pooled = match behind_prompts(cx, text).filter(|_| pooling != Pool::First) {
+        Some((rows, starts)) => last.gather(rows.into()).pool(pooling, starts.into()),
+        None => last.pool(pooling, text.starts.as_slice().into()),
+    };
     if normalise { pooled.normalise() } else { pooled }
+}
+
+/// The rows of the tokens that are pooled, and where those of each text start; none where that is all of them.
+fn behind_prompts(cx: &Scope<'_>, text: &Packed) -> Option<(Vec<u32>, Vec<u32>)> {
+    let left_out: Vec<usize> = (0..text.len()).map(|i| cx.unpooled_of(text.text(i))).collect();
+    if left_out.iter().all(|&tokens| tokens == 0) {
+        return None;
+    }
+    let (mut rows, mut starts) = (Vec::with_capacity(text.tokens.len()), vec![0]);
+    for (w, left_out) in text.starts.windows(2).zip(left_out) {
+        rows.extend(w[0] + left_out as u32..w[1]);
+        starts.push(rows.len() as u32);
+    }
+    Some((rows, starts))
 }
 
 /// Texts that a transformer takes: none empty, none longer than its positions.

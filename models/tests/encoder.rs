@@ -41,10 +41,15 @@ fn texts(lengths: &[u32]) -> Packed {
     text
 }
 
+/// The largest difference.
+fn off(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).fold(0.0f64, |w, (a, b)| w.max((a - b).abs()))
+}
+
 /// The embeddings and all gradients, for a given gradient of the embeddings.
 fn run(model: &Model, text: &Packed, first_slot: u32, recompute: bool, threads: usize) -> Vec<Vec<f64>> {
     let tape = Tape::checked(&Engine::poisoned(threads));
-    let cx = Scope { tape: &tape, params: &model.params, dropout: DROPOUT, recompute };
+    let cx = Scope { dropout: DROPOUT, recompute, ..Scope::new(&tape, &model.params) };
     let e = model.encoder().encode(&cx, text, first_slot);
     let seed: Vec<f32> = (0..e.shape().len()).map(|i| (i as f32 * 0.37).sin()).collect();
     let value = e.value().to_f64();
@@ -91,7 +96,6 @@ fn check_halves(model: &Model) {
         part
     };
     let (first, second) = (run(model, &part(0..3), 7, false, 2), run(model, &part(3..6), 10, false, 2));
-    let off = |a: &[f64], b: &[f64]| a.iter().zip(b).fold(0.0f64, |w, (a, b)| w.max((a - b).abs()));
     // Sums run in another order over another number of rows, no more.
     assert!(off(&[&first[0][..], &second[0]].concat(), &whole[0]) < 2e-6);
     let elsewhere = run(model, &part(3..6), 0, false, 2);
@@ -146,7 +150,7 @@ fn nothing_is_padded() {
 fn watched(model: &Model, text: &Packed, recompute: bool) -> [u64; 2] {
     let watch = Watch::new(Moment::default);
     let tape = Tape::new(&Engine::new(2)).watched(&watch);
-    let cx = Scope { tape: &tape, params: &model.params, dropout: DROPOUT, recompute };
+    let cx = Scope { dropout: DROPOUT, recompute, ..Scope::new(&tape, &model.params) };
     model.encoder().encode(&cx, text, 0);
     let seen = watch.seen();
     [seen.iter().map(|seen| seen.kept).sum(), seen.iter().map(|seen| seen.flops.total()).sum()]
@@ -159,7 +163,7 @@ fn check_memory(architecture: Architecture, recompute: bool) {
     let (engine, text, encoder) = (Engine::new(2), texts(&[16; 128]), model.encoder());
     let before = engine.pool_stats().bytes_in_use;
     let tape = Tape::new(&engine);
-    let cx = Scope { tape: &tape, params: &model.params, dropout: DROPOUT, recompute };
+    let cx = Scope { dropout: DROPOUT, recompute, ..Scope::new(&tape, &model.params) };
     let e = encoder.encode(&cx, &text, 0);
     let held = engine.pool_stats().bytes_in_use - before;
     let planned = encoder.activation_bytes(&text, recompute);
@@ -295,6 +299,60 @@ fn a_bag_starts_where_its_slots_do_not_matter() {
     let model = Model::fresh(Architecture::Bag(bag::Config { vocab: 60, width: 8, normalise: true }), 20, 4);
     let text = texts(&[5, 2, 9]);
     assert_eq!(run(&model, &text, 0, false, 1), run(&model, &text, 50, true, 2));
+}
+
+/// What stands before a text, with its frame, is read and has no part in the mean or the maximum; a text that begins
+/// otherwise is pooled whole, and the first token is taken wherever it stands.
+#[test]
+fn tokens_of_prompts_are_read_and_not_pooled() {
+    let prompts = [vec![1, 7], vec![1, 7, 8]];
+    let mut text = Packed::default();
+    [&[1, 7, 8, 9, 3, 2][..], &[1, 7, 3, 2], &[1, 5, 7, 2], &[1, 7, 8, 2]]
+        .map(|t| text.push(t.iter().copied()));
+    // Rows of all tokens, of those that are pooled.
+    let pooled = [3..6, 8..10, 10..14, 17..18];
+    for architecture in [model().architecture, deep_modernbert()] {
+        for how in [Pool::Mean, Pool::Max, Pool::First] {
+            let architecture = match architecture.clone() {
+                Architecture::Bert(c) => Architecture::Bert(Config { pooling: how, normalise: false, ..c }),
+                Architecture::ModernBert(c) => {
+                    Architecture::ModernBert(modernbert::Config { pooling: how, normalise: false, ..c })
+                }
+                Architecture::Bag(_) => panic!("a transformer"),
+            };
+            let (engine, model) = (Engine::new(2), Model::fresh(architecture, 20, 3));
+            let tape = Tape::new(&engine);
+            let cx = Scope { unpooled: &prompts, ..Scope::new(&tape, &model.params) };
+            let e = model.encoder().encode(&cx, &text, 0);
+            let last = match &model.architecture {
+                Architecture::Bert(c) => Bert::new(c.clone(), &model.params).hidden(&cx, &text, 0),
+                Architecture::ModernBert(c) => {
+                    modernbert::ModernBert::new(c.clone(), &model.params).hidden(&cx, &text, 0)
+                }
+                Architecture::Bag(_) => panic!("a transformer"),
+            };
+            let (last, width) = (last.last().unwrap().value().to_f64(), model.architecture.width());
+            let starts = [0, 6, 10, 14];
+            let want = pooled.iter().zip(starts).flat_map(|(rows, start)| {
+                let column = |c: usize| -> f64 {
+                    let of = |row: usize| last[row * width + c];
+                    match how {
+                        Pool::Mean => rows.clone().map(of).sum::<f64>() / rows.len() as f64,
+                        Pool::Max => rows.clone().map(of).fold(f64::NEG_INFINITY, f64::max),
+                        Pool::First => of(start),
+                    }
+                };
+                (0..width).map(column).collect::<Vec<f64>>()
+            });
+            let want: Vec<f64> = want.collect();
+            assert!(off(&e.value().to_f64(), &want) < 1e-5, "{how:?}");
+            let seed = Tensor::from_vec(e.shape(), vec![1.0f32; e.shape().len()]);
+            let grads = tape.backward(vec![(e, seed)]).into_params();
+            let table = model.architecture.token_table(&model.params);
+            let grad = grads.get(table).expect("a gradient").to_f64();
+            assert!(grad[7 * width..8 * width].iter().any(|&g| g != 0.0), "others looked at the prompt");
+        }
+    }
 }
 
 /// The texts of the reference, from the padded ids and their mask.

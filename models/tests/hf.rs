@@ -424,7 +424,15 @@ fn a_failed_export_leaves_nothing() {
     let (architecture, params, tokens_max) = (&model.architecture, &model.params, model.tokens_max);
     // A padding token is missed only after some files are written.
     let tokenizer_json = br#"{"model":{"type":"WordPiece","vocab":{"a":0}}}"#;
-    let export = Export { architecture, params, tokens_max, tokenizer_json, prompts: [""; 2], card: &card };
+    let export = Export {
+        architecture,
+        params,
+        tokens_max,
+        tokenizer_json,
+        prompts: [""; 2],
+        pools_prompts: true,
+        card: &card,
+    };
     assert_eq!(hf::write(&export, &dir).unwrap_err().kind(), Kind::Input);
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     let nowhere = root.path().join("absent/model");

@@ -109,22 +109,68 @@ fn prompts_go_from_a_data_set_into_the_model_and_from_a_model_into_a_data_set() 
     assert!(!mine("model", "bare.data", ["small: ", "classic: "]).contains("made for the prompts"));
     assert!(!mine("model", "shop.data", ["", ""]).contains("made for the prompts"));
     assert!(mine("model", "shop.data", ["red: ", ""]).contains("stand `red: ` and `classic: `"));
+}
 
-    // A pooling that leaves prompts out is not followed, and not silently.
-    let pooling = String::from_utf8(world.read("model/1_Pooling/config.json")).unwrap();
-    world.write("model/1_Pooling/config.json", pooling.replace("prompt\": true", "prompt\": false"));
-    prepare("model", "again.data", &[])
-        .fails(3, &["model", "out of its pooling", "include_prompt", "--query-prompt"]);
-    let words = ["evaluate", "model", "shop.data"];
-    world.lode(&words).fails(3, &["model", "`small: `", "out of its pooling", "include_prompt"]);
-    world.lode(&["evaluate", "model", "bare.data"]).ok();
-    let export = ["export", "model", "--to", "hf", "--out", "other"];
-    world.lode(&export).fails(3, &["include_prompt"]);
-    let mine = ["mine", "model", "bare.data", "--out", "mined", "--query-prompt", "small: "];
-    world.lode(&mine).fails(3, &["out of its pooling"]);
-    world.write("texts.txt", "oak\n");
+/// A model that reads its prompts and does not pool them (`include_prompt` of sentence-transformers' pooling).
+#[test]
+fn prompts_may_be_read_and_not_pooled() {
+    let world = world();
+    world.lode(&["export", "run", "--to", "hf", "--out", "pooled", "-q"]).ok();
+    world.lode(&["export", "run", "--to", "hf", "--out", "apart", "-q"]).ok();
+    let pooling = String::from_utf8(world.read("apart/1_Pooling/config.json")).unwrap();
+    world.write("apart/1_Pooling/config.json", pooling.replace("prompt\": true", "prompt\": false"));
+    world.write("texts.txt", "oak chair\nred lamp\n");
+    let encode = |model: &str, prompt: &str, out: &str| {
+        let words = ["encode", model, "texts.txt", "--out", out, "--max-len", "32", "--prompt", prompt];
+        world.lode(&words)
+    };
+    let encoded = |model: &str, prompt: &str| {
+        encode(model, prompt, "x.npy").ok();
+        rows(&world, "x.npy", 32)
+    };
+    assert_eq!(encoded("apart", ""), encoded("pooled", ""), "without a prompt nothing is left out");
+    let (apart, pooled) = (encoded("apart", "small: "), encoded("pooled", "small: "));
+    assert!(apart != pooled && apart != encoded("apart", ""), "it is read, and not pooled");
+    encode("apart", "red: ", "x.npy").fails(3, &["apart", "`small: `", "`red: ` is none of them"]);
+    // What its labels are like, and what is answered, follow.
+    let evaluated = |model: &str| world.lode(&["evaluate", model, "shop.data", "--json", "-q"]).ok().stdout;
+    assert_ne!(evaluated("apart").replace("apart", ""), evaluated("pooled").replace("pooled", ""));
+    world.lode(&["export", "apart", "--to", "onnx", "--out", "x.onnx"]).fails(5, &["does not pool them"]);
+    world.lode(&["export", "apart", "--to", "hf", "--out", "again", "-q"]).ok();
+    assert!(encoded("again", "classic: ") == encoded("apart", "classic: "));
+    // A run goes on as its start pools, or as it is told; and it is its files that say so.
+    let train = |model: &str, out: &str, more: &[&str]| {
+        let words = ["train", "shop.data", "--model", model, "--out", out, "--steps", "4", "--batch", "8"];
+        world.lode(&[&words[..], &["--seed", "3"], more].concat())
+    };
+    let pools = |run: &str| {
+        let name = format!("{run}/model/1_Pooling/config.json");
+        let config: Value = serde_json::from_slice(&world.read(&name)).unwrap();
+        config["include_prompt"].as_bool().unwrap()
+    };
+    train("apart", "one", &[]).ok();
+    train("pooled", "two", &["--set", "model.prompts=apart"]).ok();
+    train("apart", "three", &["--set", "model.prompts=pooled"]).ok();
+    train("pooled", "four", &[]).ok();
+    assert_eq!(["one", "two", "three", "four"].map(pools), [false, false, true, true]);
+    let all = ["one", "two", "three", "four"].map(|run| encoded(run, "small: "));
+    assert!(all[0] == all[1] && all[2] == all[3] && all[0] != all[2]);
+    let words = ["train", "shop.data", "--model", "tiny", "--out", "fresh", "--steps", "2", "--batch", "8"];
+    world.lode(&[&words[..], &["--set", "model.width=32", "--set", "model.prompts=apart"]].concat()).ok();
+    assert!(!pools("fresh"));
+    train("bag", "bag", &["--set", "model.prompts=apart"]).fails(3, &["a bag is the mean of its tokens"]);
+    train("pooled", "odd", &["--set", "model.prompts=odd"]).fails(3, &["pooled, apart"]);
+    // A prompt that makes a word of its own with the beginning of a text has no tokens of its own.
+    let half =
+        |(i, line): (usize, &str)| if i % 2 == 1 { line.replace("small", "mall") } else { line.to_owned() };
+    let lines: Vec<String> = products::csv(400).lines().enumerate().map(half).collect();
+    world.write("products.csv", lines.join("\n") + "\n");
+    let words = [&products::PREPARE[..], &["--query-prompt", "s"]].concat();
     world
-        .lode(&["encode", "model", "texts.txt", "--out", "x.npy", "--prompt", "a"])
-        .fails(3, &["include_prompt"]);
-    world.lode(&["encode", "model", "texts.txt", "--out", "x.npy"]).ok();
+        .lode(
+            &words.into_iter().map(|w| if w == "shop.data" { "run-on.data" } else { w }).collect::<Vec<_>>(),
+        )
+        .ok();
+    let words = ["train", "run-on.data", "--model", "tiny", "--out", "odd", "--set", "model.prompts=apart"];
+    world.lode(&words).fails(3, &["run-on.data", "`s` runs on into", "end it with a space"]);
 }

@@ -97,6 +97,10 @@ pub struct ModelConfig {
     pub latent_heads: usize,
     /// Latent pooling: channels of a head; 0 for a share of the width.
     pub latent_channels: usize,
+    /// Whether the tokens of the prompts that stand before texts (`lode prepare --query-prompt`) are pooled with those of
+    /// the texts: `pooled`, `apart` (they are read and not pooled), or empty for what the model says, and for a fresh one
+    /// `pooled`.
+    pub prompts: String,
     /// Dropout of the encoder in training; below 0 for what the model's own configuration says.
     pub dropout: f32,
     /// Forget the inside of each layer after forward and compute it again in backward.
@@ -180,6 +184,7 @@ impl Default for ModelConfig {
             width: 0,
             embeddings: String::new(),
             pooling: String::new(),
+            prompts: String::new(),
             latents: 0,
             latent_heads: 0,
             latent_channels: 0,
@@ -366,6 +371,13 @@ impl ModelConfig {
             let what = format!(
                 "`model.pooling` must be latent, or empty for what the model says, it is {}",
                 self.pooling
+            );
+            return Err(Error::input(what));
+        }
+        if !crate::pooling::PROMPTS.contains(&&*self.prompts) {
+            let what = format!(
+                "`model.prompts` must be pooled, apart, or empty for what the model says, it is {}",
+                self.prompts
             );
             return Err(Error::input(what));
         }

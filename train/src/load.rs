@@ -52,7 +52,7 @@ pub fn source(config: &Config, data: &DataSet) -> Result<Network> {
         let mut network = network(path)?;
         vocabulary::demand_same(&network, path, data)?;
         pooling::apply(config, &mut network.model)?;
-        return Ok(network.of_any_prompts().remade());
+        return pooling::with_prompts(config, network.of_any_prompts().remade(), data);
     }
     let start = match config.model.embeddings.is_empty() {
         true => None,
@@ -75,7 +75,7 @@ pub fn source(config: &Config, data: &DataSet) -> Result<Network> {
         init_from_bag(&mut model.params, id, &table);
     }
     pooling::apply(config, &mut model)?;
-    Ok(Network::new(model))
+    pooling::with_prompts(config, Network::new(model), data)
 }
 
 /// A fresh architecture by the name of its shape; width 0 for the shape's own.
@@ -125,10 +125,10 @@ pub fn network(path: &Path) -> Result<Network> {
         return Err(e.help(format!("name one of its runs, for example {}", last.display())));
     }
     if !RunDir::is_run(path) {
-        return Ok(Network::of_import(hf::read(path)?));
+        return Network::of_import(hf::read(path)?);
     }
     let (run, settings) = run_settings(path)?;
-    let (mut network, wanted) = (Network::of_import(hf::read(&run.model())?), settings.config()?.auxiliary);
+    let (mut network, wanted) = (Network::of_import(hf::read(&run.model())?)?, settings.config()?.auxiliary);
     if !checkpoint::list(&run.checkpoints()).is_empty() {
         let mut trained = Trained::newest(&run.checkpoints())?;
         restore_params(&mut network.model.params, std::mem::take(&mut trained.params))?;
@@ -449,6 +449,7 @@ pub fn export(
         tokens_max,
         tokenizer_json,
         prompts,
+        pools_prompts: network.pools_prompts(),
         card: &card,
     };
     hf::write(&export, dir)

@@ -9,7 +9,7 @@ use data::Tokenizer;
 use engine::container::{checksum, checksum_of};
 use engine::{DType, Engine, Error, Packed, Precision, Result, Stream};
 use models::hf::{Import, Prompts};
-use models::{Encoder, Model, Scope};
+use models::{Architecture, Encoder, Model, Scope};
 use std::path::PathBuf;
 
 /// A model and its encoder.
@@ -24,6 +24,8 @@ pub struct Network {
     pub auxiliary: Option<Auxiliary>,
     /// The prompts that it was made for, and whether it pools their tokens, if it came from a directory.
     prompts: Option<Prompts>,
+    /// The beginnings of texts that are read and not pooled: [`Scope::unpooled`].
+    unpooled: Vec<Vec<u32>>,
     /// Where the model's own tokenizer lies, if it came from a directory.
     tokenizer_folder: Option<PathBuf>,
 }
@@ -32,12 +34,55 @@ impl Network {
     /// The network of a model.
     pub fn new(model: Model) -> Network {
         let encoder = model.encoder();
-        Network { model, encoder, recompute: false, auxiliary: None, prompts: None, tokenizer_folder: None }
+        Network {
+            model,
+            encoder,
+            recompute: false,
+            auxiliary: None,
+            prompts: None,
+            unpooled: vec![],
+            tokenizer_folder: None,
+        }
     }
     /// The network of a model directory.
-    pub fn of_import(import: Import) -> Network {
+    ///
+    /// # Errors
+    /// If it leaves prompts out of its pooling, and has no tokenizer that could tell them.
+    pub fn of_import(import: Import) -> Result<Network> {
         let Import { model, tokenizer_folder, prompts, .. } = import;
-        Network { tokenizer_folder: Some(tokenizer_folder), prompts: Some(prompts), ..Network::new(model) }
+        let (own, pooled) = ([prompts.query.clone(), prompts.label.clone()], prompts.pooled);
+        let network = Network {
+            tokenizer_folder: Some(tokenizer_folder),
+            prompts: Some(prompts),
+            ..Network::new(model)
+        };
+        if pooled || own.iter().all(String::is_empty) {
+            return Ok(network);
+        }
+        let tokenizer = network.tokenizer()?;
+        network.leaving_out(&tokenizer, [&own[0], &own[1]])
+    }
+    /// The same network, which reads the tokens of these prompts and does not pool them.
+    ///
+    /// # Errors
+    /// If it is a bag and there is a prompt, or the tokenizer fails.
+    pub(crate) fn leaving_out(mut self, tokenizer: &Tokenizer, prompts: [&str; 2]) -> Result<Network> {
+        let prompts: Vec<&str> = prompts.into_iter().filter(|prompt| !prompt.is_empty()).collect();
+        if !prompts.is_empty() && matches!(self.model.architecture, Architecture::Bag(_)) {
+            let e = Error::input(
+                "a bag is the mean of its tokens: prompts that it shall not pool say nothing to it",
+            );
+            return Err(
+                e.help("leave the prompts away: `lode prepare … --query-prompt '' --label-prompt ''`")
+            );
+        }
+        self.unpooled =
+            prompts.into_iter().map(|prompt| tokenizer.beginning(prompt)).collect::<Result<_>>()?;
+        Ok(self)
+    }
+    /// Whether the tokens of prompts are pooled with those of their texts.
+    pub fn pools_prompts(&self) -> bool {
+        self.unpooled.is_empty()
     }
     /// Refuses a model whose linear layers shall be rounded and that has none.
     pub(crate) fn demand_matrix(&self, precision: Precision) -> Result<()> {
@@ -59,8 +104,8 @@ impl Network {
     pub fn rounded(self, engine: &Engine, precision: Precision) -> Result<Network> {
         self.demand_matrix(precision)?;
         let model = self.model.rounded(engine, precision);
-        let Network { auxiliary, prompts, tokenizer_folder, .. } = self;
-        Ok(Network { auxiliary, prompts, tokenizer_folder, ..Network::new(model) })
+        let Network { auxiliary, prompts, unpooled, tokenizer_folder, .. } = self;
+        Ok(Network { auxiliary, prompts, unpooled, tokenizer_folder, ..Network::new(model) })
     }
     /// The model's own tokenizer.
     ///
@@ -81,20 +126,20 @@ impl Network {
     pub(crate) fn of_any_prompts(self) -> Network {
         Network { prompts: None, ..self }
     }
-    /// Demands that the tokens of such a prompt count as those of its text do: nothing else is done here.
+    /// Demands that it is known how the model pools the tokens of such a prompt.
     ///
     /// # Errors
-    /// If the model leaves them out of its pooling, and there is a prompt.
-    pub fn demand_pooled(&self, prompt: &str) -> Result<()> {
-        if prompt.is_empty() || self.prompts.as_ref().is_none_or(|prompts| prompts.pooled) {
+    /// If it leaves prompts out of its pooling, and this one is none of its own.
+    pub fn demand_known(&self, prompt: &str) -> Result<()> {
+        let Some(own) = self.prompts.as_ref().filter(|own| !own.pooled) else { return Ok(()) };
+        if ["", &own.query, &own.label].contains(&prompt) {
             return Ok(());
         }
-        let what =
-            format!("this model leaves the prompt `{prompt}` out of its pooling, which is not done here");
-        Err(Error::input(what).help(
-            "leave the prompt away (`lode prepare … --query-prompt '' --label-prompt ''`); or, if the model shall be \
-             trained, say `\"include_prompt\": true` in its 1_Pooling/config.json",
-        ))
+        let what = format!(
+            "this model leaves its prompts `{}` and `{}` out of its pooling, and `{prompt}` is none of them",
+            own.query, own.label
+        );
+        Err(Error::input(what).help("use its prompts, or none"))
     }
     /// Says so where other prompts stand before queries and labels than the model was made for.
     pub fn warn_of_other_prompts(&self, prompts: [&str; 2], observer: &mut dyn Observer) {
@@ -128,7 +173,8 @@ impl Network {
         first_slot: u32,
         dropout: Option<Stream>,
     ) -> Var<'t> {
-        let scope = Scope { tape, params: &self.model.params, dropout, recompute: self.recompute };
+        let Network { recompute, ref unpooled, .. } = *self;
+        let scope = Scope { tape, params: &self.model.params, dropout, recompute, unpooled };
         self.encoder.encode(&scope, text, first_slot)
     }
     /// A hash of architecture, numbers and auxiliary vectors: equal for equal models.
@@ -142,7 +188,8 @@ impl Network {
             };
             sum.to_le_bytes()
         });
-        let shape = format!("{:?}", self.model.architecture).into_bytes();
+        let left_out = if self.pools_prompts() { String::new() } else { format!("{:?}", self.unpooled) };
+        let shape = format!("{:?}{left_out}", self.model.architecture).into_bytes();
         let vectors = self.auxiliary.iter().flat_map(|own| {
             let [numbers, of] =
                 [checksum_of(own.vectors().to_cpu().data::<f32>()), checksum_of(own.of_labels())];

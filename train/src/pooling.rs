@@ -1,13 +1,48 @@
 //! How the tokens of a text become one vector, where a configuration says otherwise than a model.
 
 use crate::config::Config;
+use crate::network::Network;
 use autograd::Pool;
+use data::{DataSet, Split};
 use engine::{Error, Result};
 use models::{Model, latent};
 use std::path::Path;
 
 /// Channels of all heads together for each of the model's, at most: the released model has 8.
 const WIDEST: usize = 64;
+/// Texts of which it is seen whether a prompt parts from them.
+const PROBES: usize = 64;
+
+/// Settings of [`crate::config::ModelConfig::prompts`].
+pub(crate) const PROMPTS: [&str; 3] = ["", "pooled", "apart"];
+
+/// The network with the prompts of the data set pooled or left out, as the configuration says, or as the model has it
+/// from which it starts.
+///
+/// # Errors
+/// If prompts shall be left out, and the model is a bag, or they do not part from the texts behind them.
+pub(crate) fn with_prompts(config: &Config, network: Network, data: &DataSet) -> Result<Network> {
+    let is_apart = match &*config.model.prompts {
+        "apart" => true,
+        "pooled" => false,
+        _ => !network.pools_prompts(),
+    };
+    let prompts = if is_apart { data.prompts().both() } else { [""; 2] };
+    let tokenizer = data.tokenizer()?;
+    for (prompt, texts) in prompts.into_iter().zip([data.queries(Split::Train), data.labels()]) {
+        let beginning = tokenizer.beginning(prompt)?;
+        // A text that was cut inside of its prompt, and one that is empty and has none, say nothing.
+        let says = |&i: &usize| texts.tokens(i).len() > beginning.len() + 1 && !texts.title(i).is_empty();
+        let parts = |i: usize| texts.tokens(i).take(beginning.len()).eq(beginning.iter().copied());
+        let run_on = (0..texts.len().min(PROBES)).filter(says).any(|i| !parts(i));
+        if !prompt.is_empty() && run_on {
+            let what = format!("the prompt `{prompt}` runs on into the tokens of the texts behind it");
+            let e = Error::input(what).at(data.path());
+            return Err(e.help("end it with a space, or let it be pooled: --set model.prompts=pooled"));
+        }
+    }
+    network.leaving_out(&tokenizer, prompts).map_err(|e| e.at(Path::new(&config.model.source)))
+}
 
 /// Puts a fresh latent attention before the mean of a model that has none, where the configuration asks for one. A
 /// model that took the first token or the largest numbers takes the mean from then on.

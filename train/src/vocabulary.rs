@@ -18,8 +18,8 @@ const PROBES: usize = 64;
 pub fn demand_same(network: &Network, model: &Path, data: &DataSet) -> Result<()> {
     let prompts = data.prompts();
     network
-        .demand_pooled(&prompts.query)
-        .and_then(|()| network.demand_pooled(&prompts.label))
+        .demand_known(&prompts.query)
+        .and_then(|()| network.demand_known(&prompts.label))
         .map_err(|e| e.at(model))?;
     match difference(&network.tokenizer()?, &data.tokenizer()?, data)? {
         None => Ok(()),

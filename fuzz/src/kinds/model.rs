@@ -48,6 +48,7 @@ fn write(model: &Model, dir: &Path) {
         tokens_max,
         tokenizer_json: WORDPIECE.as_bytes(),
         prompts: ["q: ", "d: "],
+        pools_prompts: true,
         card: &card,
     };
     hf::write(&export, dir).expect("written");
@@ -91,13 +92,13 @@ fn packed(tensors: &[(String, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
 
 /// Reads an encoder, and embeds a text with and without dropout.
 fn embed(dir: &Path, engine: &Engine) -> Result<()> {
-    let mut network = Network::of_import(hf::read(dir)?);
+    let mut network = Network::of_import(hf::read(dir)?)?;
     let tokenizer = data::Tokenizer::from_dir(&hf::tokenizer_folder(dir))?;
     if tokenizer.vocab_size() > network.model.architecture.vocab() {
         return Ok(());
     }
     let mut texts = Packed::default();
-    for text in ["a red boat", ""] {
+    for text in ["q: a red boat", ""] {
         texts.push(tokenizer.encode(text, network.encoder.tokens_max().clamp(2, 8))?);
     }
     if texts.tokens.len() > network.encoder.tokens_max() {

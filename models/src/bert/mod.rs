@@ -138,7 +138,7 @@ impl Encoder for Bert {
         cx.tape.scope(|| {
             let last = self.last(cx, (text, None), first_slot);
             let last = self.latents.iter().fold(last, |last, latents| latents.run(cx, last));
-            pooled(last, text, self.config.pooling, self.config.normalise)
+            pooled(cx, last, text, self.config.pooling, self.config.normalise)
         })
     }
     fn flops_per_token(&self, length: f64) -> f64 {

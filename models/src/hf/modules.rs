@@ -163,7 +163,7 @@ fn pooling(path: &Path) -> Result<(Pool, bool)> {
 }
 
 /// `1_Pooling/config.json`, for old readers (booleans) and new ones (`pooling_mode`).
-pub(super) fn write_pooling(pooling: Pool, width: usize) -> Value {
+pub(super) fn write_pooling(pooling: Pool, width: usize, pools_prompts: bool) -> Value {
     let mode = match pooling {
         Pool::Mean => "mean",
         Pool::First => "cls",
@@ -176,7 +176,7 @@ pub(super) fn write_pooling(pooling: Pool, width: usize) -> Value {
     }
     keys.insert("embedding_dimension".into(), json!(width));
     keys.insert("pooling_mode".into(), json!(mode));
-    keys.insert("include_prompt".into(), json!(true));
+    keys.insert("include_prompt".into(), json!(pools_prompts));
     Value::Object(keys)
 }
 

@@ -24,6 +24,8 @@ pub struct Export<'a> {
     pub tokenizer_json: &'a [u8],
     /// What stands before a query and before a label; empty for nothing.
     pub prompts: [&'a str; 2],
+    /// Whether the tokens of these prompts are pooled with those of their texts.
+    pub pools_prompts: bool,
     /// What `README.md` says.
     pub card: &'a Card,
 }
@@ -167,7 +169,11 @@ fn transformer(
     words(tokenizer, export.architecture, export.tokens_max, dir)?;
     let pooling = dir.join("1_Pooling");
     create(&pooling)?;
-    put_json(&pooling, "config.json", &modules::write_pooling(how, export.architecture.width()))?;
+    put_json(
+        &pooling,
+        "config.json",
+        &modules::write_pooling(how, export.architecture.width(), export.pools_prompts),
+    )?;
     sync(&pooling)?;
     put_weights(export, dir)
 }

@@ -111,7 +111,7 @@ impl Encoder for ModernBert {
         cx.tape.scope(|| {
             let last = self.run(cx, text, first_slot, Var::forget);
             let last = self.latents.iter().fold(last, |last, latents| latents.run(cx, last));
-            pooled(last, text, self.config.pooling, self.config.normalise)
+            pooled(cx, last, text, self.config.pooling, self.config.normalise)
         })
     }
     fn flops_per_token(&self, length: f64) -> f64 {

@@ -70,7 +70,15 @@ pub(crate) fn export(model: &Model, dir: &Path) -> engine::Result<()> {
     let (card, tokenizer_json) = (Card { title: "Test".into(), ..Card::default() }, TOKENIZER.as_bytes());
     let (architecture, params, tokens_max) = (&model.architecture, &model.params, model.tokens_max);
     hf::write(
-        &Export { architecture, params, tokens_max, tokenizer_json, prompts: [""; 2], card: &card },
+        &Export {
+            architecture,
+            params,
+            tokens_max,
+            tokenizer_json,
+            prompts: [""; 2],
+            pools_prompts: true,
+            card: &card,
+        },
         dir,
     )
 }

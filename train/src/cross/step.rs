@@ -82,7 +82,7 @@ impl Trainer {
         for group in pairs.groups(self.config.train.chunk) {
             let tape = record.tape(&self.engine, "cross-encoder");
             let (params, recompute) = (&cross.judge.params, self.config.model.recompute);
-            let scope = Scope { tape: &tape, params, dropout: Some(stream), recompute };
+            let scope = Scope { dropout: Some(stream), recompute, ..Scope::new(&tape, params) };
             let from = pairs.starts[group.start];
             let range = from as usize..pairs.starts[group.end] as usize;
             let read = cross.judge.model.score(&scope, &pairs.part(range), from);

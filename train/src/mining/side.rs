@@ -26,9 +26,9 @@ impl<'a> Side<'a> {
     /// Texts behind a prompt; empty for none.
     ///
     /// # Errors
-    /// If there is a prompt and the data set does not have the texts, or the model would not pool its tokens.
+    /// If there is a prompt and the data set does not have the texts, or the model leaves out prompts and does not know this one.
     pub(super) fn new(data: &DataSet, network: &Network, texts: Texts<'a>, prompt: &str) -> Result<Side<'a>> {
-        network.demand_pooled(prompt)?;
+        network.demand_known(prompt)?;
         if prompt.is_empty() {
             return Ok(Side { texts, prompt: None, labels_of: None });
         }

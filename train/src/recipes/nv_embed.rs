@@ -14,6 +14,7 @@ pub(super) const RECIPE: Recipe = Recipe {
     defaults: &[
         "composer.name=shuffled",
         "model.pooling=latent",
+        "model.prompts=apart",
         "negatives.from=model",
         "negatives.count=7",
         "negatives.depth=50",
