@@ -307,8 +307,9 @@ fn a_bag_starts_where_its_slots_do_not_matter() {
 fn tokens_of_prompts_are_read_and_not_pooled() {
     let prompts = [vec![1, 7], vec![1, 7, 8]];
     let mut text = Packed::default();
-    [&[1, 7, 8, 9, 3, 2][..], &[1, 7, 3, 2], &[1, 5, 7, 2], &[1, 7, 8, 2]]
-        .map(|t| text.push(t.iter().copied()));
+    for tokens in [&[1, 7, 8, 9, 3, 2][..], &[1, 7, 3, 2], &[1, 5, 7, 2], &[1, 7, 8, 2]] {
+        text.push(tokens.iter().copied());
+    }
     // Rows of all tokens, of those that are pooled.
     let pooled = [3..6, 8..10, 10..14, 17..18];
     for architecture in [model().architecture, deep_modernbert()] {
