@@ -13,7 +13,7 @@ use engine::{Engine, Error, Kind, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use train::plan::MemoryPlan;
-use train::race::{DECIDES, Entrant, Finish, Journal, Outcome, Race, Standing, Versus, split};
+use train::race::{DECIDES, Entrant, Finish, Journal, Outcome, Race, Standing, Versus, cut};
 use train::{RunDir, Settings};
 
 /// Flags of `race`.
@@ -135,7 +135,7 @@ fn race(args: &Args) -> Result<Race> {
 
 /// The names of a list, with commas between.
 fn names(written: &[String]) -> Vec<&str> {
-    let names = written.iter().flat_map(|part| split(part, ','));
+    let names = written.iter().flat_map(|part| cut(part, ','));
     names.filter(|name| !name.trim().is_empty()).collect()
 }
 

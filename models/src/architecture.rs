@@ -81,6 +81,14 @@ impl Architecture {
             Architecture::Bag(_) => None,
         }
     }
+    /// How the tokens of a text become one vector.
+    pub fn pooling(&self) -> Pool {
+        match self {
+            Architecture::Bert(config) => config.pooling,
+            Architecture::ModernBert(config) => config.pooling,
+            Architecture::Bag(_) => Pool::Mean,
+        }
+    }
     /// The same with a latent attention before this pooling; none of a bag, which has no hidden states.
     #[must_use]
     pub fn with_latents(&self, latents: latent::Config, pooling: Pool) -> Option<Architecture> {

@@ -97,9 +97,9 @@ pub struct ModelConfig {
     pub latent_heads: usize,
     /// Latent pooling: channels of a head; 0 for a share of the width.
     pub latent_channels: usize,
-    /// Whether the tokens of the prompts that stand before texts (`lode prepare --query-prompt`) are pooled with those of
-    /// the texts: `pooled`, `apart` (they are read and not pooled), or empty for what the model says, and for a fresh one
-    /// `pooled`.
+    /// Whether the tokens of prompts (`lode prepare --query-prompt`) are pooled with those of the texts behind them:
+    /// `pooled`, `apart` (they are read and not pooled), or empty for what the model says, and for a fresh one `pooled`.
+    /// A guide that is the start (`guide.model=start`) pools as the run does.
     pub prompts: String,
     /// Dropout of the encoder in training; below 0 for what the model's own configuration says.
     pub dropout: f32,

@@ -74,12 +74,16 @@ pub enum Exec {
 }
 
 impl Exec {
+    /// Texts of a chunk, where so many texts are more than one.
+    fn chunk(self, texts: usize) -> Option<usize> {
+        match self {
+            Exec::Chunked(chunk) if chunk < texts => Some(chunk),
+            _ => None,
+        }
+    }
     /// How often each of so many texts is encoded in a step: in chunks for the scores, and again for the gradient.
     pub(crate) fn passes(self, texts: usize) -> u64 {
-        match self {
-            Exec::Chunked(chunk) if chunk < texts => 2,
-            _ => 1,
-        }
+        if self.chunk(texts).is_some() { 2 } else { 1 }
     }
 }
 
@@ -106,8 +110,8 @@ impl<'a> Encoded<'a> {
         (stream, exec): (Stream, Exec),
         record: Record<'a>,
     ) -> Encoded<'a> {
-        let kind = match exec {
-            Exec::Chunked(chunk) if chunk < texts.len() => {
+        let kind = match exec.chunk(texts.len()) {
+            Some(chunk) => {
                 let engine = tape.engine();
                 let mut all = engine.buffer::<f32>(texts.len() * network.width());
                 for range in chunks(texts.len(), chunk) {
@@ -117,7 +121,7 @@ impl<'a> Encoded<'a> {
                 }
                 Kind::Chunked { embeddings: Tensor::from_buf([texts.len(), network.width()], all), chunk }
             }
-            _ => Kind::Whole(encode(tape, network, texts, 0..texts.len(), stream)),
+            None => Kind::Whole(encode(tape, network, texts, 0..texts.len(), stream)),
         };
         Encoded { network, texts, stream, record, kind }
     }

@@ -50,7 +50,7 @@ pub fn source(config: &Config, data: &DataSet) -> Result<Network> {
             return Err(Error::input(what).at(path));
         }
         let mut network = network(path)?;
-        vocabulary::demand_same(&network, path, data)?;
+        vocabulary::demand_same_tokens(&network, path, data)?;
         pooling::apply(config, &mut network.model)?;
         return pooling::with_prompts(config, network.of_any_prompts().remade(), data);
     }

@@ -24,6 +24,7 @@ use crate::embed::{CHUNK_TOKENS, embed};
 use crate::network::Network;
 use crate::observer::Silent;
 use autograd::Params;
+use data::DataSet;
 use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
 use models::{Objective, Terms};
 use samplers::{Mix, Queue};
@@ -63,9 +64,9 @@ pub(crate) struct Note {
 }
 
 impl Memory {
-    /// An empty memory of so many training queries, for labels of these frequencies and this encoder as it starts.
-    pub(crate) fn new(config: &Config, queries: usize, frequencies: &[u32], network: &Network) -> Memory {
-        let (of, labels) = (&config.memory, frequencies.len());
+    /// An empty memory of so many training queries, for the labels of a data set and this encoder as it starts.
+    pub(crate) fn new(config: &Config, queries: usize, data: &DataSet, network: &Network) -> Memory {
+        let (of, labels) = (&config.memory, data.labels().len());
         let stream = Stream::new(config.train.seed, tags::SELECTION);
         let mix = Mix { hardest: of.mixed_from, pairs: of.mixed, with_query: of.mixed_with_query };
         Memory {
@@ -75,10 +76,9 @@ impl Memory {
             momentum: of.momentum as f32,
             history: of.weighs().then(|| History::new(of, queries)),
             past: (of.past > 0.0).then(|| Past::new(of, queries, labels)),
-            selection: config
-                .selection
-                .is_on()
-                .then(|| Selection::new(&config.selection, config.loss.temperature, frequencies, stream)),
+            selection: config.selection.is_on().then(|| {
+                Selection::new(&config.selection, config.loss.temperature, &data.label_frequency(), stream)
+            }),
             skipped: (config.train.skip_nonfinite > 0).then_some(0),
         }
     }
@@ -256,11 +256,7 @@ impl State {
     }
     /// All whose names begin so, without that beginning.
     fn take_all(&mut self, prefix: &str) -> Vec<(String, Tensor)> {
-        let (taken, rest) =
-            std::mem::take(&mut self.0).into_iter().partition(|(name, _)| name.starts_with(prefix));
-        self.0 = rest;
-        let taken: Vec<(String, Tensor)> = taken;
-        taken.into_iter().map(|(name, value)| (name[prefix.len()..].to_owned(), value)).collect()
+        taken(&mut self.0, prefix)
     }
     /// # Errors
     /// If there is none of this name, or it has not so many numbers.
@@ -268,6 +264,12 @@ impl State {
         let tensor = self.take(name)?;
         if tensor.len() == count { Ok(tensor.data::<T>().to_vec()) } else { Err(unfit(name)) }
     }
+}
+
+/// Takes all tensors whose names begin so, without that beginning.
+pub(crate) fn taken(state: &mut Vec<(String, Tensor)>, prefix: &str) -> Vec<(String, Tensor)> {
+    let of = state.extract_if(.., |(name, _)| name.starts_with(prefix));
+    of.map(|(name, value)| (name[prefix.len()..].to_owned(), value)).collect()
 }
 
 fn unfit(name: &str) -> Error {
@@ -282,7 +284,7 @@ fn copy(network: &Network) -> Network {
         let value = Tensor::from_vec(value.shape(), value.data::<f32>().to_vec());
         model.params.set(id, value);
     }
-    Network::new(model)
+    network.with_model(model)
 }
 
 /// θ_k ← m θ_k + (1 − m) θ.

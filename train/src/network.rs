@@ -4,7 +4,7 @@ use crate::auxiliary::Auxiliary;
 use crate::device;
 use crate::observer::{Event, Observer};
 use crate::vocabulary;
-use autograd::{Tape, Var};
+use autograd::{Pool, Tape, Var};
 use data::Tokenizer;
 use engine::container::{checksum, checksum_of};
 use engine::{DType, Engine, Error, Packed, Precision, Result, Stream};
@@ -62,7 +62,8 @@ impl Network {
         let tokenizer = network.tokenizer()?;
         network.leaving_out(&tokenizer, [&own[0], &own[1]])
     }
-    /// The same network, which reads the tokens of these prompts and does not pool them.
+    /// The same network, which reads the tokens of these prompts and does not pool them. One that takes the first token
+    /// pools none of them as it is.
     ///
     /// # Errors
     /// If it is a bag and there is a prompt, or the tokenizer fails.
@@ -76,9 +77,18 @@ impl Network {
                 e.help("leave the prompts away: `lode prepare … --query-prompt '' --label-prompt ''`")
             );
         }
-        self.unpooled =
-            prompts.into_iter().map(|prompt| tokenizer.beginning(prompt)).collect::<Result<_>>()?;
+        let takes_first = self.model.architecture.pooling() == Pool::First;
+        let prompts = prompts.into_iter().filter(|_| !takes_first);
+        self.unpooled = prompts.map(|prompt| tokenizer.beginning(prompt)).collect::<Result<_>>()?;
         Ok(self)
+    }
+    /// The same network, which pools all that it reads.
+    pub(crate) fn pooling_all(self) -> Network {
+        Network { unpooled: vec![], ..self }
+    }
+    /// Another model that pools prompts as this one does.
+    pub(crate) fn with_model(&self, model: Model) -> Network {
+        Network { unpooled: self.unpooled.clone(), ..Network::new(model) }
     }
     /// Whether the tokens of prompts are pooled with those of their texts.
     pub fn pools_prompts(&self) -> bool {
@@ -103,9 +113,9 @@ impl Network {
     /// If it has none.
     pub fn rounded(self, engine: &Engine, precision: Precision) -> Result<Network> {
         self.demand_matrix(precision)?;
-        let model = self.model.rounded(engine, precision);
-        let Network { auxiliary, prompts, unpooled, tokenizer_folder, .. } = self;
-        Ok(Network { auxiliary, prompts, unpooled, tokenizer_folder, ..Network::new(model) })
+        let network = self.with_model(self.model.rounded(engine, precision));
+        let Network { auxiliary, prompts, tokenizer_folder, .. } = self;
+        Ok(Network { auxiliary, prompts, tokenizer_folder, ..network })
     }
     /// The model's own tokenizer.
     ///

@@ -110,7 +110,7 @@ pub trait Observer {
     /// Seconds since some fixed moment.
     fn seconds(&mut self) -> f64;
     /// Seconds that the processors worked for this process since some fixed moment: what others do on the machine does
-    /// not count.
+    /// not count. Who does not know gives [`Observer::seconds`].
     fn processor_seconds(&mut self) -> f64 {
         self.seconds()
     }

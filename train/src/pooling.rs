@@ -28,11 +28,14 @@ pub(crate) fn with_prompts(config: &Config, network: Network, data: &DataSet) ->
         _ => !network.pools_prompts(),
     };
     let prompts = if is_apart { data.prompts().both() } else { [""; 2] };
+    if prompts == [""; 2] {
+        return Ok(network.pooling_all());
+    }
     let tokenizer = data.tokenizer()?;
     for (prompt, texts) in prompts.into_iter().zip([data.queries(Split::Train), data.labels()]) {
         let beginning = tokenizer.beginning(prompt)?;
         // A text that was cut inside of its prompt, and one that is empty and has none, say nothing.
-        let says = |&i: &usize| texts.tokens(i).len() > beginning.len() + 1 && !texts.title(i).is_empty();
+        let says = |&i: &usize| texts.tokens(i).len() > beginning.len() && !texts.title(i).is_empty();
         let parts = |i: usize| texts.tokens(i).take(beginning.len()).eq(beginning.iter().copied());
         let run_on = (0..texts.len().min(PROBES)).filter(says).any(|i| !parts(i));
         if !prompt.is_empty() && run_on {

@@ -127,6 +127,7 @@ impl Trainer {
         network.auxiliary = Auxiliary::of_run(&config, &data, &mut network)?;
         let steps_per_epoch = steps_per_epoch(&config, order.len());
         let total = total_steps(&config, steps_per_epoch);
+        config.selection.demand_shorter_than(total.div_ceil(steps_per_epoch))?;
         let composed = if queries_of.is_some() { data.labels().len() } else { text_ids.queries.len() };
         let head = match config.head.is_on() {
             true => Some(Head::new(&config, &data, &text_ids, network.width())),
@@ -136,7 +137,7 @@ impl Trainer {
         let t = &config.train;
         let optimizer = pace::optimizer(t);
         // What the memory copies of the network stays on the CPU.
-        let memory = Memory::new(&config, text_ids.queries.len(), &data.label_frequency(), &network);
+        let memory = Memory::new(&config, text_ids.queries.len(), &data, &network);
         Ok(Trainer {
             engine: engine.clone(),
             vectors_optimizer: config.auxiliary.is_on().then(auxiliary::optimizer),

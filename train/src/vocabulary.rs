@@ -16,11 +16,16 @@ const PROBES: usize = 64;
 /// # Errors
 /// Says how they differ and what to do.
 pub fn demand_same(network: &Network, model: &Path, data: &DataSet) -> Result<()> {
-    let prompts = data.prompts();
-    network
-        .demand_known(&prompts.query)
-        .and_then(|()| network.demand_known(&prompts.label))
-        .map_err(|e| e.at(model))?;
+    let mut prompts = data.prompts().both().into_iter();
+    prompts.try_for_each(|prompt| network.demand_known(prompt)).map_err(|e| e.at(model))?;
+    demand_same_tokens(network, model, data)
+}
+
+/// [`demand_same`] of a model that is to learn what prompts the data set has.
+///
+/// # Errors
+/// As there.
+pub(crate) fn demand_same_tokens(network: &Network, model: &Path, data: &DataSet) -> Result<()> {
     match difference(&network.tokenizer()?, &data.tokenizer()?, data)? {
         None => Ok(()),
         Some(how) => {

@@ -126,7 +126,7 @@ fn mixtures_are_harder_than_what_they_are_mixed_of() {
     assert!(mixed[1].loss > queue[1].loss);
 }
 
-/// What it finds where labels are wrong, `honest.rs` shows.
+/// What it finds where labels are wrong, `honest/main.rs` shows.
 #[test]
 fn pairs_that_cost_too_much_are_weighed_down_from_the_second_epoch_on() {
     let dir = tempfile::tempdir().expect("a directory");

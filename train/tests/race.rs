@@ -44,7 +44,7 @@ fn run(race: &Race, folder: &Path, observer: &mut dyn Observer) -> Result<(Outco
 #[test]
 fn all_have_the_same_budget_and_what_mines_pays_for_it() {
     let dir = tempfile::tempdir().expect("a directory");
-    let entrants = ["in-batch", "ance:negatives.refresh_steps=5", "ngame:composer.sizes=['0:8']"];
+    let entrants = ["in-batch", "ance:negatives.refresh_steps=5", "ngame:composer.sizes=['1:8']"];
     let race = race(&shop(dir.path()), &entrants, |race| {
         race.forwards = Some(3000);
     });

@@ -29,6 +29,20 @@ impl SelectionConfig {
     pub fn is_on(&self) -> bool {
         self.rate > 0.0
     }
+    /// Demands that the warm-up ends before a run of so many epochs does.
+    ///
+    /// # Errors
+    /// If it does not: negatives would never be weighed.
+    pub(crate) fn demand_shorter_than(&self, epochs: u64) -> Result<()> {
+        if !self.is_on() || u64::from(self.warmup_epochs) < epochs {
+            return Ok(());
+        }
+        let what = format!(
+            "negatives are weighed after {} epochs (`selection.warmup_epochs`), and this run has no more than {epochs}",
+            self.warmup_epochs
+        );
+        Err(Error::input(what).help("--set selection.warmup_epochs=0, or more --epochs"))
+    }
     /// Checks ranges, and what does not go together.
     ///
     /// # Errors
@@ -46,6 +60,11 @@ impl SelectionConfig {
                 self.hidden
             )));
         }
+        if !self.is_on() && *self != (SelectionConfig { rate: self.rate, ..SelectionConfig::default() }) {
+            let what =
+                "`selection.hidden`, `least` and `warmup_epochs` are for a model that learns, and none does";
+            return Err(Error::input(what).help("--set selection.rate=0.01, or --strategy cet"));
+        }
         let rules = [
             (
                 of.head.is_on(),
@@ -56,6 +75,11 @@ impl SelectionConfig {
                 of.guide.model.is_empty(),
                 "who was looked at is told by what the search of that time scores, and no guide is named",
                 "--set guide.model=DIR: the model by which pairs were found to be looked at, or one like it",
+            ),
+            (
+                of.loss.blocks.len() > 1,
+                "`selection.rate` weighs labels against queries, and not the other blocks of a batch",
+                "--set loss.blocks=\"['query-label']\"",
             ),
             (
                 of.loss.name != "infonce" || of.loss.symmetric,

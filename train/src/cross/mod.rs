@@ -20,6 +20,7 @@ use crate::embed::CHUNK_TOKENS;
 use crate::guide::START;
 use crate::judge::Judge;
 use crate::load;
+use crate::memory::taken;
 use crate::network::Network;
 use crate::pace;
 use crate::trainer::Trainer;
@@ -89,11 +90,7 @@ impl Cross {
     /// # Errors
     /// If something is missing or does not fit.
     pub(crate) fn restore(&mut self, state: &mut Vec<(String, Tensor)>) -> Result<()> {
-        let mut own = |prefix: &str| -> Vec<(String, Tensor)> {
-            let of = state.extract_if(.., |(name, _)| name.starts_with(prefix));
-            of.map(|(name, value)| (name[prefix.len()..].to_owned(), value)).collect()
-        };
-        let (params, optimizer) = (own(PARAMS), own(OPTIMIZER));
+        let (params, optimizer) = (taken(state, PARAMS), taken(state, OPTIMIZER));
         restore_params(&mut self.judge.params, params)?;
         self.optimizer.restore(&self.judge.params, optimizer)
     }

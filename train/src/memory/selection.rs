@@ -16,6 +16,8 @@
 //! a is 1 − ρ: what the encoder takes for right by what it learned elsewhere is not held against it. The gradient of L
 //! is that of expectation maximisation, each of the two weighing what the other learns from.
 //!
+//! Pairs count alike in L, however many positives a query has; of an accumulated step each batch moves it once.
+//!
 //! The paper's form of the weights could not be read; this is our construction. The selection model sees what the guide
 //! sees and no text, since two models of the same input could trade their parts.
 

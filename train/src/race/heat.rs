@@ -246,7 +246,8 @@ pub(super) fn run(
 }
 
 /// A hash of all values that are not what they are by default, so that a journal knows what its heats were told. A
-/// setting that a later version brings along, and that nobody has touched, changes no hash.
+/// setting that a later version brings along, and that nobody has touched, changes no hash; nor does a default that a
+/// later version has changed.
 ///
 /// # Errors
 /// If a value lies outside its range.
@@ -345,12 +346,13 @@ impl Heat {
 }
 
 impl Trainer {
-    /// Whether what a run encodes can be counted while nobody learns. A cross-encoder's turns are not.
+    /// Whether what a run encodes can be counted while nobody learns. A cross-encoder's turns cannot.
     fn counts_without_learning(&self) -> bool {
-        !self.config().cross.is_on()
+        !self.config().cross.learns()
     }
     /// The texts that the next step would encode; it is not taken. Batches are composed, and lists and clusters made, by
-    /// the model as it starts. A bank is given the embeddings that the step would have left there.
+    /// the model as it starts. Where a bank has no embeddings of what a batch is composed of, the step would have left
+    /// some there, so they are made.
     ///
     /// # Errors
     /// If the observer wants to stop while texts are embedded.
@@ -360,7 +362,8 @@ impl Trainer {
         for (micro, rows) in batches.iter().enumerate() {
             let batch = Batch::compose(self.source(), rows, self.stream(micro));
             texts += self.texts_encoded(&batch);
-            if self.bank.is_none() {
+            let ids = if batch.of_labels { &batch.labels } else { &batch.rows };
+            if self.bank.as_ref().is_none_or(|bank| bank.covers(ids)) {
                 continue;
             }
             let (count, width) = (batch.texts.len(), self.network.width());
@@ -368,8 +371,11 @@ impl Trainer {
             let all = embed(&self.engine, &self.network, count, push, "", &mut Silent)?;
             let tape = Tape::inference(&self.engine);
             let embeddings = tape.constant(Tensor::from_vec([count, width], all));
-            let columns = batch.columns(embeddings, None, self.network.auxiliary.as_ref());
-            let (ids, values) = batch.composed(&embeddings.value(), &columns.value());
+            let columns = match batch.of_labels {
+                true => batch.columns(embeddings, None, self.network.auxiliary.as_ref()),
+                false => embeddings,
+            };
+            let (ids, values) = batch.composed(&embeddings.value().to_cpu(), &columns.value().to_cpu());
             let (ids, step) = (ids.to_vec(), self.progress.step);
             self.bank.iter_mut().for_each(|bank| bank.write(step, &ids, &values));
         }

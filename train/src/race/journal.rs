@@ -9,6 +9,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// What a journal of this kind says of itself.
+const VERSION: u32 = 2;
+
 /// The journal of a race.
 #[derive(Debug)]
 pub struct Journal {
@@ -28,7 +31,7 @@ impl Journal {
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let lock = RunDir::at(folder).lock_of("lock", "another process is racing in this folder")?;
         let path = folder.join("race.jsonl");
-        let head = json!({"race": 1, "data": format!("{data:016x}"), "kernels": kernels});
+        let head = json!({"race": VERSION, "data": format!("{data:016x}"), "kernels": kernels});
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => vec![],
@@ -45,6 +48,13 @@ impl Journal {
                     let file = OpenOptions::new().write(true).open(&path);
                     file.and_then(|file| file.set_len(whole as u64)).map_err(|e| Error::io(&path, e))?;
                 }
+            }
+            Some(first)
+                if serde_json::from_str::<Value>(first).is_ok_and(|found| found["race"] != VERSION) =>
+            {
+                let e =
+                    Error::input("this race was begun by another version of Lode, which noted other things");
+                return Err(e.at(&path).help("choose another --out"));
             }
             Some(_) => {
                 let e = Error::input("this race is on other data, or was begun on another kind of processor");

@@ -68,7 +68,7 @@ impl Entrant {
     /// # Errors
     /// If there is no such strategy, or it wants for itself what must be the same for all.
     pub fn new(written: &str) -> Result<Entrant> {
-        let mut parts = split(written, ':').into_iter().map(str::trim);
+        let mut parts = cut(written, ':').into_iter().map(str::trim);
         let recipe = recipes::find(parts.next().unwrap_or_default())?;
         let first = format!("strategy.name={}", recipe.name);
         let assignments: Vec<String> = [first].into_iter().chain(parts.map(str::to_owned)).collect();
@@ -89,11 +89,11 @@ impl Entrant {
 }
 
 /// Cuts at `mark`, but not inside brackets: a setting may be a list.
-pub fn split(written: &str, mark: char) -> Vec<&str> {
+pub fn cut(written: &str, mark: char) -> Vec<&str> {
     let (mut depth, mut begin, mut parts) = (0, 0, vec![]);
     for (at, c) in written.char_indices() {
         depth += i32::from(c == '[') - i32::from(c == ']');
-        if c == mark && depth == 0 {
+        if c == mark && depth <= 0 {
             parts.push(&written[begin..at]);
             begin = at + c.len_utf8();
         }

@@ -125,7 +125,7 @@ fn where_somebody_looked_at_some() {
 }
 
 /// Of the answers in a batch, CET's selection model says whether somebody looked at them: correlation over 0.5 with the
-/// truth, and none before it has learned.
+/// truth.
 #[test]
 fn what_was_looked_at_is_found_from_what_was_given() {
     let dir = tempfile::tempdir().expect("a directory");
