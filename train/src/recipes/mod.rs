@@ -42,6 +42,7 @@ mod simans;
 mod star;
 mod tas_balanced;
 mod top_loss;
+mod unidec;
 mod uniform;
 mod zloss;
 
@@ -105,6 +106,7 @@ pub const RECIPES: &[Recipe] = &[
     top_loss::RECIPE,
     cosent::RECIPE,
     zloss::RECIPE,
+    unidec::RECIPE,
 ];
 
 /// The recipe of this name.

@@ -1,0 +1,104 @@
+//! The promises of a classifier and a dual encoder that learn at once (UniDEC): both rank, the plan counts the texts
+//! of labels, and what does not go together is named. Gradients are checked beside the step, `train/src/head/few.rs`;
+//! resuming, threads and mapped tables with the other ways of a classifier, `train/tests/head.rs`.
+
+mod world;
+
+use data::metrics::Metric;
+use data::{DataSet, Split, Verify};
+use engine::Engine;
+use std::path::Path;
+use train::evaluate::{Options, Queries, evaluate_with};
+use train::index::Index;
+use train::plan::MemoryPlan;
+use train::scoring::Score;
+use train::{Silent, Trainer, load, run};
+
+const BASE: [&str; 8] = [
+    "strategy.name=unidec",
+    "model.source=bag",
+    "model.width=32",
+    "train.batch=24",
+    "train.lr=1e-2",
+    "train.warmup_steps=2",
+    "head.encoder_lr=1e-2",
+    "data.validation_per_mille=100",
+];
+
+fn assembled(data: &Path, changes: &[&str]) -> Trainer {
+    run::assemble(&Engine::new(2), &world::settings(data, &BASE, changes)).expect("assembles")
+}
+
+/// P@1 of a run by label texts and by label weights.
+fn ranked(data: &Path, out: &Path, changes: &[&str]) -> [f64; 2] {
+    let (mut trainer, run_dir) =
+        run::begin(&Engine::new(2), &world::settings(data, &BASE, changes), out).expect("begins");
+    assert!(run::run(&mut trainer, &run_dir, &mut Silent).expect("trains").finished);
+    let (set, engine) = (DataSet::open(data, Verify::Header).expect("opens"), Engine::new(2));
+    let network = load::network(out).expect("a network");
+    let index = Index::build(&engine, &network, &set, false, &mut Silent).expect("an index");
+    let index = index.with_classifier(load::classifier(out, &set).expect("reads")).expect("it fits");
+    [Score::Text, Score::Classifier].map(|score| {
+        let metrics = Metric::list("P@1").expect("a metric");
+        let options = Options { metrics, score, ..Options::default() };
+        let queries = Queries { split: Split::Test, rows: None };
+        let found = evaluate_with(&engine, &network, &index, &set, queries, &options, &mut Silent);
+        found.expect("measured").metrics[0].1
+    })
+}
+
+/// A classifier alone need not leave the texts of labels where their titles are; both heads together must.
+#[test]
+fn both_heads_rank() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world::topics(dir.path(), 1500);
+    let with = |share: &str| {
+        ranked(&data, &dir.path().join(share), &["train.epochs=6", &format!("head.text_share={share}")])
+    };
+    let ([text_alone, weights_alone], [text, weights]) = (with("0.0"), with("0.5"));
+    assert!(text > text_alone + 0.05, "texts: {text}, without their head {text_alone}");
+    assert!(weights > weights_alone - 0.05, "weights: {weights}, alone {weights_alone}");
+}
+
+#[test]
+fn the_plan_counts_the_texts_of_labels() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world::topics(dir.path(), 300);
+    let mut trainer = assembled(&data, &["train.epochs=1"]);
+    let plan = MemoryPlan::new(&trainer);
+    let without = MemoryPlan::new(&assembled(&data, &["train.epochs=1", "head.text_share=0.0"]));
+    let of = |plan: &MemoryPlan, name: &str| plan.parts.iter().find(|(n, _)| *n == name).expect("a part").1;
+    for part in ["activations", "head step"] {
+        assert!(of(&plan, part) > of(&without, part), "{part}");
+    }
+    for _ in 0..trainer.total_steps() {
+        let report = trainer.next_step(&mut Silent).expect("a step");
+        let most = 1.1 * plan.tokens as f64;
+        assert!(report.tokens as f64 <= most, "a step of {} tokens, planned {}", report.tokens, plan.tokens);
+        assert!(report.tokens > without.tokens as u64, "labels are among them");
+    }
+}
+
+#[test]
+fn wrong_settings_are_named_with_what_to_do() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = world::topics(dir.path(), 130);
+    for (change, want) in [
+        ("head.text_share=1.0", "must be in [0, 1), it is 1"),
+        ("head.text_share=-0.1", "must be in [0, 1), it is -0.1"),
+        ("head.text_share=nan", "must be in [0, 1)"),
+        ("head.encoder_lr=0.0", "--set head.encoder_lr=1e-4"),
+        ("head.labels=all", "--set head.labels=sampled"),
+        ("head.labels=live", "--set head.labels=sampled"),
+        ("head.loss=zloss", "--set head.labels=sampled"),
+        ("head.name=none", "--head classifier"),
+        ("head.teacher=start", "leave one of them away"),
+    ] {
+        let more =
+            if change.contains("teacher") { ["head.loss=bce", "train.label_texts=true"] } else { [""; 2] };
+        let more = more.into_iter().filter(|change| !change.is_empty());
+        let changes: Vec<&str> = ["strategy.name=unidec", change].into_iter().chain(more).collect();
+        let error = world::settings_of(&data, &changes).map(drop).expect_err(change).to_string();
+        assert!(error.contains(want), "{change}: {error}");
+    }
+}
