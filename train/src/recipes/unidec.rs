@@ -2,8 +2,8 @@
 //!
 //! The pool are the positives of the batch and hard negatives of each row, which all rows share; both heads have the
 //! supervised contrastive loss over it, in halves. Published are κ = 18 (a temperature of 1/18), three positives and
-//! six negatives a title, batches of 1,024, clusters from the sixth epoch on, and a rate of 1e-4. Their code is not
-//! public, so this is after the paper. Here all positives of a row are in the pool, negatives are ranked by the
+//! six negatives a title, batches of 1,024, clusters from the sixth of 150 epochs on, and a rate of 1e-4. Their code is
+//! not public, so this is after the paper. Here all positives of a row are in the pool, negatives are ranked by the
 //! weights of the classifier, and its scores are inner products, so that the length of a weight can learn as well.
 
 use super::Recipe;
@@ -15,7 +15,6 @@ pub(super) const RECIPE: Recipe = Recipe {
     cost: "(mined + positives)·B·F for the texts of labels in every step; (N + L)·F once; 4·L·d bytes of weights and up",
     defaults: &[
         "composer.name=ngame",
-        "composer.warmup_epochs=5",
         "head.name=classifier",
         "head.loss=supcon",
         "head.labels=sampled",
