@@ -335,9 +335,25 @@ mod tests {
         assert_eq!(places, [0, 1, 2, 0, 2, 1], "rows, then labels");
     }
 
+    /// Weights begin at the texts, and nothing is dropped: whatever stands for many does so on both sides.
+    #[test]
+    fn both_heads_say_the_same_before_weights_have_moved() {
+        let (dir, _) = titles(2);
+        let changes = ["train.batch=2", "head.mined=0", "head.uniform=1", "head.dropout=0.0"];
+        let by = |share| stepped(&mut with_head(dir.path(), share, &changes)).0;
+        let (weights, texts) = (by(0.0), by(1.0));
+        assert!(weights > 0.1 && (weights - texts).abs() < 1e-5, "{weights}, {texts}");
+    }
+
     #[test]
     fn a_label_without_a_text_is_compared_with_nothing() {
-        let (_dir, data) = fixture::xc("red\n\nblue\n", "red shoe\nblue boot\n", "2 3\n0:1 1:1\n2:1\n", &[]);
+        let positives = "2 3\n1:1\n1:1\n";
+        let (dir, data) = fixture::xc("red\n\nblue\n", "red shoe\nblue boot\n", positives, &[]);
+        let loss = |share| {
+            let changes = ["data.validation_per_mille=0", "train.batch=2", "head.uniform=2"];
+            stepped(&mut with_head(dir.path(), share, &changes)).0
+        };
+        assert!(loss(1.0) == 0.0 && loss(0.0) > 0.0, "{}, {}", loss(1.0), loss(0.0));
         let relevance = Relevance {
             positive: [true, true, false, false, false, true].into(),
             negative: [false, false, true, true, true, false].into(),
