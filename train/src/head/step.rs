@@ -3,7 +3,7 @@
 //! ```text
 //! the encoder rests     rows of the bank → head
 //! it learns too         texts → encoder → head → dL/dx → encoder, at its own rate
-//! from texts as well    texts of queries and of the labels that the step scores → encoder → head → dL/dx, dL/dz → encoder
+//! from texts as well    texts of queries and of the labels of the step → encoder → head → dL/dx, dL/dz → encoder
 //! ```
 
 use super::{Embedded, Found, Learned, Texts, norm};
@@ -72,8 +72,8 @@ impl Trainer {
         self.advance(1);
         Ok(report)
     }
-    /// Encodes, lets the head learn, and goes back through the encoder with what it gives. Of `places` those of the rows
-    /// come first, then those of the labels of the pool.
+    /// Encodes, lets the head learn, and goes back through the encoder with what it gives. `places` are those of the
+    /// rows, then those of the labels of the pool.
     pub(super) fn walk_jointly(
         &mut self,
         (rows, pool): (&[u32], Option<&Found>),

@@ -12,7 +12,7 @@ pub(super) const RECIPE: Recipe = Recipe {
     name: "unidec",
     summary: "a classifier and a dual encoder learn at once: weights and texts of the same few labels, in halves",
     citation: "Kharbanda et al., UniDEC: unified dual encoder and classifier training, WWW 2025",
-    cost: "(mined + positives)·B·F for the texts of labels in every step; (N + L)·F once; 4·L·d bytes of weights and up",
+    cost: "(mined + positives)·B·F for the texts of labels a step; (N + L)·F once; 4·L·d bytes of weights and up",
     defaults: &[
         "composer.name=ngame",
         "head.name=classifier",
