@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Linear trees over TF-IDF, on the same split and with the same metrics as `lode evaluate`.
+"""Linear trees over TF-IDF, and TF-IDF without training, on the same split and with the same metrics as `lode evaluate`.
 
-    pip install omikuji cffi libpecos scikit-learn 'scipy<1.11' 'numpy<2'
-    linear.py parabel|xr-linear FOLDER [--threads N]
+    pip install omikuji cffi scikit-learn 'scipy<1.11' 'numpy<2'
+    pip install --no-deps libpecos          # it names PyTorch, which XR-Linear does not use
+    linear.py parabel|xr-linear|tf-idf|tf-idf-near FOLDER [--threads N]
 
 FOLDER holds trn, tst, lbl as JSON lines (gzip or not) and filter files, as `lode prepare` reads them. Features: the words
-of training titles, sublinear TF-IDF, rows of length 1. Prints one line of JSON: metrics in percent, seconds.
+of training titles, sublinear TF-IDF, rows of length 1. Without training words are those of titles and labels, as in `lode demo`
+(`samplers/src/tfidf.rs`): cosines to label texts; `tf-idf-near` adds the squared cosines of the 20 nearest titles for their
+labels. Prints one line of JSON: metrics in percent, seconds.
 """
 import argparse
 import gzip
@@ -72,6 +75,22 @@ def xr_linear(x, y, test, threads, depth):
         yield found.indices[span][np.argsort(-found.data[span], kind="stable")].tolist()
 
 
+def tf_idf(x, y, test, names, near, depth):
+    """Cosines to label texts, with the votes of `near` titles."""
+    for start in range(0, test.shape[0], 256):
+        block = test[start:start + 256]
+        scores = (block @ names.T).toarray()
+        if near:
+            cosines = (block @ x.T).toarray()
+            nearest = np.argpartition(-cosines, near, axis=1)[:, :near]
+            votes = np.take_along_axis(cosines, nearest, 1).ravel() ** 2
+            places = (np.repeat(np.arange(len(nearest)), near), nearest.ravel())
+            scores += (sp.csr_matrix((votes, places), cosines.shape) @ y).toarray()
+        best = np.argpartition(-scores, depth, axis=1)[:, :depth]
+        order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
+        yield from np.take_along_axis(best, order, 1).tolist()
+
+
 def measured(rankings, truth, frequency, queries):
     c = (np.log(queries) - 1) * 2.5**0.55
     weight = 1 + c * (frequency + 1.5) ** -0.55
@@ -96,26 +115,30 @@ def measured(rankings, truth, frequency, queries):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("method", choices=["parabel", "xr-linear"])
+    parser.add_argument("method", choices=["parabel", "xr-linear", "tf-idf", "tf-idf-near"])
     parser.add_argument("folder")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     train, test = rows(args.folder, "trn"), rows(args.folder, "tst")
-    labels = len(rows(args.folder, "lbl"))
+    labels = [row["title"] for row in rows(args.folder, "lbl")]
     vectors = TfidfVectorizer(sublinear_tf=True, dtype=np.float32)
-    x = vectors.fit_transform(row["title"] for row in train).sorted_indices()
+    titles, untrained = [row["title"] for row in train], args.method.startswith("tf-idf")
+    vectors.fit(titles + labels if untrained else titles)
+    x = vectors.transform(titles).sorted_indices()
     seen = [sorted(set(row["target_ind"])) for row in train]
     starts = np.cumsum([0] + [len(row) for row in seen])
     columns = np.array([label for row in seen for label in row], np.int32)
-    y = sp.csr_matrix((np.ones(len(columns), np.float32), columns, starts), shape=(len(train), labels))
+    y = sp.csr_matrix((np.ones(len(columns), np.float32), columns, starts), shape=(len(train), len(labels)))
     left_out = filters(args.folder, len(test))
     depth = 100 + max(map(len, left_out))
     since = time.process_time(), time.perf_counter()
-    method = parabel if args.method == "parabel" else xr_linear
     queries = vectors.transform(row["title"] for row in test).sorted_indices()
-    found = list(method(x, y, queries, args.threads, depth))
+    if untrained:
+        found = list(tf_idf(x, y, queries, vectors.transform(labels), 20 if args.method == "tf-idf-near" else 0, depth))
+    else:
+        found = list((parabel if args.method == "parabel" else xr_linear)(x, y, queries, args.threads, depth))
     cpu, wall = time.process_time() - since[0], time.perf_counter() - since[1]
     rankings = [[label for label in row if label not in out][:100] for row, out in zip(found, left_out)]
     truth = [set(row["target_ind"]) - out for row, out in zip(test, left_out)]

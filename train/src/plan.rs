@@ -333,7 +333,7 @@ fn classifier(trainer: &Trainer, head: &Head, largest: &Batch) -> [(&'static str
 }
 
 /// The largest of some random batches, and the texts that its step encodes: where a classifier learns, those of its
-/// queries alone.
+/// queries, and of labels where it compares texts.
 fn largest_batch(trainer: &Trainer) -> (Batch, Packed) {
     let (rows, size) = (&trainer.order, trainer.config.train.batch.min(trainer.order.len()));
     // Lists are made when training begins: until then as many labels of any kind stand for those that will be drawn.
@@ -346,8 +346,11 @@ fn largest_batch(trainer: &Trainer) -> (Batch, Packed) {
         let mut order = rows.clone();
         stream.shuffle(&mut order);
         let batch = Batch::compose(Source { miner, ..trainer.source() }, &order[..size], stream);
-        let texts = match trainer.head {
-            Some(_) => trainer.packed(&batch.rows).0,
+        let texts = match &trainer.head {
+            Some(head) => {
+                let labels = head.any_pool((&trainer.data, &trainer.text_ids), &batch.rows, stream);
+                trainer.packed(&batch.rows, &labels).0
+            }
             None => batch.texts.clone(),
         };
         (batch, texts)

@@ -66,8 +66,8 @@ const TEACHER: [&str; 4] =
     ["train.label_texts=true", "head.teacher=start", "head.near_cosine=-1.0", "head.near_labels=5"];
 
 /// Every way to learn: both paths, an encoder that learns from the second epoch on, every optimizer, both precisions,
-/// a teacher of both paths; labels that rest; and all labels through factors.
-const WAYS: [&[&str]; 8] = [
+/// a teacher of both paths; labels that rest; all labels through factors; and texts of labels beside their weights.
+const WAYS: [&[&str]; 9] = [
     &["head.labels=all", TEACHER[0], TEACHER[1], TEACHER[2], TEACHER[3]],
     &["head.labels=sampled", "head.encoder_lr=1e-3", TEACHER[0], TEACHER[1], TEACHER[2], TEACHER[3]],
     &["head.labels=all"],
@@ -76,6 +76,13 @@ const WAYS: [&[&str]; 8] = [
     &["head.loss=supcon", "head.uniform=9", "head.optimizer=adagrad", "head.encoder_lr=1e-3"],
     &["head.loss=lambdamrr", "head.labels=live", "head.optimizer=none", "head.precision=bf16"],
     &["head.loss=zloss", "train.lr=1.0", "head.encoder_lr=1e-3", "head.frozen_epochs=1"],
+    &[
+        "head.loss=decoupled",
+        "head.text_share=0.4",
+        "head.labels=sampled",
+        "head.uniform=9",
+        "head.encoder_lr=1e-3",
+    ],
 ];
 
 #[test]

@@ -46,6 +46,9 @@ pub struct HeadConfig {
     pub encoder_lr: f64,
     /// Epochs at the start in which the encoder rests in any case.
     pub frozen_epochs: u32,
+    /// Sampled, with an encoder that learns: the share λ of the loss by which queries are compared with the texts of
+    /// the labels that a step scores, beside their weights (UniDEC); 0 encodes no text of a label.
+    pub text_share: f64,
     /// Who gives soft targets to the texts of labels (LEVER): a run or a model directory, or `start` for the model that
     /// the run starts from; empty for none. With bce, and `train.label_texts`.
     pub teacher: String,
@@ -80,6 +83,7 @@ impl Default for HeadConfig {
             precision: "f32".into(),
             encoder_lr: 0.0,
             frozen_epochs: 0,
+            text_share: 0.0,
             teacher: String::new(),
             near_labels: 15,
             near_cosine: 0.6,
@@ -106,6 +110,10 @@ impl HeadConfig {
     /// Whether the encoder rests in this epoch.
     pub fn is_frozen(&self, epoch: u32) -> bool {
         self.encoder_rests() || epoch < self.frozen_epochs
+    }
+    /// Whether the texts of labels are compared with queries, too.
+    pub fn has_texts(&self) -> bool {
+        self.is_on() && self.text_share > 0.0
     }
     /// Whether a step looks for its negatives itself.
     pub fn is_live(&self) -> bool {
@@ -171,6 +179,7 @@ impl HeadConfig {
                 "`head.teacher` gives targets to the texts of labels, which are no queries of this run";
             return Err(Error::input(what).help("--set train.label_texts=true"));
         }
+        self.check_texts()?;
         self.check_live()?;
         self.check_rest()?;
         self.check_factored()?;
@@ -264,6 +273,42 @@ impl HeadConfig {
                 "--set head.precision=f32",
             ),
             _ => Ok(()),
+        }
+    }
+    /// What compares queries with the texts of labels in the step.
+    fn check_texts(&self) -> Result<()> {
+        let wrong = |what: String, help: &str| Err(Error::input(what).help(help));
+        let share = self.text_share;
+        if !(0.0..1.0).contains(&share) {
+            let what = format!("`head.text_share` must be in [0, 1), it is {share}");
+            return wrong(what, "at 1 no label weight would learn: train an encoder without a classifier");
+        }
+        let of = format!("`head.text_share` is {share}, by which");
+        match share > 0.0 {
+            false => Ok(()),
+            true if !self.is_on() => wrong(
+                "`head.text_share` is of a classifier, and this run learns none".into(),
+                "--head classifier",
+            ),
+            true if self.encoder_rests() => wrong(
+                format!("{of} an encoder learns from the texts of labels, and it rests"),
+                "--set head.encoder_lr=1e-4",
+            ),
+            true if self.has_teacher() => wrong(
+                format!(
+                    "{of} labels are compared by their texts, and `head.teacher` has targets for weights alone"
+                ),
+                "leave one of them away",
+            ),
+            true if self.loss == "zloss" || !["auto", "sampled"].contains(&&*self.labels) => wrong(
+                format!(
+                    "{of} the texts of all labels that a step scores are encoded in it: they must be known before, \
+                     and few; this is head.loss = {}, head.labels = {}",
+                    self.loss, self.labels
+                ),
+                "--set head.labels=sampled, with another loss than zloss and lambdamrr",
+            ),
+            true => Ok(()),
         }
     }
     /// What learns where labels rest.

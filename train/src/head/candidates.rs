@@ -18,7 +18,7 @@ use samplers::mask::{Known, known_positives};
 use std::collections::HashSet;
 
 /// What a sampled step scores.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Candidates {
     /// Labels, one a column, ascending: `[m]`.
     pub(crate) labels: Vec<u32>,

@@ -6,6 +6,7 @@
 //! factored  the Z-loss over all labels by their sums, W = V U + 1 ωᵀ        (`models::heads::factored`)
 //! sampled   any loss over positives, hard negatives and uniform negatives   ([`candidates`], [`shortlist`])
 //! live      any loss over positives and what each query finds in the step   ([`live`])
+//! texts     any loss over the texts of the sampled ones, beside their weights  ([`few`])
 //! teacher   soft targets of near labels for the texts of labels, of either  ([`soft`])
 //! ```
 //! Label weights may rest (`head.optimizer=none`): the encoder then learns against them, and they are its index.
@@ -14,6 +15,7 @@
 //! gives dL/dx back, for whoever trains the encoder.
 
 pub(crate) mod candidates;
+mod few;
 pub(crate) mod labels;
 mod live;
 mod over_all;
@@ -29,17 +31,18 @@ use crate::embed::CHUNK_TOKENS;
 use crate::exec::Record;
 use crate::network::Network;
 use crate::text_ids::TextIds;
-use autograd::{Anomaly, Dropout, Grad, RowGrad};
-use candidates::Candidates;
+use autograd::{Anomaly, Dropout, Grad};
 use data::{DataSet, Split};
 use engine::{Engine, Error, Kind, Places, Result, Stream, Table, Tensor};
+use few::Finder;
+pub(crate) use few::{Found, Texts};
 use labels::AllLabels;
 use live::Live;
 use models::heads::{OneVsAll, factored};
-use models::losses::set::{self, SetObjective, SetTerms};
+use models::losses::set::{self, SetObjective};
 use over_all::OverAll;
+use samplers::TableRows;
 use samplers::table_rows::PART;
-use samplers::{Matrix, TableRows};
 use shortlist::Shortlist;
 use soft::{OfRows, SoftTargets};
 use std::panic::Location;
@@ -88,28 +91,13 @@ enum Learning {
     Few { objective: Box<dyn SetObjective>, finder: Finder },
 }
 
-/// How a step comes to the labels that it scores.
-enum Finder {
-    /// Hard negatives from lists, and uniform ones.
-    Shortlist(Shortlist),
-    /// By a search.
-    Live(Live),
-}
-
-/// The labels that a step scores.
-struct Found {
-    candidates: Candidates,
-    /// Soft targets by their places among the scores.
-    soft: Vec<(usize, f32)>,
-    /// Pairs that may not count.
-    masked: usize,
-}
-
 /// What a batch taught.
 pub(crate) struct Learned {
     pub(crate) loss: f64,
     /// dL/dx of every row; what it holds means nothing if the loss is not finite.
     pub(crate) dx: Tensor,
+    /// dL/dz of the texts of labels, where the batch has such.
+    pub(crate) dz: Option<Tensor>,
     /// Pairs of rows and candidates that were left out.
     pub(crate) masked: u64,
     /// The first NaN or infinity, where the step looked for it.
@@ -133,6 +121,8 @@ pub(crate) struct Embedded<'a> {
     pub(crate) ids: &'a TextIds,
     /// The randomness of the batch.
     pub(crate) stream: Stream,
+    /// Labels whose texts are compared with it, too ([`Head::pool`]).
+    pub(crate) texts: Option<Texts>,
 }
 
 impl Head {
@@ -192,11 +182,12 @@ impl Head {
                     Some((loss, seed)) => {
                         let dx = dense(engine, tape.backward(vec![(seen, seed)]).take(x));
                         let masked = marks.left_out() as u64;
-                        Learned { loss, dx, masked, anomaly: tape.anomaly() }
+                        Learned { loss, dx, dz: None, masked, anomaly: tape.anomaly() }
                     }
                     None => Learned {
                         loss: f64::NAN,
                         dx: batch.x.clone(),
+                        dz: None,
                         masked: 0,
                         anomaly: tape.anomaly().or(Some(Anomaly {
                             op: over.name(),
@@ -207,29 +198,8 @@ impl Head {
                 }
             }
             Learning::Few { objective, finder } => {
-                let Tables { weights: table, optimizer } = tables;
-                let Found { candidates, soft, masked } =
-                    finder.find(engine, &self.config, batch, (&seen.value(), table), soft.as_ref());
-                let Candidates { labels, relevance, omega } = candidates;
-                let rests = self.config.labels_rest();
-                let gathered = table.gather(engine, &labels);
-                let weights = if rests { tape.constant(gathered) } else { tape.leaf(gathered) };
-                let scores = match self.config.is_cosine() {
-                    true => seen.normalise().matmul_nt(weights.normalise()),
-                    false => seen.matmul_nt(weights),
-                };
-                let loss = objective.loss(scores, &SetTerms { relevance, omega: Some(omega), soft });
-                // What is not a number finds nothing, and a row that found nothing has no loss.
-                let value = if norm(&seen.value()).is_finite() { loss.value().item() } else { f64::NAN };
-                let mut grads = tape.backward_from(loss);
-                let dx = dense(engine, grads.take(x));
-                if !rests && value.is_finite() && norm(&dx).is_finite() {
-                    let values = dense(engine, grads.take(weights));
-                    let shape = [table.rows(), table.width()].into();
-                    let grad = RowGrad { rows: labels, values, table: shape };
-                    optimizer.step(engine, table, &grad, rate);
-                }
-                Learned { loss: value, dx, masked: masked as u64, anomaly: tape.anomaly() }
+                let how = (&**objective, &*finder, &self.config);
+                few::learn((engine, &tape), how, batch, (x, seen), tables, (soft.as_ref(), rate))
             }
         }
     }
@@ -294,7 +264,9 @@ impl Head {
                 // Three positives a query; scores, their gradient, masks, weights and temporaries.
                 let near = if self.config.has_teacher() { self.config.near_labels.min(labels) } else { 0 };
                 let pool = labels.min(batch * (self.config.mined + 3 + near) + self.config.uniform);
-                (4 * queries * self.config.shortlist, pool * (32 * batch + 16 * width))
+                // The same of their texts, and what is gathered of these and scaled.
+                let texts = if self.config.has_texts() { pool * (32 * batch + 24 * width) } else { 0 };
+                (4 * queries * self.config.shortlist, pool * (32 * batch + 16 * width) + texts)
             }
         };
         let step = step + 16 * batch * width;
@@ -409,38 +381,6 @@ impl Head {
     }
 }
 
-impl Finder {
-    /// The labels that a step scores for a batch whose rows look like `queries`; and the soft targets among its scores,
-    /// whose labels are certain to be there.
-    fn find(
-        &self,
-        engine: &Engine,
-        config: &HeadConfig,
-        batch: &Embedded<'_>,
-        (queries, table): (&Tensor, &Table),
-        soft: Option<&OfRows>,
-    ) -> Found {
-        let shortlist = match self {
-            Finder::Shortlist(shortlist) => shortlist,
-            Finder::Live(live) => {
-                let queries = Matrix::new(queries.data(), table.width());
-                let weights = TableRows { table, factor: None, normalised: config.is_cosine() };
-                let of = (batch.data, batch.ids);
-                let (candidates, masked) = live.find(engine, of, batch.rows, (queries, weights));
-                return Found { candidates, soft: vec![], masked };
-            }
-        };
-        let [mined, uniform] = [tags::MINED, tags::UNIFORM].map(|tag| batch.stream.with_tag(tag));
-        let mut certain = shortlist.draw(batch.rows, config.mined, mined);
-        certain.extend(soft.iter().flat_map(|soft| &soft.labels));
-        let candidates =
-            Candidates::compose(batch.data, batch.ids, batch.rows, &certain, config.uniform, uniform);
-        let soft = soft.map_or(vec![], |soft| soft.places(&candidates.labels));
-        let masked = candidates.left_out();
-        Found { candidates, soft, masked }
-    }
-}
-
 /// The gradient of what the loss depends on.
 fn dense(engine: &Engine, grad: Option<Grad>) -> Tensor {
     grad.expect("the loss depends on embeddings and weights").into_dense(engine)
@@ -453,7 +393,7 @@ fn learning(head: &HeadConfig, data: &DataSet, ids: &TextIds) -> Learning {
     let pairs = data.positive_rows(Split::Train).1.len() as f64;
     let mean = pairs / (data.queries(Split::Train).len().max(1) * labels.max(1)) as f64;
     let shift = (mean / (1.0 - mean).max(0.5)).max(1e-9).ln();
-    let all = head.labels == "all" || head.labels == "auto" && labels <= FEW_LABELS;
+    let all = head.labels == "all" || head.labels == "auto" && labels <= FEW_LABELS && !head.has_texts();
     let over = match &*head.loss {
         "zloss" => Some(OverAll::z_loss(head)),
         "bce" if all => Some(OverAll::Chunks(OneVsAll { scale, shift, chunk: CHUNK })),

@@ -156,7 +156,7 @@ impl Race {
         let config = settings.config()?;
         if config.head.is_on() {
             let e = Error::input("a race is between encoders, and a classifier is none");
-            return Err(e.help("leave head.name, and the strategies adore and zloss, away"));
+            return Err(e.help("leave head.name, and the strategies adore, zloss and unidec, away"));
         }
         if config.cross.alone() {
             let e =

@@ -43,6 +43,7 @@ mod simans;
 mod star;
 mod tas_balanced;
 mod top_loss;
+mod unidec;
 mod uniform;
 mod zloss;
 
@@ -107,6 +108,7 @@ pub const RECIPES: &[Recipe] = &[
     cet::RECIPE,
     cosent::RECIPE,
     zloss::RECIPE,
+    unidec::RECIPE,
 ];
 
 /// The recipe of this name.
