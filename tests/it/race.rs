@@ -46,7 +46,7 @@ fn a_race_has_a_table_a_page_and_a_journal_from_which_it_goes_on() {
     assert!(rows[1].contains(" 2e-2 "), "the rate that learns: {}", first.stdout);
 
     let page = String::from_utf8(world.read("r/race.html")).unwrap();
-    assert!(page.matches("<svg").count() == 3 && page.contains("default-src 'none'"));
+    assert!(page.matches("<svg").count() == 4 && page.contains("default-src 'none'"));
     assert!(!page.contains("<script") && !page.contains("NaN") && !page.contains("inf"), "{page}");
     for cell in rows[1].split_whitespace() {
         assert!(page.contains(cell), "{cell} of the table is not on the page");

@@ -98,7 +98,7 @@ pub struct ModelConfig {
     /// Latent pooling: channels of a head; 0 for a share of the width.
     pub latent_channels: usize,
     /// Whether the tokens of prompts (`lode prepare --query-prompt`) are pooled with those of the texts behind them:
-    /// `pooled`, `apart` (they are read and not pooled), or empty for what the model says, and for a fresh one `pooled`.
+    /// `pooled`, `apart` (they are read and not pooled), or empty for what the model says; a fresh one pools them.
     /// A guide that is the start (`guide.model=start`) pools as the run does.
     pub prompts: String,
     /// Dropout of the encoder in training; below 0 for what the model's own configuration says.

@@ -2,6 +2,7 @@
 
 mod world;
 
+use data::{CsvSource, PrepareOptions, Prompts, Source, TokenizerChoice};
 use engine::Engine;
 use std::path::Path;
 use train::{Silent, Trainer, run};
@@ -176,4 +177,51 @@ fn what_does_not_go_together_is_refused() {
     refused(&["memory.past=0.5", "train.positives=3"], "train.positives=1");
     refused(&["memory.past=1.5"], "memory.past");
     refused(&["loss.top_rows=0.0"], "top_rows");
+}
+
+/// A copy that embeds labels leaves out of its pooling what the encoder leaves out: before the first step it says what
+/// the encoder says.
+#[test]
+fn a_slow_copy_pools_prompts_as_the_encoder_does() {
+    let dir = tempfile::tempdir().expect("a directory");
+    topics(dir.path(), 120);
+    let out = dir.path().join("behind.lode");
+    let source = Source::Csv(CsvSource::new(dir.path().join("world.csv"), "title", "label"));
+    let prompts = Prompts { query: String::new(), label: "about: ".into() };
+    let options = PrepareOptions { prompts, ..PrepareOptions::new(&out, TokenizerChoice::Train(400)) };
+    data::prepare(&source, &options, &mut |_| {}).expect("prepared");
+    let loss = |strategy: &str, prompts: &str| {
+        let base =
+            ["model.source=tiny", "model.width=32", "model.dropout=0", "train.batch=24", "memory.queue=64"];
+        let settings = world::settings(&out, &base, &[strategy, prompts, "loss.temperature=0.1"]);
+        let mut trainer = run::assemble(&Engine::new(1), &settings).expect("fits");
+        trainer.gradient_of_next_batch(&mut Silent).expect("a gradient").0
+    };
+    let [pooled, apart] = ["model.prompts=pooled", "model.prompts=apart"].map(|prompts| {
+        let [copy, own] = ["strategy.name=moco", "strategy.name=memory-queue"].map(|s| loss(s, prompts));
+        assert!((copy - own).abs() <= 1e-6 * own, "{prompts}: {copy} {own}");
+        own
+    });
+    assert!((pooled - apart).abs() > 1e-4, "{pooled} {apart}");
+}
+
+#[test]
+fn what_a_selection_model_needs_is_said() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 120);
+    let check = |changes: &[&str], want: &str| {
+        let error = match world::settings_of(&data, changes) {
+            Err(error) => error,
+            Ok(settings) => run::assemble(&Engine::new(1), &settings).err().expect("refused"),
+        };
+        let error = error.to_string();
+        assert!(error.contains(want) && error.contains("help"), "{changes:?}: {error}");
+    };
+    let cet = "strategy.name=cet";
+    check(&[cet, "guide.model="], "no guide is named");
+    check(&[cet, "loss.name=triplet"], "infonce, and not symmetric");
+    check(&[cet, "loss.symmetric=true"], "infonce, and not symmetric");
+    check(&[cet, "loss.blocks=['query-label', 'query-query']"], "the other blocks");
+    check(&[cet, "train.epochs=1"], "after 1 epochs (`selection.warmup_epochs`)");
+    check(&["selection.least=0.5"], "none does");
 }

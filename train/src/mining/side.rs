@@ -26,8 +26,8 @@ impl<'a> Side<'a> {
     /// Texts behind a prompt; empty for none.
     ///
     /// # Errors
-    /// If there is a prompt and the data set does not have the texts, or the model leaves prompts out of its pooling and
-    /// this one is none of its own.
+    /// If there is a prompt and the data set does not have the texts, or the model leaves prompts out of its pooling
+    /// and this one is none of its own.
     pub(super) fn new(data: &DataSet, network: &Network, texts: Texts<'a>, prompt: &str) -> Result<Side<'a>> {
         network.demand_known(prompt)?;
         if prompt.is_empty() {

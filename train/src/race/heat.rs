@@ -350,9 +350,9 @@ impl Trainer {
     fn counts_without_learning(&self) -> bool {
         !self.config().cross.learns()
     }
-    /// The texts that the next step would encode; it is not taken. Batches are composed, and lists and clusters made, by
-    /// the model as it starts. Where a bank has no embeddings of what a batch is composed of, the step would have left
-    /// some there, so they are made.
+    /// The texts that the next step would encode; it is not taken. Batches are composed, and lists and clusters made,
+    /// by the model as it starts. Where a bank has no embeddings of what a batch is composed of, the step would have
+    /// left some there, so they are made.
     ///
     /// # Errors
     /// If the observer wants to stop while texts are embedded.
