@@ -222,6 +222,6 @@ fn what_a_selection_model_needs_is_said() {
     check(&[cet, "loss.name=triplet"], "infonce, and not symmetric");
     check(&[cet, "loss.symmetric=true"], "infonce, and not symmetric");
     check(&[cet, "loss.blocks=['query-label', 'query-query']"], "the other blocks");
-    check(&[cet, "train.epochs=1"], "after 1 epochs (`selection.warmup_epochs`)");
+    check(&[cet, "train.epochs=1"], "`selection.warmup_epochs` is 1, and this run has no epoch after these");
     check(&["selection.least=0.5"], "none does");
 }

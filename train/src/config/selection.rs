@@ -38,7 +38,7 @@ impl SelectionConfig {
             return Ok(());
         }
         let what = format!(
-            "negatives are weighed after {} epochs (`selection.warmup_epochs`), and this run has no more than {epochs}",
+            "`selection.warmup_epochs` is {}, and this run has no epoch after these: no negative would be weighed",
             self.warmup_epochs
         );
         Err(Error::input(what).help("--set selection.warmup_epochs=0, or more --epochs"))
