@@ -143,7 +143,7 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer fails on it.
     pub fn beginning(&self, prompt: &str) -> Result<Vec<u32>> {
-        Ok([&*self.frame[0], &self.content(prompt.trim_end(), usize::MAX / 64)?].concat())
+        Ok([&*self.frame[0], &self.pieces(prompt.trim_end())?].concat())
     }
 
     /// As [`Tokenizer::encode`], and whether the text lost its end.

@@ -2,6 +2,7 @@
 //!
 //! The first stage is this recipe as it is: a row meets the listed labels of all rows and the positives of the batch.
 //! In the second, on data whose rows share classes, `negatives.own=true` leaves each row its own listed labels alone.
+//! Tokens of prompts, which are its instructions, are read and not pooled.
 //! Seven negatives a row are published; the lists are 50 deep here, since the margin may leave less of shorter ones.
 
 use super::Recipe;
