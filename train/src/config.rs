@@ -99,7 +99,8 @@ pub struct ModelConfig {
     pub latent_channels: usize,
     /// Whether the tokens of prompts (`lode prepare --query-prompt`) are pooled with those of the texts behind them:
     /// `pooled`, `apart` (they are read and not pooled), or empty for what the model says; a fresh one pools them.
-    /// A guide that is the start (`guide.model=start`) pools as the run does.
+    /// Where there is no prompt, or the first token is taken, that is the same. A guide that is the start
+    /// (`guide.model=start`) pools as the run does.
     pub prompts: String,
     /// Dropout of the encoder in training; below 0 for what the model's own configuration says.
     pub dropout: f32,
