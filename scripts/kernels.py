@@ -59,6 +59,7 @@ WORK = {
     "softmax_back": ("[64, 64]", 4 * MATRIX, 12 * MATRIX),
     "logsumexp": ("[64, 64]", 4 * MATRIX, 5 * MATRIX + 4 * TEXTS),
     "logsumexp_back": ("[64, 64]", 3 * MATRIX, 9 * MATRIX + 8 * TEXTS),
+    "nearest": ("[1024, 16384], 100 of a row", 6 * 2**24, 4 * 2**24 + 8 * 1024 * 100),
     "normalise": ("[64, 384]", 3 * TEXTS * WIDTH, 8 * TEXTS * WIDTH),
     "normalise_back": ("[64, 384]", 5 * TEXTS * WIDTH, 12 * TEXTS * WIDTH),
     "softmax_loss": ("[64, 64], a mask", 6 * MATRIX, 5 * MATRIX + 12 * TEXTS),

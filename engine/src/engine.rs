@@ -80,7 +80,10 @@ fn with_avx2<R>(f: impl FnOnce() -> R) -> R {
 
 /// The handle. Clones are the same engine.
 #[derive(Clone)]
-pub struct Engine(Arc<Inner>);
+pub struct Engine {
+    inner: Arc<Inner>,
+    cuda: Option<Cuda>,
+}
 
 struct Inner {
     team: rayon::ThreadPool,
@@ -88,7 +91,6 @@ struct Inner {
     class: KernelClass,
     support: Support,
     profile: Option<Profile>,
-    cuda: Option<Cuda>,
 }
 
 impl Engine {
@@ -131,7 +133,7 @@ impl Engine {
     /// the instructions, for tests.
     pub fn unsupported(threads: usize) -> Engine {
         let mut engine = Engine::new(threads);
-        Arc::get_mut(&mut engine.0).expect("a new engine has no clones").support = Support::NONE;
+        Arc::get_mut(&mut engine.inner).expect("a new engine has no clones").support = Support::NONE;
         engine
     }
     fn build(threads: usize, poison: bool, class: KernelClass, profile: Option<Profile>) -> Result<Engine> {
@@ -145,66 +147,64 @@ impl Engine {
             )
         })?;
         let pool = Arc::new(Pool::new(poison));
-        Ok(Engine(Arc::new(Inner { team, pool, class, support: Support::detect(), profile, cuda: None })))
+        let inner = Inner { team, pool, class, support: Support::detect(), profile };
+        Ok(Engine { inner: Arc::new(inner), cuda: None })
     }
-    /// The same engine with a device, on which whoever makes tensors puts them.
-    ///
-    /// # Panics
-    /// If the engine has clones already.
+    /// The same threads and buffers with a device. An operation runs where its tensors lie, whatever the engine has;
+    /// the device is for what comes as plain slices and may be computed anywhere: an exact search.
     #[must_use]
-    pub fn with_cuda(mut self, cuda: Cuda) -> Engine {
-        Arc::get_mut(&mut self.0).expect("a device is given to a new engine").cuda = Some(cuda);
-        self
+    pub fn with_cuda(self, cuda: Cuda) -> Engine {
+        Engine { cuda: Some(cuda), ..self }
     }
     /// The device, if the engine has one.
     pub fn cuda(&self) -> Option<&Cuda> {
-        self.0.cuda.as_ref()
+        self.cuda.as_ref()
     }
     /// The number of workers.
     pub fn threads(&self) -> usize {
-        self.0.team.current_num_threads()
+        self.inner.team.current_num_threads()
     }
     /// Which vector instructions the kernels use.
     pub fn kernel_class(&self) -> KernelClass {
-        self.0.class
+        self.inner.class
     }
     /// Which products in fewer bits the processor has instructions for.
     pub fn support(&self) -> Support {
-        self.0.support
+        self.inner.support
     }
     /// Where the time went, if this engine was asked to look.
     pub fn profile(&self) -> Option<&Profile> {
-        self.0.profile.as_ref()
+        self.inner.profile.as_ref()
     }
     /// Runs `f`; a profiled engine books its time under `name`.
     pub fn span<R>(&self, name: &'static str, way: Way, f: impl FnOnce() -> R) -> R {
-        match &self.0.profile {
+        match &self.inner.profile {
             Some(profile) => profile.span(name, way, f),
             None => f(),
         }
     }
     /// Tells a profiled engine what the span at hand computes and moves.
     pub fn work(&self, flops: u64, bytes: u64) {
-        if let Some(profile) = &self.0.profile {
+        if let Some(profile) = &self.inner.profile {
             profile.work(flops, bytes);
         }
     }
     /// What the buffer pool holds.
     pub fn pool_stats(&self) -> PoolStats {
-        self.0.pool.stats()
+        self.inner.pool.stats()
     }
     /// Gives idle buffers back to the system. Between phases, never inside a step.
     pub fn trim(&self) {
-        self.0.pool.trim();
+        self.inner.pool.trim();
     }
     /// Tells the pool that the largest work has been seen: from now on it rather lends a buffer that is much too large
     /// than asks the system for one, until the next [`Engine::trim`].
     pub fn settle(&self) {
-        self.0.pool.settle();
+        self.inner.pool.settle();
     }
     /// A buffer of `n` numbers. What it holds is unspecified: overwrite all of it.
     pub fn buffer<T: Element>(&self, n: usize) -> Buf<T> {
-        self.0.pool.buffer(n)
+        self.inner.pool.buffer(n)
     }
     /// A buffer of `n` zeros.
     pub fn zeros<T: Element>(&self, n: usize) -> Buf<T> {
@@ -220,14 +220,14 @@ impl Engine {
     }
     /// Runs `f` on a worker, so that the parallel calls inside start without a hand-over. Worth it around a step.
     pub fn inside<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
-        self.0.team.install(f)
+        self.inner.team.install(f)
     }
     /// Runs `f` compiled for the widest vectors of this processor. Put plain loops over slices inside, and mark `f` and
     /// its callees `#[inline(always)]`: a closure that is not inlined is compiled once, for the least processor. The
     /// same holds for the closures of `chunks`, `chunks2`, `chunks3` and `ragged`.
     #[inline(always)]
     pub fn vectorised<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.0.class.vectorised(f)
+        self.inner.class.vectorised(f)
     }
     /// `f(i, chunk)` over chunks of `size` numbers of `out`, in parallel, vectorised. The last may be shorter.
     pub fn chunks<T: Send>(&self, out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) + Sync) {
@@ -240,7 +240,7 @@ impl Engine {
         if out.len() <= size {
             return out.chunks_mut(size.max(1)).enumerate().for_each(run);
         }
-        self.0.team.install(|| out.par_chunks_mut(size).enumerate().for_each(run));
+        self.inner.team.install(|| out.par_chunks_mut(size).enumerate().for_each(run));
     }
     /// As [`Engine::chunks`] over two outputs that are cut into the same number of chunks.
     ///
@@ -261,7 +261,7 @@ impl Engine {
             )
         };
         let pairs = (a.par_chunks_mut(size_a.max(1)), b.par_chunks_mut(size_b.max(1)));
-        self.0.team.install(|| pairs.into_par_iter().enumerate().for_each(run));
+        self.inner.team.install(|| pairs.into_par_iter().enumerate().for_each(run));
     }
     /// As [`Engine::chunks`] over three outputs of one length, cut at the same places.
     ///
@@ -287,7 +287,7 @@ impl Engine {
             return;
         }
         let all = a.par_chunks_mut(size).zip(b.par_chunks_mut(size)).zip(c.par_chunks_mut(size)).enumerate();
-        self.0.team.install(|| all.for_each(|(i, ((a, b), c))| run(i, a, b, c)));
+        self.inner.team.install(|| all.for_each(|(i, ((a, b), c))| run(i, a, b, c)));
     }
     /// `f(i, parts)` over parts of unequal size, in parallel, vectorised: part `i` of every output is its numbers
     /// `cuts[i]..cuts[i + 1]`. Texts are ragged, so their rows are cut this way.
@@ -315,14 +315,14 @@ impl Engine {
         if items.len() <= 1 {
             return items.into_iter().enumerate().for_each(run);
         }
-        self.0.team.install(|| items.into_par_iter().with_max_len(1).enumerate().for_each(run));
+        self.inner.team.install(|| items.into_par_iter().with_max_len(1).enumerate().for_each(run));
     }
     /// `f(i)` for `i` in `0..n`, in parallel; the results in order.
     pub fn map<R: Send>(&self, n: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
         if n <= 1 {
             return (0..n).map(f).collect();
         }
-        self.0.team.install(|| (0..n).into_par_iter().with_max_len(1).map(&f).collect())
+        self.inner.team.install(|| (0..n).into_par_iter().with_max_len(1).map(&f).collect())
     }
     /// `f(i, scratch)` for `i` in `0..n`, in parallel; the results in order. The scratch, `size` numbers that hold
     /// anything, is the task's alone while it runs. There is one for each worker, all in one buffer: what the pool

@@ -11,12 +11,14 @@
 //! which reads every item once and is bound by that.
 //!
 //! Scores order by number and then by id, which is total: however the work is cut, the k best are the same.
+//! An engine with a device searches there ([`crate::resident`]).
 
 use engine::{Engine, Mat, gemm_alone, scratch_for};
 use std::ops::Range;
 
 use crate::matrix::dot;
 use crate::ranking::{best, keep_largest, select_largest, unpack_best};
+use crate::resident::{Tiles, search_tiles};
 use crate::{Csr, Matrix};
 
 /// Queries of a task: four panels of the product.
@@ -128,6 +130,9 @@ pub fn search_part(
     if n * k * searched == 0 {
         return hits;
     }
+    if let Some(cuda) = engine.cuda() {
+        return search_tiles(engine, queries, Tiles { cuda, rows: items, first, tiles: None }, k, limits);
+    }
     let blocks = n.div_ceil(QUERIES);
     let span = searched.div_ceil((TASKS / blocks).clamp(1, SPANS)).next_multiple_of(ITEMS);
     let work = Work { engine, queries, items, first, k, limits, rows: QUERIES.min(n), few: n <= FEW };
@@ -150,6 +155,12 @@ fn put_best(mut words: Vec<u64>, k: usize, ids: &mut [u32], scores: &mut [f32]) 
     for ((id, score), word) in ids.iter_mut().zip(scores).zip(words) {
         (*id, *score) = unpack_best(word);
     }
+}
+
+/// Those of some ascending ids that lie in a range.
+pub(crate) fn among(ids: &[u32], range: Range<usize>) -> &[u32] {
+    let place = |row: usize| ids.partition_point(|&id| (id as usize) < row);
+    &ids[place(range.start)..place(range.end)]
 }
 
 /// A search as its tasks see it.

@@ -8,7 +8,7 @@ use engine::{Engine, Factor, KernelClass, Table, Tensor};
 use std::ops::Range;
 
 use crate::Matrix;
-use crate::search::{Hits, Limits, search_part};
+use crate::search::{Hits, Limits, among, search_part};
 
 /// Rows that are widened at once: enough for every thread to have tiles of its own.
 pub const PART: usize = 1 << 14;
@@ -50,10 +50,7 @@ impl TableRows<'_> {
         let mut hits = Hits::none(queries.rows(), k);
         for first in (0..total).step_by(PART) {
             let range = first..total.min(first + PART);
-            let only = limits.only.map(|ids| {
-                let place = |row: usize| ids.partition_point(|&id| (id as usize) < row);
-                &ids[place(range.start)..place(range.end)]
-            });
+            let only = limits.only.map(|ids| among(ids, range.clone()));
             if only.is_none_or(|ids| !ids.is_empty()) {
                 let rows = self.part(engine, range);
                 let items = Matrix::new(rows.data(), width);

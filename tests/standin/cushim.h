@@ -143,6 +143,12 @@ static inline void cushim_mma(float (&c)[4], const uint32_t (&a)[4], const uint3
     }
   }
 }
+// Blocks and threads run one after another here.
+static inline unsigned atomicAdd(unsigned* at, unsigned by) {
+  const unsigned before = *at;
+  *at = before + by;
+  return before;
+}
 static inline float rsqrtf(float x) {
   return 1.f / sqrtf(x);
 }

@@ -17,6 +17,7 @@ mod launch;
 pub(crate) mod losses;
 pub(crate) mod map;
 mod modules;
+mod nearest;
 pub(crate) mod optim;
 mod pool;
 pub(crate) mod rows;
@@ -25,6 +26,7 @@ pub use cublas::cublas;
 pub use driver::{Found, devices};
 pub(crate) use launch::args;
 pub use map::{Function1, Function2};
+pub use nearest::{Columns, Nearest};
 pub use pool::within_memory;
 
 use crate::error::{Error, Result};
@@ -191,6 +193,10 @@ impl Cuda {
     pub fn pool_stats(&self) -> PoolStats {
         self.0.pool.stats()
     }
+    /// Bytes of the device's memory that can be taken: those that are free, and those that its pool holds idle.
+    pub fn memory_free(&self) -> usize {
+        self.0.driver.memory_free().unwrap_or(0) + self.pool_stats().bytes_idle
+    }
     /// Gives idle memory back to the device.
     pub fn trim(&self) {
         self.0.pool.trim(&self.0.driver);
@@ -244,6 +250,16 @@ impl Cuda {
             self.0.driver.fill(x.address(), 0, 4 * x.len());
         }
         x
+    }
+    /// A copy of `values` on the device, `[rows, width]`.
+    ///
+    /// # Panics
+    /// If the width does not divide their number.
+    #[track_caller]
+    pub fn rows_of(&self, values: &[f32], width: usize) -> Tensor {
+        assert!(values.len().is_multiple_of(width), "{} numbers in rows of {width}", values.len());
+        let shape = Shape::from([values.len() / width, width]);
+        Tensor::from_cuda(shape, CudaBuf { block: self.send(values), dtype: DType::F32 })
     }
     /// A tensor of u32 whose numbers are to be written.
     #[track_caller]

@@ -1,0 +1,166 @@
+//! Exact search on a device: what [`crate::search`] does on the CPU, with the same order and the same limits.
+//!
+//! ```text
+//! for QUERIES x GROUP queries      for each ITEMS items      S = Q·Xᵀ, QUERIES rows at a time      Nearest::offer(S)
+//! ```
+//! Items are sent tile by tile, or lie on the device already ([`Resident`]). A block keeps at most [`Nearest::DEPTH`]
+//! hits of a query; where more are asked for, all items are searched again for what is below those. What it takes of the
+//! device does not depend on the numbers of queries and items: 64 MiB of scores, a tile, and the queries of a group with
+//! their hits.
+
+use engine::cuda::{Columns, Cuda, Nearest};
+use engine::kernels::matmul::{Factor, product};
+use engine::kernels::rows::gathered;
+use engine::{Engine, Tensor};
+use std::ops::Range;
+
+use crate::ranking::{keep_largest, unpack_best};
+use crate::search::{Hits, Limits, among};
+use crate::{Lists, Matrix};
+
+/// Queries of a product.
+const QUERIES: usize = 1 << 10;
+/// Blocks of queries whose hits lie on the device at once.
+const GROUP: usize = 16;
+/// Items of a tile.
+const ITEMS: usize = 1 << 14;
+/// Of what a device has free, rows that stay may take one part in so many: models and steps want memory, too.
+const SHARE: usize = 2;
+
+/// Rows of f32 that lie on a device, to be searched many times.
+#[derive(Debug)]
+pub struct Resident {
+    cuda: Cuda,
+    tiles: Vec<Tensor>,
+}
+
+impl Resident {
+    /// Sends rows to a device; none where they would take more than half of the memory that it has free: a search then
+    /// sends them tile by tile.
+    pub fn new(cuda: &Cuda, rows: Matrix<'_>) -> Option<Resident> {
+        let fits = size_of_val(rows.data) <= cuda.memory_free() / SHARE;
+        let tiles = rows.data.chunks(ITEMS * rows.width).map(|tile| cuda.rows_of(tile, rows.width));
+        fits.then(|| Resident { cuda: cuda.clone(), tiles: tiles.collect() })
+    }
+    /// Bytes on the device.
+    pub fn bytes(&self) -> usize {
+        self.tiles.iter().map(|tile| 4 * tile.len()).sum()
+    }
+    /// The `k` rows with the largest inner product for each query, within `limits`; `rows` are the same on the CPU.
+    pub(crate) fn search(
+        &self,
+        engine: &Engine,
+        queries: Matrix<'_>,
+        rows: Matrix<'_>,
+        k: usize,
+        limits: Limits<'_>,
+    ) -> Hits {
+        let items = Tiles { cuda: &self.cuda, rows, first: 0, tiles: Some(&self.tiles) };
+        search_tiles(engine, queries, items, k, limits)
+    }
+}
+
+/// Items tile by tile.
+#[derive(Clone, Copy)]
+pub(crate) struct Tiles<'a> {
+    pub(crate) cuda: &'a Cuda,
+    pub(crate) rows: Matrix<'a>,
+    /// The id of the first item.
+    pub(crate) first: usize,
+    /// Where they lie on the device.
+    pub(crate) tiles: Option<&'a [Tensor]>,
+}
+
+impl<'a> Tiles<'a> {
+    /// Calls `f` with the rows of each tile on the device, and their ids.
+    fn each(self, engine: &Engine, only: Option<&[u32]>, mut f: impl FnMut(&Tensor, Columns<'_>)) {
+        let (total, width) = (self.rows.rows(), self.rows.width);
+        for (number, tile) in cut(0..total, ITEMS).enumerate() {
+            let first = self.first + tile.start;
+            let wanted = only.map(|ids| among(ids, first..first + tile.len()));
+            if wanted.is_some_and(<[u32]>::is_empty) {
+                continue;
+            }
+            let rows = match self.tiles {
+                Some(tiles) => tiles[number].clone(),
+                None => self.cuda.rows_of(&self.rows.data[tile.start * width..tile.end * width], width),
+            };
+            match wanted {
+                None => f(&rows, Columns::From(first)),
+                Some(ids) => {
+                    let places: Vec<u32> = ids.iter().map(|id| id - first as u32).collect();
+                    f(&gathered(engine, &rows, &places), Columns::These(ids));
+                }
+            }
+        }
+    }
+}
+
+/// The `k` items with the largest inner product for each query, within `limits`.
+pub(crate) fn search_tiles(
+    engine: &Engine,
+    queries: Matrix<'_>,
+    items: Tiles<'_>,
+    k: usize,
+    limits: Limits<'_>,
+) -> Hits {
+    let k_most = k.min(limits.only.map_or(items.rows.rows(), <[u32]>::len));
+    let mut hits = Hits::none(queries.rows(), k);
+    for group in cut(0..queries.rows(), QUERIES * GROUP) {
+        // What was found so far, best first.
+        let mut found: Vec<Vec<u64>> = vec![vec![]; group.len()];
+        for already in (0..k_most).step_by(Nearest::DEPTH) {
+            let last = |words: &Vec<u64>| words.last().copied().unwrap_or(0);
+            let below: Option<Vec<u64>> = (already > 0).then(|| found.iter().map(last).collect());
+            let depth = Nearest::DEPTH.min(k_most - already);
+            let more = best_below(engine, (queries, group.clone()), items, (depth, below.as_deref()), limits);
+            found.iter_mut().zip(more).for_each(|(found, more)| found.extend(more));
+        }
+        for (q, words) in group.zip(found) {
+            for (at, word) in (q * k..).zip(words) {
+                (hits.ids[at], hits.scores[at]) = unpack_best(word);
+            }
+        }
+    }
+    hits
+}
+
+/// The largest words of each query of a group, largest first: `depth` of them at most, and below this one where one is
+/// given.
+fn best_below(
+    engine: &Engine,
+    (queries, group): (Matrix<'_>, Range<usize>),
+    items: Tiles<'_>,
+    (depth, below): (usize, Option<&[u64]>),
+    limits: Limits<'_>,
+) -> Vec<Vec<u64>> {
+    let (cuda, width) = (items.cuda, queries.width);
+    let block = |block: Range<usize>| {
+        let rows = cuda.rows_of(&queries.data[block.start * width..block.end * width], width);
+        let below = below.map(|all| &all[block.start - group.start..block.end - group.start]);
+        let lists = limits.exclude.map(|all| block.clone().map(|q| all.row(q)).collect::<Lists>());
+        let excluded = lists.as_ref().map(|lists| (lists.csr().starts, lists.items()));
+        (rows, Nearest::new(cuda, [block.len(), depth], excluded, below))
+    };
+    let mut blocks: Vec<(Tensor, Nearest)> = cut(group.clone(), QUERIES).map(block).collect();
+    items.each(engine, limits.only, |tile, columns| {
+        for (rows, nearest) in &mut blocks {
+            nearest.offer(&product(engine, Factor::new(rows), Factor::new(tile).t()), columns);
+        }
+    });
+    let mut best = Vec::with_capacity(group.len());
+    for (_, nearest) in blocks {
+        let per = nearest.spans() * depth;
+        for words in nearest.fetch().chunks(per) {
+            let mut words: Vec<u64> = words.iter().copied().filter(|&word| word > 0).collect();
+            keep_largest(&mut words, depth);
+            best.push(words);
+        }
+    }
+    best
+}
+
+/// A range in pieces of `size`, the last one shorter.
+fn cut(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    range.clone().step_by(size).map(move |start| start..range.end.min(start + size))
+}
