@@ -64,6 +64,7 @@ WORK = {
     "normalise_back": ("[64, 384]", 5 * TEXTS * WIDTH, 12 * TEXTS * WIDTH),
     "softmax_loss": ("[64, 64], a mask", 6 * MATRIX, 5 * MATRIX + 12 * TEXTS),
     "softmax_loss_back": ("[64, 64], a mask", 6 * MATRIX, 9 * MATRIX + 12 * TEXTS),
+    "bce": ("[256, 4096], a chunk of labels", 6 * 2**20, 8 * 2**20),
     "decoupled_softmax": ("[64, 64]", 6 * MATRIX, 6 * MATRIX + 8 * TEXTS),
     "decoupled_softmax_back": ("[64, 64]", 8 * MATRIX, 10 * MATRIX + 8 * TEXTS),
     "soft_top_k": ("[64, 64], 8 are the top", (24 + 2) * 6 * MATRIX, 10 * MATRIX),

@@ -170,7 +170,7 @@ impl Case {
     /// The output and the gradient of every input (none where it has none) in f32, for the points of a seed and a
     /// gradient of the output that is drawn from it. On the device of the engine, if it has one.
     pub fn in_f32(&self, engine: &Engine, seed: u64) -> Vec<Option<Vec<f64>>> {
-        let place = |x: Tensor| engine.cuda().map_or_else(|| x.clone(), |cuda| x.to_device(cuda));
+        let place = |x: Tensor| engine.place(&x);
         let single = |x: &[f64]| x.iter().map(|&x| x as f32).collect::<Vec<f32>>();
         let tape = Tape::new(engine);
         let values = self.inputs.iter().zip(self.draw(seed));

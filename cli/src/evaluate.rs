@@ -241,14 +241,15 @@ impl Subject {
     ) -> Result<Subject> {
         say_overlay(path, data, context);
         let engine = context.engine()?;
-        let network = load::network_at(path, &engine, &args.encoding.open(context, &engine)?)?;
+        let inference = args.encoding.open(context, &engine)?;
+        let (engine, network) = (inference.engine(&engine), load::network_at(path, &engine, &inference)?);
         vocabulary::demand_same(&network, path, data)?;
         let classifier = load::classifier(path, data)?;
         let score = load::score(args.score.map(By::score), options.knn, classifier.is_some(), path)?;
         let held_out = load::held_out(path, data)?;
         let options = Options { held_out, score, ..options.clone() };
         let index = Index::build(&engine, &network, data, with_titles, observer)?;
-        let index = index.with_classifier(classifier)?.rounded(&engine, options.search);
+        let index = index.with_classifier(classifier)?.kept(&engine, options.search);
         Ok(Subject { engine, network, index, options })
     }
 }

@@ -10,6 +10,7 @@ use crate::pool::{Buf, Pool, PoolStats};
 use crate::profile::{Clock, Profile, Way};
 use crate::quantised::Support;
 use crate::real::Element;
+use crate::tensor::Tensor;
 use rayon::prelude::*;
 use std::sync::{Arc, Mutex};
 
@@ -159,6 +160,13 @@ impl Engine {
     /// The device, if the engine has one.
     pub fn cuda(&self) -> Option<&Cuda> {
         self.cuda.as_ref()
+    }
+    /// The numbers on the device, if the engine has one, else as they lie.
+    ///
+    /// # Panics
+    /// As [`Tensor::to_device`].
+    pub fn place(&self, x: &Tensor) -> Tensor {
+        self.cuda.as_ref().map_or_else(|| x.clone(), |cuda| x.to_device(cuda))
     }
     /// The number of workers.
     pub fn threads(&self) -> usize {

@@ -110,9 +110,8 @@ fn table([cpu, device]: &[Engine; 2]) {
     let queries = whole(3, 1);
     let only: Vec<u32> = (0..ROWS as u32).step_by(3).collect();
     for only in [None, Some(&only[..])] {
-        let found = |engine| {
-            rows.search(engine, Matrix::new(&queries, WIDTH), 9, Limits { exclude: None, only })
-        };
+        let found =
+            |engine| rows.search(engine, Matrix::new(&queries, WIDTH), 9, Limits { exclude: None, only });
         assert!(found(device) == found(cpu));
     }
 }

@@ -24,7 +24,7 @@ ROOT = os.path.join(HERE, "..", "..")
 PAGE = os.path.join(ROOT, "docs", "cuda.md")
 BEGIN, END = "<!-- written by tests/standin/mutants.py -->\n", "<!-- end of tests/standin/mutants.py -->"
 KERNELS = os.path.join(ROOT, "engine", "src", "cuda", "kernels")
-TESTS = ["products_on_the_device", "larger_on_the_device", "bf16_on_the_device", "steps_on_the_device", "on_the_device"]
+TESTS = ["products_on_the_device", "beside_on_the_device", "larger_on_the_device", "bf16_on_the_device", "steps_on_the_device", "on_the_device"]
 SCHEDULES = [{}, {"CUSHIM_SHUFFLE": "1", "CUSHIM_SEED": "1"}, {"CUSHIM_SHUFFLE": "1", "CUSHIM_SEED": "2"}]
 GEMMS = ["own", "cublas"]
 # Where files of Rust lie that have faults.
@@ -51,6 +51,35 @@ FAULTS = [
      "to[i] = bf16_pair(from[2 * i], 2 * i + 1 < n ? from[2 * i + 1] : 0.f)", "to[i] = bf16_pair(2 * i + 1 < n ? from[2 * i + 1] : 0.f, from[2 * i])"),
     ("gemm.cu", "an odd last number is not rounded", "if (2 * i < n) to[i]", "if (2 * i + 1 < n) to[i]"),
     ("gemm.cu", "what follows a product takes the bias of the row", "i % columns, c", "i / columns, c"),
+    ("nearest.cu", "equal scores come by the larger id", "(uint32_t)~id;", "id;"),
+    ("nearest.cu", "-0 is less than 0", "__float_as_uint(v + 0.f)", "__float_as_uint(v)"),
+    ("nearest.cu", "negative scores are in the wrong order", "bits >> 31 ? ~bits : bits | 0x80000000u", "bits | 0x80000000u"),
+    ("nearest.cu", "a NaN is a hit", "j < to && scores[j] > -INFINITY", "j < to && !(scores[j] <= -INFINITY)"),
+    ("nearest.cu", "-infinity is a hit", "scores[j] > -INFINITY", "scores[j] == scores[j]"),
+    ("nearest.cu", "the last column of a span is left out", "j < to && scores", "j + 1 < to && scores"),
+    ("nearest.cu", "every span is the first", "from = blockIdx.y * span", "from = 0 * span"),
+    ("nearest.cu", "ids of columns are their places", "ids ? ids[j] : (uint32_t)(first + j)", "(uint32_t)(first + j)"),
+    ("nearest.cu", "excluded ids of the row before", "excluded + starts[row], starts[row + 1] - starts[row]",
+     "excluded + starts[row], starts[row] - starts[row]"),
+    ("nearest.cu", "what is above the ceiling enters", "word > floor && word < ceiling &&", "word > floor &&"),
+    ("nearest.cu", "the floor is that of the first round", "floor = words[k - 1];\n    filled", "floor = floor;\n    filled"),
+    ("nearest.cu", "the floor is the best", "uint64_t floor = words[k - 1];", "uint64_t floor = words[0];"),
+    ("nearest.cu", "no barrier before the list is read", "behind = 0;\n  __syncthreads();\n  uint64_t floor",
+     "behind = 0;\n  uint64_t floor"),
+    ("nearest.cu", "what came last is not sorted in", "if (is_sorted) return;\n  sort(words, filled);", "if (is_sorted) return;"),
+    ("nearest.cu", "the last round writes nothing", "if (is_sorted) return;", "if (filled >= k) return;"),
+    ("nearest.cu", "no barrier between stages of the sort", "apart /= 2) {\n      __syncthreads();", "apart /= 2) {"),
+    ("nearest.cu", "runs do not fall and rise", "low & run ? a > b : a < b", "a < b"),
+    ("nearest.cu", "candidates are counted on from the round before", "if (threadIdx.x == 0) behind = 0;\n    __syncthreads();", ""),
+    ("nearest.cu", "the list is full one round too late", "filled + blockDim.x <= ROOM", "filled <= ROOM"),
+    ("losses.cu", "labels below a chunk are those at its end", "const size j = ids[k] - first;", "const size j = ids[k] < first ? m - 1 : ids[k] - first;"),
+    ("losses.cu", "a label left out is pushed", "out.each(first, m, [&](size j, float) { z[j] = 0.f; });", ""),
+    ("losses.cu", "a label left out is in the loss", "out.each(first, m, [&](size j, float) { loss -= softplus(z[j]); });", ""),
+    ("losses.cu", "soft targets are 1", "targets ? targets[k] : 1.f", "1.f"),
+    ("losses.cu", "soft targets are in the loss alone", "hard.each(first, m, pulled);\n  some.each(first, m, pulled);", "hard.each(first, m, pulled);"),
+    ("losses.cu", "no barrier before logits are overwritten", "softplus(z[j]); });\n  __syncthreads();\n  BELOW(m, j) {\n    loss +=",
+     "softplus(z[j]); });\n  BELOW(m, j) {\n    loss +="),
+    ("losses.cu", "no barrier after logits are overwritten", "z[j] = per * sigmoid(z[j]);\n  }\n  __syncthreads();", "z[j] = per * sigmoid(z[j]);\n  }"),
     ("attention.cu", "no barrier before keys are overwritten",
      "STEP) {\n    __syncthreads();\n    rows_to(ks, STEP, k, key", "STEP) {\n    rows_to(ks, STEP, k, key"),
     ("attention.cu", "no barrier after keys are loaded",

@@ -390,7 +390,7 @@ impl Trainer {
             return Err(changed(&what));
         }
         let mut found = Auxiliary::new(vectors, of, self.data.fingerprint(), &self.network);
-        if let Some(cuda) = &self.cuda {
+        if let Some(cuda) = self.engine.cuda() {
             // What the optimizer keeps lies beside what it moves.
             within_memory(|| {
                 found.params.to_device(cuda);

@@ -1,5 +1,6 @@
 //! Where a network is computed. Its numbers move to a device and everything that is computed with them follows: an
-//! operation runs where its tensors lie. What is looked at beside the tapes is sent back to the CPU.
+//! operation runs where its tensors lie. What is looked at beside the tapes is sent back to the CPU, but for what is
+//! searched: an engine with a device searches there.
 
 use crate::config::Config;
 use crate::network::Network;
@@ -10,12 +11,6 @@ use engine::{Cuda, Engine, Error, Precision, Result};
 pub(crate) fn named(config: &Config, network: &mut Network) -> Result<Option<Cuda>> {
     if config.train.device == "cpu" {
         return Ok(None);
-    }
-    if config.head.is_on() {
-        return Err(Error::input(
-            "a classifier is trained on the CPU: its tables of label weights lie there",
-        )
-        .help("leave --device away"));
     }
     let mut cuda = Cuda::named(&config.train.device)?.with_gemm(config.train.gemm())?;
     if config.train.precision == "bf16" {
@@ -84,6 +79,11 @@ impl Inference {
     /// The device and who multiplies there, for a person; none on the CPU.
     pub fn device(&self) -> Option<String> {
         self.cuda.as_ref().map(described)
+    }
+    /// The engine, with the device, on which it then searches, too.
+    #[must_use]
+    pub fn engine(&self, engine: &Engine) -> Engine {
+        self.cuda.iter().fold(engine.clone(), |engine, cuda| engine.with_cuda(cuda.clone()))
     }
     /// Moves or rounds a network.
     pub(crate) fn place(&self, mut network: Network, engine: &Engine) -> Result<Network> {

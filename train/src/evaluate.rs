@@ -155,8 +155,7 @@ pub fn evaluate(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
-    let index =
-        Index::build(engine, network, data, options.knn > 0, observer)?.rounded(engine, options.search);
+    let index = Index::build(engine, network, data, options.knn > 0, observer)?.kept(engine, options.search);
     evaluate_with(engine, network, &index, data, queries, options, observer)
 }
 

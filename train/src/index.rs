@@ -20,7 +20,7 @@ use engine::{Engine, Error, Packed, Precision, Result};
 use samplers::fusion::{self, Candidate, Panel};
 use samplers::knn::{Titles, search_with_votes};
 use samplers::search::Limits;
-use samplers::{Csr, Int8Rows, Items, Matrix, TableRows};
+use samplers::{Csr, Int8Rows, Items, Matrix, Resident, TableRows};
 use std::path::{Path, PathBuf};
 
 const KIND: &str = "index";
@@ -45,13 +45,15 @@ pub enum Search {
     Rescored,
 }
 
-/// f32 on the heap or mapped; or bytes, with or without them; or weights where they are learned.
+/// f32 on the heap or mapped; or bytes, with or without them; or weights where they are learned; or f32 that lie on a
+/// device, too.
 enum Rows<'a> {
     Heap(Vec<f32>),
     Mapped(View<f32>),
     Int8(Int8Rows),
     Rescored(Int8Rows, Box<Rows<'a>>),
     Table(TableRows<'a>),
+    Resident(Resident, Box<Rows<'a>>),
 }
 
 impl<'a> Rows<'a> {
@@ -61,7 +63,7 @@ impl<'a> Rows<'a> {
         match self {
             Rows::Heap(values) => Matrix::new(values, width),
             Rows::Mapped(view) => Matrix::new(view, width),
-            Rows::Rescored(_, rows) => rows.matrix(width),
+            Rows::Rescored(_, rows) | Rows::Resident(_, rows) => rows.matrix(width),
             Rows::Int8(_) => unreachable!("an index is written before its rows are rounded"),
             Rows::Table(_) => unreachable!("what is being learned is neither written nor rounded"),
         }
@@ -71,13 +73,17 @@ impl<'a> Rows<'a> {
             Rows::Int8(bytes) => Items::Int8(bytes),
             Rows::Rescored(bytes, rows) => Items::Rescored(bytes, rows.matrix(width)),
             Rows::Table(rows) => Items::Table(*rows),
+            Rows::Resident(on_device, rows) => Items::Resident(on_device, rows.matrix(width)),
             rows => Items::F32(rows.matrix(width)),
         }
     }
-    fn rounded(self, engine: &Engine, width: usize, search: Search) -> Rows<'a> {
+    fn kept(self, engine: &Engine, width: usize, search: Search) -> Rows<'a> {
         let bytes = || Int8Rows::new(engine, self.matrix(width));
         match search {
-            Search::F32 => self,
+            Search::F32 => match engine.cuda().and_then(|cuda| Resident::new(cuda, self.matrix(width))) {
+                Some(on_device) => Rows::Resident(on_device, Box::new(self)),
+                None => self,
+            },
             Search::Int8 => Rows::Int8(bytes()),
             Search::Rescored => Rows::Rescored(bytes(), Box::new(self)),
         }
@@ -199,13 +205,14 @@ impl<'r> Index<'r> {
         }
         writer.commit()
     }
-    /// The same index, kept and searched in fewer bits.
+    /// The same index, kept as it will be searched: in fewer bits, or in f32 on the device of the engine where it has one
+    /// with room for it.
     ///
     /// # Panics
     /// If it is rounded already.
     #[must_use]
-    pub fn rounded(self, engine: &Engine, search: Search) -> Index<'r> {
-        let rows = |rows: Rows<'r>| rows.rounded(engine, self.width, search);
+    pub fn kept(self, engine: &Engine, search: Search) -> Index<'r> {
+        let rows = |rows: Rows<'r>| rows.kept(engine, self.width, search);
         let (titles, classifier) = (self.titles.map(rows), self.classifier.map(rows));
         Index { labels: rows(self.labels), titles, classifier, width: self.width }
     }

@@ -71,7 +71,7 @@ impl Predictor {
         observer: &mut dyn Observer,
     ) -> Result<Predictor> {
         let How { knn, inference, .. } = &how;
-        let knn = *knn;
+        let (knn, engine) = (*knn, &inference.engine(engine));
         let of_run = crate::RunDir::is_run(model);
         let data = match (data, of_run) {
             (Some(path), _) => path.to_owned(),
@@ -93,7 +93,7 @@ impl Predictor {
             }
             None => Index::build(engine, &network, &data, knn > 0, observer)?,
         };
-        let index = index.with_classifier(load::classifier(model, &data)?)?.rounded(engine, how.search);
+        let index = index.with_classifier(load::classifier(model, &data)?)?.kept(engine, how.search);
         let score = load::score(how.score, knn, index.has_classifier(), model)?;
         let held_out = load::held_out(model, &data)?;
         let models = (engine, &network, &index);

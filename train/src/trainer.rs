@@ -27,7 +27,7 @@ use autograd::{Params, Schedule};
 use data::{DataSet, Holdout, Split, Texts};
 use engine::container::{Spare, System};
 use engine::profile::Way;
-use engine::{Cuda, Engine, Error, Packed, Result, Stream, Table};
+use engine::{Engine, Error, Packed, Result, Stream, Table};
 use models::hf::Card;
 use samplers::bank::Bank;
 use samplers::composer::Plan;
@@ -44,9 +44,8 @@ mod tags {
 
 /// A run in memory.
 pub struct Trainer {
+    /// With the device on which the parameters lie and steps are computed, if that is not the CPU.
     pub(crate) engine: Engine,
-    /// Where the parameters lie and steps are computed, if not on the CPU.
-    pub(crate) cuda: Option<Cuda>,
     pub(crate) data: DataSet,
     pub(crate) config: Config,
     /// The model; its parameters change with every step.
@@ -138,11 +137,11 @@ impl Trainer {
         let optimizer = pace::optimizer(t);
         // What the memory copies of the network stays on the CPU.
         let memory = Memory::new(&config, text_ids.queries.len(), &data, &network);
+        let cuda = device::named(&config, &mut network)?;
         Ok(Trainer {
-            engine: engine.clone(),
+            engine: cuda.into_iter().fold(engine.clone(), Engine::with_cuda),
             vectors_optimizer: config.auxiliary.is_on().then(auxiliary::optimizer),
             leaves_vectors: had_vectors && network.auxiliary.is_none(),
-            cuda: device::named(&config, &mut network)?,
             text_ids,
             head,
             warm: None,
@@ -186,11 +185,11 @@ impl Trainer {
     }
     /// Whose instructions compute the bits: those of the device, and who multiplies there, or a class of the processor.
     pub fn kernel_class(&self) -> String {
-        device::kernel_class(self.cuda.as_ref(), &self.engine)
+        device::kernel_class(self.engine.cuda(), &self.engine)
     }
     /// The device and who multiplies there, for a person; none on the CPU.
     pub fn device(&self) -> Option<String> {
-        self.cuda.as_ref().map(device::described)
+        self.engine.cuda().map(device::described)
     }
     /// The engine.
     pub fn engine(&self) -> &Engine {
@@ -418,7 +417,7 @@ impl Trainer {
         }
         restore_params(&mut self.network.model.params, from.params)?;
         self.restore_vectors(&mut from.memory, from.progress.step)?;
-        if let Some(cuda) = &self.cuda {
+        if let Some(cuda) = self.engine.cuda() {
             device::move_to(&mut self.network, cuda)?;
         }
         self.optimizer.restore(&self.network.model.params, from.optimizer)?;

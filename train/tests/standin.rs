@@ -60,6 +60,12 @@ fn ten_losses_on_the_stand_in_device_are_those_of_the_cpu() {
 }
 
 #[test]
+fn a_classifier_on_the_stand_in_device_learns_what_it_does_on_the_cpu() {
+    let Some(folder) = standin() else { return };
+    GEMMS.iter().for_each(|gemm| drop(again("classifiers_on_the_device", &folder, &[("GEMM", gemm)])));
+}
+
+#[test]
 fn a_checkpoint_of_the_stand_in_device_goes_on_where_it_was() {
     let Some(folder) = standin() else { return };
     GEMMS.iter().for_each(|gemm| drop(again("resume_on_the_device", &folder, &[("GEMM", gemm)])));
@@ -102,6 +108,8 @@ fn run_on_the_device() {
         "model.source=bag loss.name=infonce memory.queue=60 memory.momentum=0.99 train.optimizer=lamb train.lr=1e-2",
         "model.source=tiny model.dropout=0 loss.name=infonce auxiliary.clusters=16 auxiliary.private=4",
         "model.source=tiny model.dropout=0 loss.name=infonce model.pooling=latent model.latents=12",
+        "model.source=tiny model.dropout=0 loss.name=infonce negatives.from=model negatives.count=2 \
+         negatives.depth=20 negatives.refresh_steps=4 negatives.relative_margin=0.05 negatives.own=true",
     ] {
         let [mut cpu, mut device] = ["cpu", "cuda:0"].map(|on| trainer(&data, told, on).expect("fits"));
         let params = &device.network.model.params;
@@ -117,6 +125,44 @@ fn run_on_the_device() {
             far(&got, &want),
             far(&start, &want)
         );
+    }
+}
+
+/// Every way in which a step comes to the labels that it scores; encoders that rest, and that learn.
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn classifiers_on_the_device() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 100);
+    let learns = "model.source=tiny model.dropout=0 head.encoder_lr=1e-3";
+    for told in [
+        "model.source=bag head.labels=all",
+        &format!("{learns} head.labels=all head.precision=bf16 head.optimizer=sgd"),
+        &format!(
+            "{learns} head.labels=sampled head.loss=supcon head.mined=2 head.uniform=8 composer.name=ngame"
+        ),
+        &format!("{learns} head.labels=sampled head.loss=triplets head.optimizer=adagrad head.mined=3"),
+        &format!(
+            "{learns} head.labels=sampled head.loss=supcon head.mined=2 head.uniform=4 head.text_share=0.5"
+        ),
+        "model.source=tiny model.dropout=0 head.labels=live head.loss=lambdamrr head.shortlist=20 head.optimizer=none",
+        &format!("{learns} head.labels=live head.loss=decoupled head.shortlist=10"),
+        &format!(
+            "{learns} head.labels=factored head.loss=zloss head.optimizer=sgd head.dropout=0 train.lr=0.1"
+        ),
+        &format!("{learns} head.labels=all train.label_texts=true head.teacher=start head.near_labels=5"),
+    ] {
+        let told = format!("head.name=classifier {told}");
+        let [mut cpu, mut device] = ["cpu", "cuda:0"].map(|on| trainer(&data, &told, on).expect("fits"));
+        agree(&losses(&mut device, STEPS), &losses(&mut cpu, STEPS));
+        let weights = |trainer: &Trainer| -> Vec<f64> {
+            trainer.classifier().expect("it has one").rows.into_iter().map(f64::from).collect()
+        };
+        let far = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+        for [got, want] in [[weights(&device), weights(&cpu)], [numbers(&device), numbers(&cpu)]] {
+            let (off, length) = (far(&got, &want), far(&want, &vec![0.0; want.len()]));
+            assert!(off < 1e-3 * length, "{told}: {off} of {length}");
+        }
     }
 }
 

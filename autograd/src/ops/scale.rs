@@ -8,9 +8,8 @@ use super::Entry;
 use crate::gradcheck::{Case, In};
 use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
-use engine::cuda::Function1;
-use engine::kernels::map::{Map1, map1};
-use engine::{Real, Shape, ShapeError, Tensor};
+use engine::kernels::map::linear;
+use engine::{Shape, ShapeError, Tensor};
 
 impl<'t> Var<'t> {
     /// αx, for a constant α. Any shape.
@@ -54,24 +53,15 @@ impl Op for Scale {
         Flops::each(n.out(), 2, u64::from(self.factor != 1.0))
     }
     fn forward(&self, cx: &mut Forward<'_>) -> Tensor {
-        map1(cx.engine, &cx.inputs[0], *self)
+        linear(cx.engine, &cx.inputs[0], [self.factor, self.offset])
     }
     fn backward(&self, cx: &mut Backward<'_>) {
         // A shift passes the gradient on: the clone shares its storage.
         let grad = match self.factor {
             1.0 => cx.grad.clone(),
-            factor => map1(cx.engine, cx.grad, Scale { factor, offset: 0.0 }),
+            factor => linear(cx.engine, cx.grad, [factor, 0.0]),
         };
         cx.give(0, grad);
-    }
-}
-
-impl Map1 for Scale {
-    fn at<T: Real>(&self, x: T) -> T {
-        T::of(self.factor) * x + T::of(self.offset)
-    }
-    fn on_device(&self) -> Option<Function1> {
-        Some(Function1::Linear(self.factor, self.offset))
     }
 }
 

@@ -19,7 +19,7 @@ fn draw(shape: [usize; 2], tag: u64) -> Tensor {
 
 /// y, and the gradients of x and w.
 fn linear(engine: &Engine, [rows, inputs, outputs]: [usize; 3]) -> Vec<Option<Vec<f64>>> {
-    let place = |x: Tensor| engine.cuda().map_or_else(|| x.clone(), |cuda| x.to_device(cuda));
+    let place = |x: Tensor| engine.place(&x);
     let tape = Tape::new(engine);
     let [x, w] = [([rows, inputs], 1), ([outputs, inputs], 2)].map(|(s, tag)| tape.leaf(place(draw(s, tag))));
     let y = x.linear(w, None);

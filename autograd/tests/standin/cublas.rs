@@ -18,7 +18,7 @@ fn draw(shape: &[usize], tag: u64) -> Tensor {
 
 /// A·B, each factor as it is or lying transposed, one product or three, as of numbers and as of layers.
 fn products(engine: &Engine, [m, k, n]: [usize; 3]) -> Vec<Option<Vec<f64>>> {
-    let place = |x: Tensor| engine.cuda().map_or_else(|| x.clone(), |cuda| x.to_device(cuda));
+    let place = |x: Tensor| engine.place(&x);
     let mut all = vec![];
     for form in 0..8 {
         let [across_a, across_b, many] = [1, 2, 4].map(|bit| form & bit != 0);

@@ -7,6 +7,7 @@
 #[path = "../../../tests/standin/process.rs"]
 mod process;
 
+mod beside;
 mod bf16;
 mod cublas;
 mod larger;
@@ -146,6 +147,11 @@ fn optimizers_and_clipping_agree_with_the_cpu() {
 }
 
 #[test]
+fn kernels_beside_the_operations_agree_too() {
+    holds_in_every_schedule("beside_on_the_device");
+}
+
+#[test]
 fn layers_in_bf16_are_those_of_the_cpu_but_for_rounding() {
     holds_in_every_schedule("bf16_on_the_device");
 }
@@ -226,6 +232,16 @@ fn larger_on_the_device() {
 fn steps_on_the_device() {
     let [cpu, device] = engines();
     for (name, [got, want]) in steps::both(&device, &cpu) {
+        let error = largest(&got, &want);
+        assert!(error.is_some_and(|e| e <= TOLERANCE), "`{name}`: {error:?}");
+    }
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn beside_on_the_device() {
+    let [cpu, device] = engines();
+    for (name, [got, want]) in beside::both(&device, &cpu) {
         let error = largest(&got, &want);
         assert!(error.is_some_and(|e| e <= TOLERANCE), "`{name}`: {error:?}");
     }

@@ -11,7 +11,7 @@ fn draw(engine: &Engine, shape: [usize; 2], tag: u64, step: u64) -> Tensor {
     let stream = Stream { seed: 5, step, tag };
     let n = Shape::from(shape).len() as u64;
     let x = Tensor::from_vec(shape, (0..n).map(|i| (stream.uniform(i) - 0.5) as f32).collect());
-    engine.cuda().map_or_else(|| x.clone(), |cuda| x.to_device(cuda))
+    engine.place(&x)
 }
 
 /// The parameters after three steps, and the norms of their gradients.

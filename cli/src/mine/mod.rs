@@ -142,7 +142,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Done {
     args.format.check(args.rules.include_positives)?;
     let data = DataSet::open(&args.data, Verify::Full)?;
     let engine = context.engine()?;
-    let network = load::network_at(&args.model, &engine, &args.encoding.open(context, &engine)?)?;
+    let inference = args.encoding.open(context, &engine)?;
+    let (engine, network) = (inference.engine(&engine), load::network_at(&args.model, &engine, &inference)?);
     vocabulary::demand_same(&network, &args.model, &data)?;
     let split = args.split.split();
     let mut lines = Lines::of(&data, split, args.format, args.scores, &args.rules.rules())?;

@@ -1,7 +1,8 @@
 //! Losses on a device (`kernels/{losses,triplets}.cu`): the arms of `kernels/{softmax_loss,decoupled_softmax,
-//! soft_top_k,top_k,triplet,multi_triplet}.rs`. Masks and ids are sent with the call.
+//! soft_top_k,top_k,triplet,multi_triplet,bce}.rs`. Masks and ids are sent with the call.
 
 use super::{Block, Cuda, args};
+use crate::kernels::bce::{Ids, Truth};
 use crate::kernels::decoupled_softmax::DecoupledSoftmax;
 use crate::kernels::multi_triplet::MultiTriplet;
 use crate::kernels::relevance::Relevance;
@@ -190,4 +191,25 @@ pub(crate) fn multi_triplet_back(
     let (p, k, margin) = (loss.positives, loss.negatives, loss.margin as f32);
     cuda.rows("multi_triplet_back", n, args![ds, columns, g, s, m, p, k, margin]);
     ds
+}
+
+/// Logits of the labels from `first` on become gradients, in place; gives the loss of each row.
+pub(crate) fn bce(cuda: &Cuda, z: &Tensor, first: usize, truth: Truth<'_>, per: f32) -> Vec<f32> {
+    let (n, m) = (z.shape().rows(), z.shape().last());
+    let list = |ids: Ids<'_>| {
+        assert!(ids.starts.len() == n + 1 && ids.starts[n] <= ids.items.len(), "a list for each row");
+        [cuda.send(ids.starts), cuda.send(ids.items)]
+    };
+    let [p_starts, positives] = list(truth.positives);
+    let [o_starts, left_out] = list(truth.left_out);
+    let (soft, targets) =
+        (truth.soft.map(|soft| list(soft.ids)), truth.soft.map(|soft| cuda.send(soft.targets)));
+    let [s_starts, soft] = [0, 1].map(|i| soft.as_ref().map(|of| &of[i]));
+    let losses = cuda.floats([n]);
+    cuda.rows(
+        "bce",
+        n,
+        args![losses, z, p_starts, positives, o_starts, left_out, s_starts, soft, targets, first, m, per],
+    );
+    cuda.fetch(losses.address(), n)
 }

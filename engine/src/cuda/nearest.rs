@@ -50,11 +50,18 @@ impl Nearest {
         excluded: Option<(&[u64], &[u32])>,
         below: Option<&[u64]>,
     ) -> Nearest {
-        assert!((1..=Nearest::DEPTH).contains(&k), "the best {k} of a row, 1 to {} can be kept", Nearest::DEPTH);
+        assert!(
+            (1..=Nearest::DEPTH).contains(&k),
+            "the best {k} of a row, 1 to {} can be kept",
+            Nearest::DEPTH
+        );
         assert!(below.is_none_or(|below| below.len() == rows), "a word for each row");
         let excluded = excluded.map(|(starts, ids)| {
             let last = starts.last().map_or(0, |&end| end as usize);
-            assert!(starts.len() == rows + 1 && starts.is_sorted() && last <= ids.len(), "a list for each row");
+            assert!(
+                starts.len() == rows + 1 && starts.is_sorted() && last <= ids.len(),
+                "a list for each row"
+            );
             [cuda.send(starts), cuda.send(ids)]
         });
         let spans = (BLOCKS / rows.max(1)).clamp(1, SPANS);

@@ -9,7 +9,9 @@
 //! between 1 and 2, which f32 holds: what that rounds away is told of, never differentiated.
 
 use super::lanes;
+use crate::cuda;
 use crate::engine::Engine;
+use crate::tensor::Tensor;
 
 /// Factors of one logarithm: their product is below 2⁶⁴.
 const FACTORS: usize = 64;
@@ -68,12 +70,26 @@ impl Soft<'_> {
     }
 }
 
-/// Logits `z` `[n, width]` of the labels `first..first + width` become gradients; adds the loss of each row to
-/// `losses`, `[n]`.
+/// Logits `z` `[n, width]` of the labels `first..first + width` become gradients, in place; adds the loss of each row
+/// to `losses`, `[n]`.
 ///
 /// # Panics
-/// If sizes differ.
-pub fn bce(
+/// If sizes differ, or somebody shares the logits.
+#[track_caller]
+pub fn bce(engine: &Engine, z: &mut Tensor, first: usize, truth: Truth<'_>, per: f32, losses: &mut [f64]) {
+    assert!(
+        z.is_unique() && z.shape().rows() == losses.len(),
+        "bce: logits of these rows, and nobody else's"
+    );
+    if let Some(cuda) = z.cuda() {
+        let found = cuda::losses::bce(cuda, z, first, truth, per);
+        return losses.iter_mut().zip(found).for_each(|(sum, loss)| *sum += f64::from(loss));
+    }
+    let width = z.shape().last();
+    on_cpu(engine, z.data_mut(), (first, width), truth, per, losses);
+}
+
+fn on_cpu(
     engine: &Engine,
     z: &mut [f32],
     (first, width): (usize, usize),

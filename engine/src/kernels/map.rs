@@ -65,6 +65,24 @@ pub fn map1(engine: &Engine, x: &Tensor, f: impl Map1) -> Tensor {
     for_real!(x, run(engine, x, f))
 }
 
+/// αx + β.
+///
+/// # Panics
+/// As [`map1`].
+#[track_caller]
+pub fn linear(engine: &Engine, x: &Tensor, [alpha, beta]: [f64; 2]) -> Tensor {
+    struct Linear(f64, f64);
+    impl Map1 for Linear {
+        fn at<T: Real>(&self, x: T) -> T {
+            T::of(self.0) * x + T::of(self.1)
+        }
+        fn on_device(&self) -> Option<Function1> {
+            Some(Function1::Linear(self.0, self.1))
+        }
+    }
+    map1(engine, x, Linear(alpha, beta))
+}
+
 /// f over the pairs of elements of `a` and `b`, which have the same shape.
 ///
 /// # Panics

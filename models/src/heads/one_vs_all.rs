@@ -14,9 +14,13 @@
 //! The derivative of the loss is known, so neither the loss nor its graph has to exist: one buffer of n × chunk numbers
 //! serves logits and gradients, and ∇W lives for one chunk. X̄ is returned: it is the seed with which the tape of an
 //! encoder goes on backward. Three products of 2·n·L·d flops bound it; memory does not depend on L.
+//!
+//! Embeddings on a device are multiplied there: each W_c is sent, ∇W_c comes back, and the table is moved where it lies.
 
 use autograd::{RowGrad, TableOptimizer};
 use engine::kernels::bce::bce;
+use engine::kernels::map::{add_to, linear};
+use engine::kernels::matmul::{Factor, product};
 use engine::{Engine, Mat, Table, Tensor, gemm};
 
 pub use engine::kernels::bce::{Ids, Soft, Truth};
@@ -49,35 +53,77 @@ impl OneVsAll {
     ) -> Option<(f64, Tensor)> {
         let (n, d, labels) = (x.shape().dim(0), x.shape().last(), table.rows());
         assert_eq!(d, table.width(), "embeddings and label weights differ in width");
-        let queries = Mat::new(x.data::<f32>(), n, d);
-        let mut dx = engine.zeros::<f32>(n * d);
+        let mut chunks = match x.cuda() {
+            Some(_) => Chunks::Device(linear(engine, x, [self.scale, 0.0]), linear(engine, x, [0.0, 0.0])),
+            None => Chunks::Cpu(x, Tensor::from_buf([n, d], engine.zeros::<f32>(n * d))),
+        };
         let mut losses = vec![0.0f64; n];
-        let (scale, per) = (self.scale as f32, 1.0 / n as f32);
         optimizer.begin();
         for first in (0..labels).step_by(self.chunk.max(1)) {
-            let width = self.chunk.min(labels - first);
-            let weights = table.slice(engine, first..first + width);
-            let weights = Mat::new(weights.data::<f32>(), width, d);
-            let mut z = engine.buffer::<f32>(n * width);
-            z.fill(self.shift as f32);
-            gemm(engine, scale, queries, weights.t(), 1.0, &mut z);
-            bce(engine, &mut z, (first, width), truth, per, &mut losses);
+            let range = first..labels.min(first + self.chunk);
+            let weights = table.slice(engine, range.clone()).beside(x);
+            let mut z = chunks.logits(engine, &weights, self);
+            bce(engine, &mut z, first, truth, 1.0 / n as f32, &mut losses);
             if !losses.iter().all(|l| l.is_finite()) {
                 return None;
             }
-            let g = Mat::new(&z[..], n, width);
-            gemm(engine, scale, g, weights, 1.0, &mut dx);
-            let mut dw = engine.buffer::<f32>(width * d);
-            gemm(engine, scale, g.t(), queries, 0.0, &mut dw);
-            let grad = RowGrad {
-                rows: (first as u32..(first + width) as u32).collect(),
-                values: Tensor::from_buf([width, d], dw),
-                table: [labels, d].into(),
-            };
-            optimizer.update(engine, table, &grad, rate);
+            let values = chunks.learn(engine, z, &weights, self);
+            let rows = range.map(|label| label as u32).collect();
+            optimizer.update(engine, table, &RowGrad { rows, values, table: [labels, d].into() }, rate);
         }
-        Some((losses.iter().sum::<f64>() / n as f64, Tensor::from_buf([n, d], dx)))
+        Some((losses.iter().sum::<f64>() / n as f64, chunks.dx(engine, self)))
     }
+}
+
+/// Where chunks are multiplied: X and X̄ so far; on a device κX and X̄/κ.
+enum Chunks<'a> {
+    Cpu(&'a Tensor, Tensor),
+    Device(Tensor, Tensor),
+}
+
+impl Chunks<'_> {
+    /// κ X W_cᵀ + β.
+    fn logits(&self, engine: &Engine, weights: &Tensor, head: &OneVsAll) -> Tensor {
+        match self {
+            Chunks::Cpu(x, _) => {
+                let (n, width) = (x.shape().dim(0), weights.shape().dim(0));
+                let mut z = engine.buffer::<f32>(n * width);
+                z.fill(head.shift as f32);
+                gemm(engine, head.scale as f32, mat(x), mat(weights).t(), 1.0, &mut z);
+                Tensor::from_buf([n, width], z)
+            }
+            Chunks::Device(x, _) => {
+                let z = product(engine, Factor::new(x), Factor::new(weights).t());
+                linear(engine, &z, [1.0, head.shift])
+            }
+        }
+    }
+    /// Adds κ G W_c to X̄, and gives κ Gᵀ X, on the CPU.
+    fn learn(&mut self, engine: &Engine, g: Tensor, weights: &Tensor, head: &OneVsAll) -> Tensor {
+        match self {
+            Chunks::Cpu(x, dx) => {
+                let (scale, [width, d]) = (head.scale as f32, [0, 1].map(|i| weights.shape().dim(i)));
+                gemm(engine, scale, mat(&g), mat(weights), 1.0, dx.data_mut());
+                let mut dw = engine.buffer::<f32>(width * d);
+                gemm(engine, scale, mat(&g).t(), mat(x), 0.0, &mut dw);
+                Tensor::from_buf([width, d], dw)
+            }
+            Chunks::Device(x, dx) => {
+                add_to(engine, dx, &product(engine, Factor::new(&g), Factor::new(weights)));
+                product(engine, Factor::new(&g).t(), Factor::new(x)).to_cpu()
+            }
+        }
+    }
+    fn dx(self, engine: &Engine, head: &OneVsAll) -> Tensor {
+        match self {
+            Chunks::Cpu(_, dx) => dx,
+            Chunks::Device(_, dx) => linear(engine, &dx, [head.scale, 0.0]),
+        }
+    }
+}
+
+fn mat(x: &Tensor) -> Mat<'_, f32> {
+    Mat::new(x.data::<f32>(), x.shape().dim(0), x.shape().last())
 }
 
 #[cfg(test)]

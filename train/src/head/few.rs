@@ -97,6 +97,7 @@ impl Finder {
         match self {
             Finder::Shortlist(list) => drawn(list, config, of, (batch.rows, batch.stream), soft),
             Finder::Live(live) => {
+                let queries = queries.to_cpu();
                 let queries = Matrix::new(queries.data(), table.width());
                 let weights = TableRows { table, factor: None, normalised: config.is_cosine() };
                 let (candidates, masked) = live.find(engine, of, batch.rows, (queries, weights));
@@ -138,7 +139,7 @@ pub(super) fn learn<'t>(
     };
     let Found { candidates: Candidates { labels, relevance, omega }, soft, masked } = found;
     let rests = config.labels_rest();
-    let gathered = table.gather(engine, &labels);
+    let gathered = table.gather(engine, &labels).beside(&batch.x);
     let weights = if rests { tape.constant(gathered) } else { tape.leaf(gathered) };
     let scores = match config.is_cosine() {
         true => seen.normalise().matmul_nt(weights.normalise()),
@@ -162,7 +163,7 @@ pub(super) fn learn<'t>(
     let dz = texts.map(|(z, _)| dense(engine, grads.take(z)));
     let is_finite = [Some(&dx), dz.as_ref()].into_iter().flatten().all(|grad| norm(grad).is_finite());
     if !rests && value.is_finite() && is_finite {
-        let values = dense(engine, grads.take(weights));
+        let values = dense(engine, grads.take(weights)).to_cpu();
         let grad = RowGrad { rows: labels, values, table: [table.rows(), table.width()].into() };
         optimizer.step(engine, table, &grad, rate);
     }

@@ -13,6 +13,9 @@
 //! The triplet loss compares cosines, so w_l is normalised in its scores; the others let its length grow, which is how
 //! frequent labels come to stand above rare ones. Of a query the head sees a dropped-out embedding (NGAME, Renée). It
 //! gives dL/dx back, for whoever trains the encoder.
+//!
+//! With a device, scores and gradients are computed there. Label weights and the state of their optimizer stay on the CPU,
+//! or in their files, whose memory they may exceed: the rows of a step are sent, and their gradient comes back.
 
 pub(crate) mod candidates;
 mod few;
@@ -420,5 +423,6 @@ fn learning(head: &HeadConfig, data: &DataSet, ids: &TextIds) -> Learning {
 
 /// The length of all numbers together.
 pub(crate) fn norm(x: &Tensor) -> f64 {
+    let x = x.to_cpu();
     x.data::<f32>().iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt()
 }

@@ -43,7 +43,10 @@ impl OverAll {
             OverAll::Chunks(loss) => loss.step(engine, weights, &mut **optimizer, x, truth, rate),
             OverAll::Factors(head, factors) => {
                 let factors = factors.as_mut().expect("factors are made with the weights");
-                head.step(engine, (weights, factors), &mut **optimizer, x, truth, rate)
+                // Its work does not grow with the labels: small matrices, in f64.
+                let on_cpu = x.to_cpu();
+                let found = head.step(engine, (weights, factors), &mut **optimizer, &on_cpu, truth, rate)?;
+                Some((found.0, found.1.beside(x)))
             }
         }
     }

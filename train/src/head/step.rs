@@ -36,7 +36,7 @@ impl Trainer {
         for (to, &row) in x.chunks_mut(bank.width).zip(rows) {
             to.copy_from_slice(bank.row(row as usize));
         }
-        let x = Tensor::from_buf([rows.len(), bank.width], x);
+        let x = self.engine.place(&Tensor::from_buf([rows.len(), bank.width], x));
         let (rate, stream) = (self.rate() as f32, self.stream(0));
         let head = self.head.as_mut().expect("the run has a head");
         let batch = Embedded { x, rows, data: &self.data, ids: &self.text_ids, stream, texts: None };
@@ -92,7 +92,7 @@ impl Trainer {
             self.network.auxiliary.as_ref().map_or(z, |own| own.beside(z, found.labels()))
         });
         let bank = self.bank.as_mut().expect("a head has a bank");
-        bank.write(self.progress.step, rows, queries.value().data());
+        bank.write(self.progress.step, rows, queries.value().to_cpu().data());
         let head = self.head.as_mut().expect("the run has a head");
         let texts = pool.zip(labels).map(|(found, z)| Texts { found: found.clone(), z: z.value() });
         let (x, data, ids) = (queries.value(), &self.data, &self.text_ids);

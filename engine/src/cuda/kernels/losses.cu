@@ -5,6 +5,7 @@
 //   decoupled_softmax  l = mean over positives p of ln(1 + N e^-z_p), N = sum over negatives of w_j e^z_j
 //   soft_top_k         y = ln sigma(a (s + t)), t with sum_j sigma(a (s_j + t)) = k
 //   top_k              the k largest, descending, of equal ones the first; a NaN counts as +infinity
+//   bce                z becomes (sigma(z) - y)/n, l = sum_j ln(1 + e^z_j) - y_j z_j
 //
 // The equations of the gradients stand in autograd/src/ops/ under the same names; triplets are in triplets.cu.
 #include "choose.cuh"
@@ -180,6 +181,49 @@ KERNEL soft_top_k_back(float* ds, const float* y, const float* g, size m, float 
     const float p = expf(y[at + j]), own = alpha * g[at + j] * (1.f - p);
     ds[at + j] = v > 0.f ? own - alpha * p * (1.f - p) * (u / v) : own;
   }
+}
+
+// What a row has: ids, ascending, and of some the target of each.
+struct Listed {
+  const size* starts;
+  const uint32_t* ids;
+  const float* targets;
+  // Calls f(j, target) for the ids of this row that are columns first + j, each by one thread.
+  template <class F>
+  __device__ __forceinline__ void each(size first, size m, F f) const {
+    if (!starts) return;
+    for (size k = starts[blockIdx.x] + threadIdx.x; k < starts[blockIdx.x + 1]; k += blockDim.x) {
+      // An id below the first wraps around to a large number.
+      const size j = ids[k] - first;
+      if (j < m) f(j, targets ? targets[k] : 1.f);
+    }
+  }
+};
+
+// Equations: engine/src/kernels/bce.rs.
+KERNEL bce(float* losses, float* z, const size* p_starts, const uint32_t* positives, const size* o_starts,
+           const uint32_t* left_out, const size* s_starts, const uint32_t* soft, const float* targets, size first,
+           size m, float per) {
+  __shared__ float room[32];
+  z += blockIdx.x * m;
+  const Listed hard = {p_starts, positives, nullptr}, out = {o_starts, left_out, nullptr}, some = {s_starts, soft, targets};
+  float loss = 0.f;
+  const auto told = [&](size j, float target) { loss -= target * z[j]; };
+  hard.each(first, m, told);
+  some.each(first, m, told);
+  out.each(first, m, [&](size j, float) { loss -= softplus(z[j]); });
+  __syncthreads();
+  BELOW(m, j) {
+    loss += softplus(z[j]);
+    z[j] = per * sigmoid(z[j]);
+  }
+  __syncthreads();
+  const auto pulled = [&](size j, float target) { z[j] -= target * per; };
+  hard.each(first, m, pulled);
+  some.each(first, m, pulled);
+  out.each(first, m, [&](size j, float) { z[j] = 0.f; });
+  loss = block_sum(loss, room);
+  if (threadIdx.x == 0) losses[blockIdx.x] = loss;
 }
 
 struct Scores {
