@@ -20,7 +20,8 @@ MATRIX = TEXTS * SCORES
 # states them for the SXM boards.
 DEVICES = {"A100": (19.5e12, 312e12, 2.039e12), "H100": (66.9e12, 989e12, 3.35e12)}
 # Kernels whose operations are those of tensor cores.
-TENSOR_CORES = {"gemm_bf16"}
+STAGED = [f"staged_{way}_{wide}" for way in ("along", "mixed", "across") for wide in (64, 128)]
+TENSOR_CORES = {"gemm_bf16", *STAGED}
 
 # Kernel: the launch in words, operations, bytes.
 WORK = {
@@ -84,6 +85,14 @@ WORK = {
     "lamb_step": ("the token table, 30522 rows", 9 * TABLE, 16 * TABLE),
     "squares": ("the token table, 30522 rows", 2 * TABLE, 4 * TABLE),
 }
+# Products of a layer, which read bf16: forward, and back to x and to W.
+WHERE = {"along": "x Wᵀ + b, φ of it; [2048, 384] to 1536", "mixed": "dy W; [2048, 1536] to 384",
+         "across": "dyᵀ x, [1536, 384], 2048 terms"}
+for staged in STAGED:
+    way = staged.split("_")[1]
+    made = {"along": TOKENS * INNER + INNER, "mixed": ALL, "across": WIDTH * INNER}[way]
+    read = ALL + TOKENS * INNER + WIDTH * INNER - (made - INNER if way == "along" else made)
+    WORK[staged] = (WHERE[way], 2 * TOKENS * WIDTH * INNER, 2 * read + 4 * made)
 
 
 def seconds(kernel, operations, size, device):

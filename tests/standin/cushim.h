@@ -44,6 +44,12 @@ void block_barrier(int pred, int* out_or, int* out_and, int* out_cnt);
 void warp_gather(unsigned mask, const void* in, size_t n);  // rendezvous of the lanes in mask
 const void* warp_slot(int lane);                            // value deposited by a lane in that rendezvous
 int lane();
+// The kernel ends here, and says why.
+[[noreturn]] void fail(const char* what);
+// cp.async: copies are done when they are waited for, by whoever began them, group by group.
+void copy_begin(void* to, const void* from, int bytes);
+void copies_end();
+void copied(size_t left);
 struct Kernel {
   const char* name;
   std::vector<size_t> sizes;
@@ -148,6 +154,20 @@ static inline unsigned atomicAdd(unsigned* at, unsigned by) {
   const unsigned before = *at;
   *at = before + by;
   return before;
+}
+// ldmatrix.x4 of 16-bit numbers, by the layout of mma.cuh.
+static inline void cushim_load_matrices(uint32_t (&to)[4], const uint16_t* row, bool transposed) {
+  if ((uintptr_t)row % 16) cushim::fail("a row of ldmatrix does not begin at a multiple of 16 bytes");
+  cushim::warp_gather(0xffffffffu, &row, sizeof row);
+  const int g = cushim::lane() / 4, t = cushim::lane() % 4;
+  for (int i = 0; i < 4; i++) {
+    const auto of = [&](int r) {
+      const uint16_t* p;
+      memcpy(&p, cushim::warp_slot(8 * i + r), sizeof p);
+      return p;
+    };
+    to[i] = transposed ? of(2 * t)[g] | of(2 * t + 1)[g] << 16 : of(g)[2 * t] | of(g)[2 * t + 1] << 16;
+  }
 }
 static inline float rsqrtf(float x) {
   return 1.f / sqrtf(x);

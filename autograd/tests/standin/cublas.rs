@@ -5,8 +5,19 @@ use engine::kernels::matmul::{Factor, product, product_of_layer};
 use engine::{Cuda, Engine, Stream, Tensor};
 use std::process::Command;
 
-/// Rows, inner sizes and columns: none a multiple of a tile, those of one row, one column or one term, and none at all.
-const SIZES: [[usize; 3]; 6] = [[70, 33, 65], [1, 33, 65], [70, 1, 65], [70, 33, 1], [1, 1, 1], [3, 0, 5]];
+/// Rows, inner sizes and columns: none a multiple of a tile, those of one row, one column or one term, none at all; and
+/// lines of whole 16 bytes in bf16, for one large tile with tails and one small one, in few steps and in many.
+const SIZES: [[usize; 3]; 9] = [
+    [70, 33, 65],
+    [1, 33, 65],
+    [70, 1, 65],
+    [70, 33, 1],
+    [1, 1, 1],
+    [3, 0, 5],
+    [200, 72, 136],
+    [72, 232, 64],
+    [8, 8, 16],
+];
 
 /// Numbers that bf16 has.
 fn draw(shape: &[usize], tag: u64) -> Tensor {

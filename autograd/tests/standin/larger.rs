@@ -48,6 +48,17 @@ pub(super) const CASES: &[Case] = &[
         ],
         |x| x[0].feed_forward(x[1], x[2], x[3], x[4], Activation::Gelu),
     ),
+    Case::new(
+        "feed_forward, lines of 16 bytes in bf16",
+        &[
+            In::normal(&[72, 24]),
+            In::normal(&[136, 24]),
+            In::normal(&[136]),
+            In::normal(&[40, 136]),
+            In::normal(&[40]),
+        ],
+        |x| x[0].feed_forward(x[1], x[2], x[3], x[4], Activation::Gelu),
+    ),
     Case::new("attention", &[WIDE, WIDE, WIDE], |x| x[0].attention(x[1], x[2], Arc::new(STARTS), 2, None)),
     Case::new("attention, dropout", &[TEXTS, TEXTS, TEXTS], |x| {
         x[0].attention(x[1], x[2], Arc::new(STARTS), 2, dropout())

@@ -1,4 +1,5 @@
-//! Products on a device, by `kernels/gemm.cu` or by cuBLAS: the arms of `kernels/{matmul,linear,feed_forward}.rs`.
+//! Products on a device, by `kernels/{gemm,staged}.cu` or by cuBLAS: the arms of
+//! `kernels/{matmul,linear,feed_forward}.rs`.
 
 use super::cublas::{Factors, Operand};
 use super::{Block, Cuda, Function1, Function2, args};
@@ -7,6 +8,12 @@ use crate::tensor::Tensor;
 
 /// Rows and columns of C that one block makes.
 const TILE: usize = 64;
+/// The same of the larger tiles of `staged.cu`, which are taken where there are at least so many of them for each
+/// multiprocessor. Both add up in the same order.
+const LARGE: usize = 128;
+const BLOCKS: usize = 1;
+/// Numbers of bf16 at whose multiples lines begin for `staged.cu`: 16 bytes.
+const LINE: usize = 8;
 
 /// A matrix in memory, or a batch of them: its size, how far its rows and its columns lie apart, and its batch.
 #[derive(Clone, Copy)]
@@ -92,6 +99,18 @@ fn run(
         }
         return (c, other);
     }
+    if let (Factors::Bf16, Some(staged)) = (factors, Staged::of(cuda, a, b)) {
+        let (x16, y16) = (to_bf16(cuda, &x), to_bf16(cuda, &y));
+        let ([a_apart, b_apart], batches) = (staged.apart, [m * k, k * n]);
+        let [a_batch, b_batch] = batches;
+        cuda.launch(
+            staged.kernel,
+            [m.div_ceil(staged.wide), n.div_ceil(staged.wide), a.batch],
+            2 * staged.wide as u32,
+            args![c, other, x16, y16, bias, u, m, n, k, a_apart, b_apart, a_batch, b_batch, code, phi, slope],
+        );
+        return (c, other);
+    }
     let kernel = if factors == Factors::Bf16 { "gemm_bf16" } else { "gemm" };
     let ([a_down, a_right], [b_down, b_right]) = (a.strides, b.strides);
     let grid = [m.div_ceil(TILE), n.div_ceil(TILE), a.batch];
@@ -121,6 +140,43 @@ fn run(
         ],
     );
     (c, other)
+}
+
+/// A kernel of `staged.cu`.
+struct Staged {
+    kernel: &'static str,
+    /// Rows and columns of C that one block makes.
+    wide: usize,
+    /// How far the lines of A and of B lie apart.
+    apart: [usize; 2],
+}
+
+impl Staged {
+    /// The one for these factors; none where a line does not begin at a multiple of 16 bytes, or nobody multiplies
+    /// matrices that lie so.
+    fn of(cuda: &Cuda, a: Matrix<'_>, b: Matrix<'_>) -> Option<Staged> {
+        let b = b.t();
+        let across = [a, b].map(|factor| factor.strides[1] != 1);
+        let apart = [a, b].map(|factor| factor.strides[0].max(factor.strides[1]));
+        // Matrices of a batch follow each other: they begin where lines do.
+        if a.batch * a.rows * b.rows * a.columns == 0 || apart.iter().any(|lines| !lines.is_multiple_of(LINE))
+        {
+            return None;
+        }
+        let blocks = |wide: usize| a.rows.div_ceil(wide) * b.rows.div_ceil(wide) * a.batch;
+        let is_large = blocks(LARGE) >= BLOCKS * cuda.found().multiprocessors;
+        let kernel = match (across, is_large) {
+            ([false, false], true) => "staged_along_128",
+            ([false, true], true) => "staged_mixed_128",
+            ([true, true], true) => "staged_across_128",
+            ([false, false], false) => "staged_along_64",
+            ([false, true], false) => "staged_mixed_64",
+            ([true, true], false) => "staged_across_64",
+            // No layer has such a product.
+            ([true, false], _) => return None,
+        };
+        Some(Staged { kernel, wide: if is_large { LARGE } else { TILE }, apart })
+    }
 }
 
 /// C = A·B by cuBLAS. What lies row by row is, read column by column, transposed: Cᵀ = Bᵀ·Aᵀ is asked for.

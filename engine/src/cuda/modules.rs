@@ -13,8 +13,19 @@ macro_rules! modules {
 }
 
 /// All files of kernels.
-pub(super) const MODULES: &[Module] =
-    modules!["attention", "gemm", "losses", "map", "nearest", "norm", "optim", "rows", "softmax", "triplets"];
+pub(super) const MODULES: &[Module] = modules![
+    "attention",
+    "gemm",
+    "losses",
+    "map",
+    "nearest",
+    "norm",
+    "optim",
+    "rows",
+    "softmax",
+    "staged",
+    "triplets"
+];
 
 /// The kernels of a module, and of how many bytes each of their parameters is.
 pub(super) fn entries(ptx: &'static str) -> Vec<(&'static str, Vec<usize>)> {

@@ -1,20 +1,14 @@
-// C = A B, one product or a batch, with what may follow a product while its numbers are at hand:
-//
-//   PLAIN     c = v                             v = sum_x a[i, x] b[x, j]
-//   BIAS      c = v + bias[j]
-//   BENT      c = phi(v + bias[j])
-//   BOTH      c = v + bias[j],  other = phi(c)
-//   BACK      c = phi'(u[i, j]) v,  other = phi(u[i, j])
+// C = A B, one product or a batch, with what may follow a product while its numbers are at hand (finish.cuh).
 //
 // Bound by flops: 2 m n k. A and B are read by strides, so a transpose costs nothing. A block makes 64 x 64 numbers of
 // C; k is walked in steps through shared memory and never split between threads, so that the order of a sum does not
 // depend on the device. `gemm` multiplies f32, a thread 4 x 4 numbers of C. `gemm_bf16` rounds A and B to bf16 on their
-// way into shared memory, multiplies in tensor cores and adds up in f32: a warp makes 16 x 32 numbers of C. Where cuBLAS
-// makes the product, `to_bf16` rounds what it reads, and `after_product` does what follows.
-#include "functions.cuh"
+// way into shared memory, multiplies in tensor cores and adds up in f32: a warp makes 16 x 32 numbers of C. It serves
+// matrices whose rows do not begin at multiples of 16 bytes; staged.cu those of layers. Where cuBLAS makes the product,
+// `after_product` does what follows.
+#include "finish.cuh"
 #include "mma.cuh"
 
-enum Epilogue { PLAIN, BIAS, BENT, BOTH, BACK };
 const int TILE = 64, DEPTH = 16, EACH = 4, THREADS = 256;
 
 // Loads a tile of 64 rows and 16 columns, as [16][64]; numbers outside are 0. Neighbouring threads read neighbouring
@@ -26,15 +20,6 @@ __device__ __forceinline__ void load(float (*to)[TILE + 1], const float* from, s
     const bool inside = row + i < rows && column + x < columns;
     to[x][i] = inside ? from[(row + i) * down + (column + x) * right] : 0.f;
   }
-}
-
-// Writes number `v` of a product, which belongs to place `at` and column `s`.
-__device__ __forceinline__ void finish(float v, size at, size s, float* c, float* other, const float* bias,
-                                       const float* u, uint32_t epilogue, uint32_t phi, uint32_t slope) {
-  const float x = epilogue == PLAIN ? v : epilogue == BACK ? u[at] : v + bias[s];
-  const float bent = epilogue >= BENT ? activation(phi, x) : x;
-  c[at] = epilogue == BENT ? bent : epilogue == BACK ? activation_back(slope, x, v) : x;
-  if (epilogue >= BOTH) other[at] = bent;
 }
 
 KERNEL gemm(float* c, float* other, const float* a, const float* b, const float* bias, const float* u, size m, size n,
@@ -125,12 +110,6 @@ KERNEL gemm_bf16(float* c, float* other, const float* a, const float* b, const f
     if (r >= m || s >= n) continue;
     finish(room[e * THREADS + threadIdx.x], r * n + s, s, c, other, bias, u, epilogue, phi, slope);
   }
-}
-
-// Rounds n numbers to bf16, two to a thread; an odd last one is followed by a 0. Bound by memory.
-KERNEL to_bf16(uint32_t* to, const float* from, size n) {
-  const size i = here();
-  if (2 * i < n) to[i] = bf16_pair(from[2 * i], 2 * i + 1 < n ? from[2 * i + 1] : 0.f);
 }
 
 // What follows a product of rows of `columns` numbers that lies in `c` already. Bound by memory.
