@@ -12,7 +12,7 @@ pub(crate) struct Encoding {
     /// The numbers that the encoder's linear layers multiply
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
     precision: Precision,
-    /// Where texts are encoded: cpu, or a CUDA device, cuda:0
+    /// Where texts are encoded and labels are searched: cpu, or a CUDA device, cuda:0
     #[arg(long, default_value = "cpu", value_name = "NAME")]
     device: String,
     /// Who multiplies matrices on a CUDA device
