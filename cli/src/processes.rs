@@ -5,11 +5,12 @@
 use crate::context::Context;
 use crate::doctor::cpu_name;
 use crate::memory;
+use crate::train::by_name;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use train::log::Log;
-use train::plan::MemoryPlan;
+use train::plan::{DevicePlan, MemoryPlan};
 use train::{RunDir, Trainer};
 
 /// Where the lines of a run are.
@@ -19,8 +20,6 @@ pub(crate) fn path(run: &Path) -> PathBuf {
 
 /// What is known when a process begins to train.
 pub(crate) fn begins(trainer: &Trainer, plan: &MemoryPlan, context: &Context) -> Value {
-    let parts: serde_json::Map<String, Value> =
-        plan.parts.iter().map(|&(name, bytes)| (name.to_owned(), bytes.into())).collect();
     let data = trainer.data();
     json!({
         "begins_at_step": trainer.progress().step,
@@ -33,7 +32,8 @@ pub(crate) fn begins(trainer: &Trainer, plan: &MemoryPlan, context: &Context) ->
         "parameters": trainer.network.model.params.count(),
         "data_fingerprint": format!("{:016x}", data.fingerprint()),
         "planned_bytes": plan.total(),
-        "planned_parts": parts,
+        "planned_parts": by_name(&plan.parts),
+        "planned_device_bytes": plan.device.as_ref().map(DevicePlan::total),
         "memory_bytes": memory::machine().map(|(total, _)| total),
     })
 }

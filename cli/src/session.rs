@@ -28,6 +28,14 @@ pub(crate) fn place(out: Option<&Path>) -> PathBuf {
 
 /// Refuses a run beyond the limit; without a limit, warns where the machine has less to give.
 pub(crate) fn check_memory(plan: &MemoryPlan, limit: Option<usize>, context: &Context) -> Result<()> {
+    if let Some(device) = plan.device.as_ref().filter(|device| device.total() > device.free) {
+        let (needs, has) = (bytes(device.total()), bytes(device.free));
+        let warning = context.style.warning("warning:");
+        note(&format!(
+            "{warning} this run needs about {needs} of {}, which has {has} to give (see --dry-run)",
+            device.name
+        ));
+    }
     afford(&plan.held(), limit, context.style, " (see --dry-run)")
 }
 

@@ -212,16 +212,28 @@ fn print_plan(plan: &MemoryPlan, context: &Context) -> Done {
     if !context.json {
         return context.print(&plan.to_string());
     }
-    let parts: serde_json::Map<String, serde_json::Value> =
-        plan.parts.iter().map(|&(name, bytes)| (name.to_owned(), bytes.into())).collect();
+    let device = plan.device.as_ref().map(|device| {
+        json!({
+            "name": device.name,
+            "parts_bytes": by_name(&device.parts),
+            "total_bytes": device.total(),
+            "free_bytes": device.free,
+        })
+    });
     context.print_json(&json!({
         "steps": plan.steps,
         "tokens_per_step": plan.tokens,
         "texts_per_step": plan.texts,
-        "parts_bytes": parts,
+        "parts_bytes": by_name(&plan.parts),
         "total_bytes": plan.total(),
         "mapped_bytes": plan.mapped.as_ref().map_or(0, |(bytes, _)| *bytes),
+        "device": device,
     }))
+}
+
+/// The parts of a plan as an object.
+pub(crate) fn by_name(parts: &[(&'static str, usize)]) -> serde_json::Map<String, serde_json::Value> {
+    parts.iter().map(|&(name, bytes)| (name.to_owned(), bytes.into())).collect()
 }
 
 /// What the user said, and the defaults of the recipe beneath it.

@@ -60,6 +60,14 @@ impl Resident {
     }
 }
 
+/// Bytes of a device that a search of `queries` among `items` of `width` numbers takes at its peak: a group of queries with
+/// the best `k` of each, a tile of items, and the scores of a block.
+pub fn search_bytes([queries, items, width]: [usize; 3], k: usize) -> usize {
+    let (group, tile, depth) = (queries.min(QUERIES * GROUP), items.min(ITEMS), k.min(Nearest::DEPTH));
+    let lists = 8 * group * Nearest::spans_of(group.min(QUERIES)) * depth;
+    4 * (group * width + tile * width + group.min(QUERIES) * tile) + lists
+}
+
 /// Items tile by tile.
 #[derive(Clone, Copy)]
 pub(crate) struct Tiles<'a> {

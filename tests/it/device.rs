@@ -155,6 +155,24 @@ fn a_device_mines_what_the_cpu_mines() {
 }
 
 #[test]
+fn both_memories_are_planned() {
+    let Some(place) = Place::new() else { return };
+    let train = [&place.train("planned")[..], &["--device", "cuda:0", "--dry-run"]].concat();
+    let said = place.with_memory("512", &train).ok().stdout;
+    let (cpu, device) = said.split_once("of cuda:0, which has ").expect("a second table");
+    assert!(device.contains("  activations ") && !cpu.contains("activations"), "{said}");
+    assert!(cpu.contains("  text numbers ") && device.matches("memory at peak").count() == 1, "{said}");
+    let plan = place.with_memory("512", &[&train[..], &["--json"]].concat()).ok().json();
+    let bytes = |of: &serde_json::Value| of["parts_bytes"]["parameters"].as_u64();
+    assert!(bytes(&plan).is_none() && bytes(&plan["device"]).is_some_and(|bytes| bytes > 1000), "{plan}");
+    // It may be wrong: so it warns, and the device has the last word.
+    let train = [&place.train("small")[..], &["--device", "cuda:0"]].concat();
+    let ran = place.with_memory("4", &train).fails(5, &["the device has no memory left"]);
+    assert!(ran.stderr.contains("of cuda:0, which has") && ran.stderr.contains("warning:"), "{}", ran.stderr);
+    assert!(!place.with_memory("512", &train).ok().stderr.contains("warning:"));
+}
+
+#[test]
 fn a_device_without_memory_left_ends_a_verb_with_an_error_and_no_panic() {
     let Some(place) = Place::new() else { return };
     let wanted = ["the device has no memory left", "MiB are in use", "--chunk"];

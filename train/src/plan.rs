@@ -18,6 +18,10 @@
 //! by composing some: titles differ in length, and clusters bring long ones together. A mapped data set is not counted:
 //! its pages belong to the system, which takes them back when it must.
 
+mod device;
+
+pub use device::DevicePlan;
+
 use crate::auxiliary::Auxiliary;
 use crate::batch::{Batch, Similarity, Source};
 use crate::checkpoint::{self, Trained};
@@ -54,8 +58,10 @@ const CLUSTER_SLACK: f64 = 1.05;
 /// What a run will hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemoryPlan {
-    /// Bytes by purpose, in the order of the table.
+    /// Bytes of the CPU's memory by purpose, in the order of the table.
     pub parts: Vec<(&'static str, usize)>,
+    /// What lies on a device; none where the CPU computes.
+    pub device: Option<DevicePlan>,
     /// Tokens in a large batch.
     pub tokens: usize,
     /// Distinct texts in it.
@@ -159,10 +165,11 @@ impl MemoryPlan {
         parts.extend(trainer.warm_start().map(|warm| ("labels before", warm.bytes())));
         let mapped = trainer.head.as_ref().and_then(Head::mapped);
         let mapped = mapped.map(|(bytes, directory)| (bytes, directory.to_owned()));
+        let device = DevicePlan::split(trainer, &live, &mut parts);
         let (tokens, texts) = (texts.tokens.len(), texts.len());
-        MemoryPlan { parts, tokens, texts, steps: trainer.total_steps(), mapped, help }
+        MemoryPlan { parts, device, tokens, texts, steps: trainer.total_steps(), mapped, help }
     }
-    /// All bytes.
+    /// All bytes of the CPU's memory.
     pub fn total(&self) -> usize {
         self.parts.iter().map(|(_, bytes)| bytes).sum()
     }
@@ -195,10 +202,11 @@ impl fmt::Display for MemoryPlan {
                     f,
                     "\n  {:<16} {of:>10}   label weights and optimizer, in files of {directory}",
                     "mapped"
-                )
+                )?;
             }
-            None => Ok(()),
+            None => {}
         }
+        self.device.iter().try_for_each(|device| write!(f, "\n{device}"))
     }
 }
 
@@ -395,6 +403,7 @@ mod tests {
     fn a_run_beyond_the_limit_is_refused_with_the_table() {
         let plan = MemoryPlan {
             parts: vec![("parameters", 4_000_000), ("AdamW", 8_000_000)],
+            device: None,
             tokens: 1,
             texts: 1,
             steps: 1,

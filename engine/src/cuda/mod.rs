@@ -158,6 +158,10 @@ impl Cuda {
     pub fn cublas(&self) -> Option<&str> {
         self.0.blas.as_ref().map(Blas::version)
     }
+    /// Bytes that cuBLAS has for its own use; 0 where our kernels multiply.
+    pub fn workspace_bytes(&self) -> usize {
+        self.0.blas.as_ref().map_or(0, |blas| blas.workspace().1)
+    }
     /// The same device, whose layers round what they multiply to bf16 and add up in f32, in tensor cores. What is kept
     /// stays in f32: parameters, activations, gradients. Scores and attention are computed in f32.
     ///

@@ -64,7 +64,7 @@ impl Nearest {
             );
             [cuda.send(starts), cuda.send(ids)]
         });
-        let spans = (BLOCKS / rows.max(1)).clamp(1, SPANS);
+        let spans = Nearest::spans_of(rows);
         let bytes = 8 * rows * spans * k;
         let words = cuda.block(bytes);
         if bytes > 0 {
@@ -104,6 +104,10 @@ impl Nearest {
     /// there are fewer.
     pub fn fetch(self) -> Vec<u64> {
         self.cuda.fetch(self.words.at(), self.rows * self.spans * self.k)
+    }
+    /// Into how many spans each of so many rows is cut.
+    pub fn spans_of(rows: usize) -> usize {
+        (BLOCKS / rows.max(1)).clamp(1, SPANS)
     }
     /// Into how many spans a row is cut.
     pub fn spans(&self) -> usize {

@@ -1,0 +1,108 @@
+//! What of a run lies on a device, by purpose, in the numbers of `plan.rs`.
+//!
+//! ```text
+//! on the device    parameters   gradients   optimizer   activations   working buffers   loss   embedding
+//!                  a classifier's step: what it scores, its gradient
+//!                  cuBLAS: its workspace   bf16: both factors of the largest product, T·f and f·d numbers or T·d
+//!                  what the pool lends too large
+//!                  a search ([`samplers::resident`]), as far as it exceeds what a step takes
+//! on the CPU       all else   what a checkpoint copies: parameters and the optimizer's state
+//! ```
+//! Auxiliary vectors and the rows of a classifier pass through both memories and are counted in both.
+
+use super::bytes;
+use crate::negatives::looked_at;
+use crate::trainer::Trainer;
+use engine::{Packed, Shape, pooled_bytes};
+use samplers::resident::search_bytes;
+use std::fmt;
+
+/// What a device will hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DevicePlan {
+    /// Its name, `cuda:0`.
+    pub name: String,
+    /// Bytes by purpose, in the order of the table.
+    pub parts: Vec<(&'static str, usize)>,
+    /// Bytes of its memory that nobody holds besides.
+    pub free: usize,
+}
+
+/// What leaves the CPU.
+const MOVES: [&str; 8] =
+    ["parameters", "gradients", "AdamW", "LAMB", "activations", "working buffers", "loss", "embedding"];
+/// What passes through both memories.
+const IN_BOTH: [&str; 2] = ["auxiliary", "head step"];
+/// The pool may lend a buffer that is larger than what is asked for, and ids and masks pass through it: of what a step
+/// takes, one part in so many.
+const SLACK: usize = 8;
+/// Labels that a validation or an evaluation ranks.
+const RANKED: usize = 100;
+
+impl DevicePlan {
+    /// Splits the plan of a run whose largest piece of a batch is `live`; none where the CPU computes.
+    pub(super) fn split(
+        trainer: &Trainer,
+        live: &Packed,
+        parts: &mut Vec<(&'static str, usize)>,
+    ) -> Option<DevicePlan> {
+        let cuda = trainer.engine.cuda()?;
+        let on_device = |name: &str| MOVES.contains(&name) || IN_BOTH.contains(&name);
+        let mut own: Vec<_> = parts.iter().copied().filter(|&(name, _)| on_device(name)).collect();
+        let of = |names: &[&str]| -> usize {
+            own.iter().filter(|(name, _)| names.contains(name)).map(|(_, bytes)| bytes).sum()
+        };
+        let (trained, step) = (
+            of(&["parameters", "AdamW", "LAMB"]),
+            of(&["activations", "working buffers", "loss", "head step"]),
+        );
+        if cuda.is_bf16() {
+            own.push(("rounded factors", rounded(trainer, live.tokens.len())));
+        }
+        own.push(("lent larger", step / SLACK));
+        own.push(("cuBLAS", cuda.workspace_bytes()));
+        own.push(("search", searches(trainer).saturating_sub(step)));
+        parts.retain(|(name, _)| !MOVES.contains(name));
+        parts.push(("checkpoint", trained));
+        // What the run holds already is not wanted again.
+        let free = cuda.memory_free() + cuda.pool_stats().bytes_in_use;
+        Some(DevicePlan { name: format!("{cuda:?}"), parts: own, free })
+    }
+    /// All bytes.
+    pub fn total(&self) -> usize {
+        self.parts.iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
+impl fmt::Display for DevicePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "of {}, which has {} to give", self.name, bytes(self.free))?;
+        for (name, part) in self.parts.iter().filter(|(_, bytes)| *bytes > 0) {
+            write!(f, "\n  {name:<16} {:>10}", bytes(*part))?;
+        }
+        write!(f, "\n  {:<16} {:>10}", "memory at peak", bytes(self.total()))
+    }
+}
+
+/// Both factors of the largest product of a layer in bf16, with so many rows.
+fn rounded(trainer: &Trainer, tokens: usize) -> usize {
+    let model = &trainer.network.model;
+    let table = model.architecture.token_table(&model.params);
+    let shapes = model.params.ids().filter(|&id| id != table).map(|id| model.params.value(id).shape());
+    let of = |shape: Shape| {
+        let [outputs, inputs] = [shape.dim(0), shape.dim(1)];
+        let (wide, other) = (outputs.max(inputs), (outputs * inputs).max(tokens * outputs.min(inputs)));
+        pooled_bytes(2 * tokens * wide) + pooled_bytes(2 * other)
+    };
+    shapes.filter(|shape| shape.rank() == 2).map(of).max().unwrap_or(0)
+}
+
+/// What the largest search of a run takes: for lists, for a classifier, for a validation.
+fn searches(trainer: &Trainer) -> usize {
+    let (config, labels, width) = (&trainer.config, trainer.data.labels().len(), trainer.network.width());
+    let (queries, validated) = (trainer.text_ids.queries.len(), trainer.validation_rows.len());
+    let lists = if config.negatives.listed() { looked_at(&config.negatives) } else { 0 };
+    let head = if trainer.head.is_some() { config.head.shortlist } else { 0 };
+    let of = |queries: usize, k: usize| if k == 0 { 0 } else { search_bytes([queries, labels, width], k) };
+    of(queries, lists.max(head)).max(of(validated, if validated > 0 { RANKED } else { 0 }))
+}
