@@ -27,6 +27,8 @@ TENSOR_CORES = {"gemm_bf16", *STAGED}
 WORK = {
     "gemm": ("x Wᵀ + b, φ of it; [2048, 384] to 1536", 2 * TOKENS * WIDTH * INNER,
              4 * (ALL + WIDTH * INNER + INNER + TOKENS * INNER)),
+    "gemm_large": ("the same in larger tiles", 2 * TOKENS * WIDTH * INNER,
+                   4 * (ALL + WIDTH * INNER + INNER + TOKENS * INNER)),
     "gemm_bf16": ("the same in tensor cores", 2 * TOKENS * WIDTH * INNER,
                   4 * (ALL + WIDTH * INNER + INNER + TOKENS * INNER)),
     "to_bf16": ("[2048, 384], before a product by cuBLAS", 8 * ALL, 6 * ALL),

@@ -47,7 +47,7 @@ int lane();
 // The kernel ends here, and says why.
 [[noreturn]] void fail(const char* what);
 // cp.async: copies are done when they are waited for, by whoever began them, group by group.
-void copy_begin(void* to, const void* from, int bytes);
+void copy_begin(void* to, const void* from, size_t size, bool inside);
 void copies_end();
 void copied(size_t left);
 struct Kernel {

@@ -60,6 +60,24 @@ pub(super) fn check() {
             // Written so that a NaN is wrong.
             assert!(error.is_some_and(|e| e <= TOLERANCE), "{sizes:?}: {error:?}");
         }
+        if device.cuda().is_some_and(|cuda| cuda.cublas().is_none()) {
+            large_and_small_tiles_have_the_same_bits(&device);
+        }
+    }
+}
+
+/// The first rows of a product that is cut into large tiles, multiplied alone: too few for these.
+fn large_and_small_tiles_have_the_same_bits(device: &Engine) {
+    const ALL: [usize; 2] = [200, 72];
+    const FEW: [usize; 2] = [64, 72];
+    // The numbers of a draw begin alike, and fill rows one after another.
+    let [all, few] = [ALL, FEW].map(|shape| device.place(&draw(&shape, 1)));
+    let (across, along) = (device.place(&draw(&[72, 136], 2)), device.place(&draw(&[136, 72], 2)));
+    for b in [Factor::new(&across), Factor::new(&along).t()] {
+        for product in [product, product_of_layer] {
+            let [all, few] = [&all, &few].map(|a| product(device, Factor::new(a), b).to_f64());
+            assert!(all[..few.len()] == few, "the shape of a tile changes bits");
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use crate::tensor::Tensor;
 
 /// Rows and columns of C that one block makes.
 const TILE: usize = 64;
-/// The same of the larger tiles of `staged.cu`, which are taken where there are at least so many of them for each
-/// multiprocessor. Both add up in the same order.
+/// The same of larger tiles, which are taken where there are at least so many of them for each multiprocessor. All add
+/// up in the same order.
 const LARGE: usize = 128;
 const BLOCKS: usize = 1;
 /// Numbers of bf16 at whose multiples lines begin for `staged.cu`: 16 bytes.
@@ -111,9 +111,14 @@ fn run(
         );
         return (c, other);
     }
-    let kernel = if factors == Factors::Bf16 { "gemm_bf16" } else { "gemm" };
+    let large = is_large(cuda, [m, n], a.batch);
+    let (kernel, tile) = match factors {
+        Factors::Bf16 => ("gemm_bf16", TILE),
+        Factors::F32 if large => ("gemm_large", LARGE),
+        Factors::F32 => ("gemm", TILE),
+    };
     let ([a_down, a_right], [b_down, b_right]) = (a.strides, b.strides);
-    let grid = [m.div_ceil(TILE), n.div_ceil(TILE), a.batch];
+    let grid = [m.div_ceil(tile), n.div_ceil(tile), a.batch];
     cuda.launch(
         kernel,
         grid,
@@ -142,6 +147,11 @@ fn run(
     (c, other)
 }
 
+/// Whether C is large enough for large tiles.
+fn is_large(cuda: &Cuda, [m, n]: [usize; 2], batch: usize) -> bool {
+    m.div_ceil(LARGE) * n.div_ceil(LARGE) * batch >= BLOCKS * cuda.found().multiprocessors
+}
+
 /// A kernel of `staged.cu`.
 struct Staged {
     kernel: &'static str,
@@ -163,8 +173,7 @@ impl Staged {
         {
             return None;
         }
-        let blocks = |wide: usize| a.rows.div_ceil(wide) * b.rows.div_ceil(wide) * a.batch;
-        let is_large = blocks(LARGE) >= BLOCKS * cuda.found().multiprocessors;
+        let is_large = is_large(cuda, [a.rows, b.rows], a.batch);
         let kernel = match (across, is_large) {
             ([false, false], true) => "staged_along_128",
             ([false, true], true) => "staged_mixed_128",

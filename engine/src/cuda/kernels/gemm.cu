@@ -1,11 +1,15 @@
 // C = A B, one product or a batch, with what may follow a product while its numbers are at hand (finish.cuh).
 //
-// Bound by flops: 2 m n k. A and B are read by strides, so a transpose costs nothing. A block makes 64 x 64 numbers of
-// C; k is walked in steps through shared memory and never split between threads, so that the order of a sum does not
-// depend on the device. `gemm` multiplies f32, a thread 4 x 4 numbers of C. `gemm_bf16` rounds A and B to bf16 on their
-// way into shared memory, multiplies in tensor cores and adds up in f32: a warp makes 16 x 32 numbers of C. It serves
-// matrices whose rows do not begin at multiples of 16 bytes; staged.cu those of layers. Where cuBLAS makes the product,
-// `after_product` does what follows.
+// Bound by flops: 2 m n k. A and B are read by strides, so a transpose costs nothing. k is walked in steps through shared
+// memory and never split between threads, so that the order of a sum depends neither on the device nor on the kernel.
+//
+//   gemm        f32, 64 x 64 numbers of C for a block and 4 x 4 for a thread, which reads one number for two products
+//   gemm_large  f32, 128 x 128 and 8 x 8, one number for four; the next steps are copied while one is multiplied
+//   gemm_bf16   rounds A and B on their way into shared memory, multiplies in tensor cores and adds up in f32; a warp
+//               makes 16 x 32 numbers of C. For matrices whose rows do not begin at multiples of 16 bytes; staged.cu
+//               multiplies those of layers
+//
+// Where cuBLAS makes the product, `after_product` does what follows.
 #include "finish.cuh"
 #include "mma.cuh"
 
@@ -55,6 +59,91 @@ KERNEL gemm(float* c, float* other, const float* a, const float* b, const float*
     const size r = row + down + 16 * (e / EACH), s = column + right + 16 * (e % EACH);
     if (r >= m || s >= n) continue;
     finish(room[e * THREADS + threadIdx.x], r * n + s, s, c, other, bias, u, epilogue, phi, slope);
+  }
+}
+
+const int LARGE = 128, SHALLOW = 8, STAGES = 4, SLAB = 16;
+
+// Begins to copy a tile of 128 rows and 8 columns, as [8][128 and 4 to spare]: eight rows of a warp's copies then lie in
+// different banks, and four neighbours begin at a multiple of 16 bytes.
+__device__ __forceinline__ void begin_tile(float (*to)[LARGE + 4], const float* from, size row, size column, size rows,
+                                           size columns, size down, size right) {
+  UNROLL
+  for (int piece = 0; piece < LARGE * SHALLOW; piece += THREADS) {
+    const int at = piece + threadIdx.x;
+    const int i = right == 1 ? at / SHALLOW : at % LARGE, x = right == 1 ? at % SHALLOW : at / LARGE;
+    const bool inside = row + i < rows && column + x < columns;
+    copy_4(&to[x][i], from + (inside ? (row + i) * down + (column + x) * right : 0), inside);
+  }
+}
+
+// Four neighbours at a multiple of 16 bytes.
+__device__ __forceinline__ void four(float* to, const float* from) {
+  const float4 v = *(const float4*)from;
+  to[0] = v.x;
+  to[1] = v.y;
+  to[2] = v.z;
+  to[3] = v.w;
+}
+
+// A thread has 4 x 4 numbers in each quarter of the tile: those of a warp are neighbours.
+KERNEL gemm_large(float* c, float* other, const float* a, const float* b, const float* bias, const float* u, size m,
+                  size n, size k, size a_down, size a_right, size b_down, size b_right, size a_batch, size b_batch,
+                  uint32_t epilogue, uint32_t phi, uint32_t slope) {
+  alignas(16) __shared__ float room[STAGES * 2 * SHALLOW * (LARGE + 4)];
+  float (*tiles)[LARGE + 4] = (float (*)[LARGE + 4])room;
+  const size row = (size)blockIdx.x * LARGE, column = (size)blockIdx.y * LARGE;
+  a += blockIdx.z * a_batch;
+  b += blockIdx.z * b_batch;
+  c += blockIdx.z * m * n;
+  const int down = 4 * (threadIdx.x / 16), right = 4 * (threadIdx.x % 16);
+  const size steps = (k + SHALLOW - 1) / SHALLOW;
+  const auto begin = [&](size step) {
+    float (*to)[LARGE + 4] = tiles + step % STAGES * 2 * SHALLOW;
+    if (step < steps) {
+      begin_tile(to, a, row, step * SHALLOW, m, k, a_down, a_right);
+      begin_tile(to + SHALLOW, b, column, step * SHALLOW, n, k, b_right, b_down);
+    }
+    // A group without copies is done at once: so there is one for each step.
+    copies_end();
+  };
+  for (int step = 0; step < STAGES - 1; step++) begin(step);
+  float sum[4][SLAB] = {};
+  for (size step = 0; step < steps; step++) {
+    copied<STAGES - 2>();
+    __syncthreads();
+    begin(step + STAGES - 1);
+    const float (*as)[LARGE + 4] = tiles + step % STAGES * 2 * SHALLOW, (*bs)[LARGE + 4] = as + SHALLOW;
+    UNROLL
+    for (int d = 0; d < SHALLOW; d++) {
+      float left[8], top[8];
+      four(left, &as[d][down]);
+      four(left + 4, &as[d][down + LARGE / 2]);
+      four(top, &bs[d][right]);
+      four(top + 4, &bs[d][right + LARGE / 2]);
+      UNROLL
+      for (int i = 0; i < 8; i++) {
+        UNROLL
+        for (int j = 0; j < 8; j++) sum[i / 4 * 2 + j / 4][i % 4 * 4 + j % 4] += left[i] * top[j];
+      }
+    }
+  }
+  // As in `gemm`, a quarter at a time.
+  __syncthreads();
+  ROLLED
+  for (int slab = 0; slab < 4; slab++) {
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+      if (i != slab) continue;
+      UNROLL
+      for (int e = 0; e < SLAB; e++) room[e * THREADS + threadIdx.x] = sum[i][e];
+    }
+    ROLLED
+    for (int e = 0; e < SLAB; e++) {
+      const size r = row + slab / 2 * (LARGE / 2) + down + e / 4, s = column + slab % 2 * (LARGE / 2) + right + e % 4;
+      if (r >= m || s >= n) continue;
+      finish(room[e * THREADS + threadIdx.x], r * n + s, s, c, other, bias, u, epilogue, phi, slope);
+    }
   }
 }
 

@@ -34,10 +34,19 @@ __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], const
 // read after `copied`, and by other threads after a barrier behind that.
 __device__ __forceinline__ void copy_16(void* to, const void* from, bool inside) {
 #ifdef CUSHIM
-  cushim::copy_begin(to, from, inside ? 16 : 0);
+  cushim::copy_begin(to, from, 16, inside);
 #else
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((uint32_t)__cvta_generic_to_shared(to)), "l"(from),
                "r"(inside ? 16 : 0) : "memory");
+#endif
+}
+// The same of one number of 4 bytes.
+__device__ __forceinline__ void copy_4(void* to, const void* from, bool inside) {
+#ifdef CUSHIM
+  cushim::copy_begin(to, from, 4, inside);
+#else
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"((uint32_t)__cvta_generic_to_shared(to)), "l"(from),
+               "r"(inside ? 4 : 0) : "memory");
 #endif
 }
 // What was begun since the last call is one group.
