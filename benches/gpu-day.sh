@@ -32,7 +32,7 @@ tests() { # package: the program of its tests on a device
     cargo test --release --locked -p "$1" --test standin --no-run --message-format=json |
         sed -nE 's/.*"name":"standin".*"executable":"([^"]+)".*/\1/p' | tail -n 1
 }
-of_operations="$(tests autograd)" of_runs="$(tests train)"
+of_operations="$(tests autograd)" of_runs="$(tests train)" of_searches="$(tests samplers)"
 
 echo "== what is here"
 has_device=false
@@ -65,6 +65,7 @@ if ! $has_device; then
     echo "== tests on the stand-in driver"
     "$of_operations"
     "$of_runs"
+    "$of_searches"
     echo "no device: nothing was tested on one, and nothing timed. Missing: ${#missing[@]}"
     $dry && exit 0
     exit 1
@@ -78,17 +79,21 @@ if ! $dry; then
     done
 fi
 
-operations=(products_on_the_device larger_on_the_device steps_on_the_device bf16_on_the_device on_the_device)
+operations=(products_on_the_device beside_on_the_device larger_on_the_device steps_on_the_device bf16_on_the_device on_the_device)
+runs=(run_on_the_device classifiers_on_the_device resume_on_the_device bf16_on_the_device plans_of_the_device)
 for gemm in "${gemms[@]}"; do
     export GEMM="$gemm"
     echo "== tests on the device, products by $gemm"
     (cd autograd && "$of_operations" --ignored --exact "${operations[@]}" --test-threads=1 --nocapture)
-    (cd train && "$of_runs" --ignored --exact run_on_the_device resume_on_the_device bf16_on_the_device --test-threads=1)
+    (cd train && "$of_runs" --ignored --exact "${runs[@]}" --test-threads=1)
+    (cd samplers && "$of_searches" --ignored --exact on_the_device --test-threads=1)
     if command -v compute-sanitizer >/dev/null; then
         for tool in memcheck racecheck synccheck; do
             echo "== compute-sanitizer, $tool, products by $gemm"
             (cd autograd && compute-sanitizer --tool "$tool" --error-exitcode 1 "$of_operations" --ignored --exact \
                 "${operations[@]}" --test-threads=1)
+            (cd samplers && compute-sanitizer --tool "$tool" --error-exitcode 1 "$of_searches" --ignored --exact \
+                on_the_device --test-threads=1)
         done
     fi
 done

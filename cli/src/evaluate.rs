@@ -249,7 +249,7 @@ impl Subject {
         let held_out = load::held_out(path, data)?;
         let options = Options { held_out, score, ..options.clone() };
         let index = Index::build(&engine, &network, data, with_titles, observer)?;
-        let index = index.with_classifier(classifier)?.kept(&engine, options.search);
+        let index = index.with_classifier(classifier)?.ready(&engine, options.search);
         Ok(Subject { engine, network, index, options })
     }
 }

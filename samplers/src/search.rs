@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use crate::matrix::dot;
 use crate::ranking::{best, keep_largest, select_largest, unpack_best};
-use crate::resident::{Tiles, search_tiles};
+use crate::resident::{DEEPEST, Tiles, search_tiles};
 use crate::{Csr, Matrix};
 
 /// Queries of a task: four panels of the product.
@@ -130,8 +130,8 @@ pub fn search_part(
     if n * k * searched == 0 {
         return hits;
     }
-    if let Some(cuda) = engine.cuda() {
-        return search_tiles(engine, queries, Tiles { cuda, rows: items, first, tiles: None }, k, limits);
+    if let Some(cuda) = engine.cuda().filter(|_| k <= DEEPEST) {
+        return search_tiles(engine, queries, (cuda, Tiles::Sent(items, first)), k, limits);
     }
     let blocks = n.div_ceil(QUERIES);
     let span = searched.div_ceil((TASKS / blocks).clamp(1, SPANS)).next_multiple_of(ITEMS);

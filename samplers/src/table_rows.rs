@@ -1,13 +1,14 @@
 //! The rows of a table as items of a search: label weights where they are learned, in their precision, on the heap or
 //! in a mapped file.
 //!
-//! A search widens [`PART`] rows to f32 at a time, so what it takes does not depend on the number of rows. Scores and
+//! A search widens [`PART`] rows to f32 at a time, on the CPU, so what it takes does not depend on the number of rows. Scores and
 //! their order are those of a search over a copy of all rows.
 
 use engine::{Engine, Factor, KernelClass, Table, Tensor};
 use std::ops::Range;
 
 use crate::Matrix;
+use crate::resident::{DEEPEST, Tiles, search_tiles};
 use crate::search::{Hits, Limits, among, search_part};
 
 /// Rows that are widened at once: enough for every thread to have tiles of its own.
@@ -47,6 +48,9 @@ impl TableRows<'_> {
     #[track_caller]
     pub fn search(self, engine: &Engine, queries: Matrix<'_>, k: usize, limits: Limits<'_>) -> Hits {
         let (total, width) = (self.table.rows(), self.table.width());
+        if let Some(cuda) = engine.cuda().filter(|_| k <= DEEPEST && queries.rows() > 0 && total > 0) {
+            return search_tiles(engine, queries, (cuda, Tiles::Table(self)), k, limits);
+        }
         let mut hits = Hits::none(queries.rows(), k);
         for first in (0..total).step_by(PART) {
             let range = first..total.min(first + PART);

@@ -35,8 +35,9 @@ fn check([cpu, device]: &[Engine; 2], [n, m, k]: [usize; 3], limits: Limits<'_>)
     let want = search(cpu, queries, items, k, limits);
     assert!(search(device, queries, items, k, limits) == want, "{n} queries, {m} items, k {k}");
     let cuda = device.cuda().expect("it has one");
-    let resident = Resident::new(cuda, items).expect("the device has room");
-    assert_eq!(resident.bytes(), 4 * m * WIDTH);
+    let mut budget = 4 * m * WIDTH + 5;
+    let resident = Resident::within(&mut budget, cuda, items).expect("the device has room");
+    assert!(budget == 5 && Resident::within(&mut budget, cuda, items).is_none() == (m > 0), "what is left");
     // An engine without a device searches where the items lie.
     let among = Items::Resident(&resident, items);
     assert!(among.search(cpu, queries, k, limits) == want, "{n} queries, {m} resident items, k {k}");
@@ -61,6 +62,15 @@ fn on_the_device() {
         [4, 0, 2],
     ] {
         check(&engines, sizes, Limits::default());
+    }
+    let [cpu, device] = &engines;
+    // More queries than a group has; several blocks that look again for what is below their own last hits; so deep that
+    // the CPU searches.
+    for [n, m, k] in [[16_500, 3, 1], [1030, 1030, 1025], [2, 6000, 5000]] {
+        let (queries, items) = (whole(n, 1), whole(m, 2));
+        let (queries, items) = (Matrix::new(&queries, WIDTH), Matrix::new(&items, WIDTH));
+        let found = |engine| search(engine, queries, items, k, Limits::default());
+        assert!(found(device) == found(cpu), "{n} queries, {m} items, k {k}");
     }
     excluded(&engines);
     not_a_number(&engines);

@@ -10,6 +10,7 @@ use crate::text_ids::filtered;
 use crate::vocabulary;
 use data::metrics::{Bin, Evaluator, FrequencyBins, Metric, Propensities, Ties};
 use data::{DataSet, Split};
+use engine::cuda::within_memory;
 use engine::{Engine, Error, Kind, Result};
 use samplers::fusion::{Candidate, Weights};
 use samplers::{Csr, Matrix};
@@ -155,18 +156,28 @@ pub fn evaluate(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
-    let index = Index::build(engine, network, data, options.knn > 0, observer)?.kept(engine, options.search);
+    let index = Index::build(engine, network, data, options.knn > 0, observer)?.ready(engine, options.search);
     evaluate_with(engine, network, &index, data, queries, options, observer)
 }
 
 /// Measures a network whose index exists.
 ///
 /// # Errors
-/// As [`evaluate`].
+/// As [`evaluate`], and [`Kind::Refused`] if a device has no memory left.
 pub fn evaluate_with(
     engine: &Engine,
     network: &Network,
     index: &Index,
+    data: &DataSet,
+    queries: Queries<'_>,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<Evaluation> {
+    within_memory(|| measured((engine, network, index), data, queries, options, observer))
+}
+
+fn measured(
+    (engine, network, index): (&Engine, &Network, &Index),
     data: &DataSet,
     queries: Queries<'_>,
     options: &Options,

@@ -25,6 +25,9 @@ use std::path::{Path, PathBuf};
 
 const KIND: &str = "index";
 
+/// Of what a device has free, an index may take one part in so many: the model and the scores want memory, too.
+const SHARE: usize = 2;
+
 /// Embeddings of all labels, and of the training titles where they vote; and label weights where they were learned.
 pub struct Index<'a> {
     labels: Rows<'a>,
@@ -77,13 +80,16 @@ impl<'a> Rows<'a> {
             rows => Items::F32(rows.matrix(width)),
         }
     }
-    fn kept(self, engine: &Engine, width: usize, search: Search) -> Rows<'a> {
+    fn ready(self, (engine, budget): (&Engine, &mut usize), width: usize, search: Search) -> Rows<'a> {
         let bytes = || Int8Rows::new(engine, self.matrix(width));
         match search {
-            Search::F32 => match engine.cuda().and_then(|cuda| Resident::new(cuda, self.matrix(width))) {
-                Some(on_device) => Rows::Resident(on_device, Box::new(self)),
-                None => self,
-            },
+            Search::F32 => {
+                let stays = |cuda| Resident::within(budget, cuda, self.matrix(width));
+                match engine.cuda().filter(|_| !matches!(self, Rows::Table(_))).and_then(stays) {
+                    Some(on_device) => Rows::Resident(on_device, Box::new(self)),
+                    None => self,
+                }
+            }
             Search::Int8 => Rows::Int8(bytes()),
             Search::Rescored => Rows::Rescored(bytes(), Box::new(self)),
         }
@@ -205,16 +211,18 @@ impl<'r> Index<'r> {
         }
         writer.commit()
     }
-    /// The same index, kept as it will be searched: in fewer bits, or in f32 on the device of the engine where it has one
-    /// with room for it.
+    /// The same index, as it will be searched: in fewer bits, or in f32 on the device of the engine, as far as half of what
+    /// that has free has room: for labels, then for label weights, then for titles.
     ///
     /// # Panics
     /// If it is rounded already.
     #[must_use]
-    pub fn kept(self, engine: &Engine, search: Search) -> Index<'r> {
-        let rows = |rows: Rows<'r>| rows.kept(engine, self.width, search);
-        let (titles, classifier) = (self.titles.map(rows), self.classifier.map(rows));
-        Index { labels: rows(self.labels), titles, classifier, width: self.width }
+    pub fn ready(self, engine: &Engine, search: Search) -> Index<'r> {
+        let mut budget = engine.cuda().map_or(0, |cuda| cuda.memory_free() / SHARE);
+        let mut rows = |rows: Rows<'r>| rows.ready((engine, &mut budget), self.width, search);
+        let (labels, classifier, titles) =
+            (rows(self.labels), self.classifier.map(&mut rows), self.titles.map(&mut rows));
+        Index { labels, titles, classifier, width: self.width }
     }
     /// With learned label weights.
     ///

@@ -62,7 +62,7 @@ impl Predictor {
     ///
     /// # Errors
     /// If something is missing or damaged, the tokenizers of model and data differ in size, or the model has no matrix
-    /// to round.
+    /// to round; and [`Kind::Refused`] when a device has no memory left.
     pub fn open(
         engine: &Engine,
         model: &Path,
@@ -70,7 +70,16 @@ impl Predictor {
         how: How,
         observer: &mut dyn Observer,
     ) -> Result<Predictor> {
-        let How { knn, inference, .. } = &how;
+        within_memory(|| Predictor::opened(engine, model, data, &how, observer))
+    }
+    fn opened(
+        engine: &Engine,
+        model: &Path,
+        data: Option<&Path>,
+        how: &How,
+        observer: &mut dyn Observer,
+    ) -> Result<Predictor> {
+        let How { knn, inference, .. } = how;
         let (knn, engine) = (*knn, &inference.engine(engine));
         let of_run = crate::RunDir::is_run(model);
         let data = match (data, of_run) {
@@ -93,7 +102,7 @@ impl Predictor {
             }
             None => Index::build(engine, &network, &data, knn > 0, observer)?,
         };
-        let index = index.with_classifier(load::classifier(model, &data)?)?.kept(engine, how.search);
+        let index = index.with_classifier(load::classifier(model, &data)?)?.ready(engine, how.search);
         let score = load::score(how.score, knn, index.has_classifier(), model)?;
         let held_out = load::held_out(model, &data)?;
         let models = (engine, &network, &index);
@@ -157,8 +166,11 @@ impl Predictor {
         let exclude = Csr { starts: &starts, items: &removed.repeat(texts.len()) };
         let exclude = (!removed.is_empty()).then_some(exclude);
         let ranking = Ranking { k, exclude, ..Ranking::default() };
-        let mut found = self.index.rank(&self.engine, &self.data, queries, &self.scoring, &ranking);
-        self.put_added(queries, k, &mut found);
+        let found = within_memory(|| {
+            let mut found = self.index.rank(&self.engine, &self.data, queries, &self.scoring, &ranking);
+            self.put_added(queries, k, &mut found);
+            Ok::<_, Error>(found)
+        })?;
         let prediction = |(label, score)| Prediction { label, score };
         Ok(found.into_iter().map(|row| row.into_iter().map(prediction).collect()).collect())
     }

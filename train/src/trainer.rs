@@ -185,7 +185,10 @@ impl Trainer {
     }
     /// Whose instructions compute the bits: those of the device, and who multiplies there, or a class of the processor.
     pub fn kernel_class(&self) -> String {
-        device::kernel_class(self.engine.cuda(), &self.engine)
+        let class = device::kernel_class(self.engine.cuda(), &self.engine);
+        // What a classifier and clusters do beside the device has the bits of the processor.
+        let beside = self.engine.cuda().is_some() && (self.head.is_some() || self.parts.wants_bank());
+        if beside { format!("{class}+{}", self.engine.kernel_class().name()) } else { class }
     }
     /// The device and who multiplies there, for a person; none on the CPU.
     pub fn device(&self) -> Option<String> {

@@ -23,7 +23,7 @@ fn lists(rest: usize) -> (Vec<usize>, Vec<u32>) {
 /// What both computed of each kernel: on the device, on the CPU.
 pub(super) fn both(device: &Engine, cpu: &Engine) -> Vec<(&'static str, [Vec<Option<Vec<f64>>>; 2])> {
     let pair = |of: fn(&Engine) -> Vec<Option<Vec<f64>>>| [of(device), of(cpu)];
-    vec![("bce", pair(gradient)), ("nearest", pair(best))]
+    vec![("bce", pair(gradient)), ("nearest", pair(best)), ("nearest, long rows", pair(of_long_rows))]
 }
 
 /// Losses and gradients, far from 0 among them, with soft targets and without.
@@ -43,7 +43,7 @@ fn gradient(engine: &Engine) -> Vec<Option<Vec<f64>>> {
             (0..(ROWS * COLUMNS) as u64).map(|i| 60.0 * (stream.uniform(i + 9000) as f32 - 0.5)).collect();
         let mut z = engine.place(&Tensor::from_vec([ROWS, COLUMNS], z));
         let mut losses = vec![1.0; ROWS];
-        bce(engine, &mut z, FIRST, truth, 0.25, &mut losses);
+        bce(engine, &mut z, (FIRST, 0.5), truth, 0.25, &mut losses);
         all.extend([Some(losses.iter().map(|loss| loss / 1e3).collect()), Some(z.to_f64())]);
     }
     all
@@ -93,10 +93,41 @@ fn best(engine: &Engine) -> Vec<Option<Vec<f64>>> {
                 })
                 .collect(),
         };
-        // Halves: f64 has no room for a whole one.
-        all.push(Some(words.into_iter().flat_map(|w| [(w >> 32) as f64, f64::from(w as u32)]).collect()));
+        all.push(Some(words.into_iter().flat_map(scores_and_ids).collect()));
     }
     all
+}
+
+/// Rows that are not cut into spans, and in which the list behind the best fills up again and again: the longer it is
+/// walked along, the better a column is, in every second row.
+fn of_long_rows(engine: &Engine) -> Vec<Option<Vec<f64>>> {
+    const LONG: [usize; 2] = [260, 3000];
+    const K: usize = 9;
+    let score = |row: usize, id: usize| match row % 2 {
+        0 => id as f32,
+        _ => Stream::new(6, 3).below((3000 * row + id) as u64, 1000) as f32,
+    };
+    let word = |row, id: usize| u64::from(score(row, id).to_bits() | 1 << 31) << 32 | u64::from(!(id as u32));
+    let words = match engine.cuda() {
+        Some(cuda) => {
+            let mut nearest = Nearest::new(cuda, [LONG[0], K], None, None);
+            assert_eq!(nearest.spans(), 1);
+            let scores = (0..LONG[0]).flat_map(|row| (0..LONG[1]).map(move |id| score(row, id))).collect();
+            nearest.offer(&engine.place(&Tensor::from_vec(LONG, scores)), Columns::From(0));
+            nearest.fetch()
+        }
+        None => {
+            (0..LONG[0]).flat_map(|row| sorted((0..LONG[1]).map(|id| word(row, id)).collect(), K)).collect()
+        }
+    };
+    vec![Some(words.into_iter().flat_map(scores_and_ids).collect())]
+}
+
+/// What a word says; −1 twice where it is none.
+fn scores_and_ids(word: u64) -> [f64; 2] {
+    let ordered = (word >> 32) as u32;
+    let bits = if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered };
+    if word == 0 { [-1.0; 2] } else { [f64::from(f32::from_bits(bits)), f64::from(!(word as u32))] }
 }
 
 fn sorted(mut words: Vec<u64>, k: usize) -> Vec<u64> {

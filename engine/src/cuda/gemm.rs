@@ -8,10 +8,8 @@ use crate::tensor::Tensor;
 
 /// Rows and columns of C that one block makes.
 const TILE: usize = 64;
-/// The same of larger tiles, which are taken where there are at least so many of them for each multiprocessor. All add
-/// up in the same order.
+/// The same of larger tiles, which are taken where every multiprocessor has one at least. All add up in the same order.
 const LARGE: usize = 128;
-const BLOCKS: usize = 1;
 /// Numbers of bf16 at whose multiples lines begin for `staged.cu`: 16 bytes.
 const LINE: usize = 8;
 
@@ -58,7 +56,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// What follows a product; in the order of `kernels/gemm.cu`.
+/// What follows a product; in the order of `kernels/finish.cuh`.
 enum Then<'a> {
     Nothing,
     Bias(&'a Tensor),
@@ -101,13 +99,12 @@ fn run(
     }
     if let (Factors::Bf16, Some(staged)) = (factors, Staged::of(cuda, a, b)) {
         let (x16, y16) = (to_bf16(cuda, &x), to_bf16(cuda, &y));
-        let ([a_apart, b_apart], batches) = (staged.apart, [m * k, k * n]);
-        let [a_batch, b_batch] = batches;
+        let [a_apart, b_apart] = staged.apart;
         cuda.launch(
             staged.kernel,
             [m.div_ceil(staged.wide), n.div_ceil(staged.wide), a.batch],
             2 * staged.wide as u32,
-            args![c, other, x16, y16, bias, u, m, n, k, a_apart, b_apart, a_batch, b_batch, code, phi, slope],
+            args![c, other, x16, y16, bias, u, m, n, k, a_apart, b_apart, m * k, k * n, code, phi, slope],
         );
         return (c, other);
     }
@@ -149,7 +146,7 @@ fn run(
 
 /// Whether C is large enough for large tiles.
 fn is_large(cuda: &Cuda, [m, n]: [usize; 2], batch: usize) -> bool {
-    m.div_ceil(LARGE) * n.div_ceil(LARGE) * batch >= BLOCKS * cuda.found().multiprocessors
+    m.div_ceil(LARGE) * n.div_ceil(LARGE) * batch >= cuda.found().multiprocessors
 }
 
 /// A kernel of `staged.cu`.

@@ -194,7 +194,13 @@ pub(crate) fn multi_triplet_back(
 }
 
 /// Logits of the labels from `first` on become gradients, in place; gives the loss of each row.
-pub(crate) fn bce(cuda: &Cuda, z: &Tensor, first: usize, truth: Truth<'_>, per: f32) -> Vec<f32> {
+pub(crate) fn bce(
+    cuda: &Cuda,
+    z: &Tensor,
+    (first, shift): (usize, f32),
+    truth: Truth<'_>,
+    per: f32,
+) -> Vec<f32> {
     let (n, m) = (z.shape().rows(), z.shape().last());
     let list = |ids: Ids<'_>| {
         assert!(ids.starts.len() == n + 1 && ids.starts[n] <= ids.items.len(), "a list for each row");
@@ -209,7 +215,9 @@ pub(crate) fn bce(cuda: &Cuda, z: &Tensor, first: usize, truth: Truth<'_>, per: 
     cuda.rows(
         "bce",
         n,
-        args![losses, z, p_starts, positives, o_starts, left_out, s_starts, soft, targets, first, m, per],
+        args![
+            losses, z, p_starts, positives, o_starts, left_out, s_starts, soft, targets, first, m, shift, per
+        ],
     );
     cuda.fetch(losses.address(), n)
 }

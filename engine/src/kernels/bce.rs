@@ -39,7 +39,7 @@ pub struct Soft<'a> {
 pub struct Truth<'a> {
     /// The positives of each row.
     pub positives: Ids<'a>,
-    /// Labels that play no part in a row: neither pulled nor pushed.
+    /// Labels that play no part in a row: neither pulled nor pushed. None of them is a positive.
     pub left_out: Ids<'a>,
     /// Labels of which somebody else says how likely they are; none where nobody does.
     pub soft: Option<Soft<'a>>,
@@ -70,22 +70,32 @@ impl Soft<'_> {
     }
 }
 
-/// Logits `z` `[n, width]` of the labels `first..first + width` become gradients, in place; adds the loss of each row
-/// to `losses`, `[n]`.
+/// Logits `z + shift`, `[n, width]`, of the labels `first..first + width` become gradients, in place; adds the loss of each
+/// row to `losses`, `[n]`.
 ///
 /// # Panics
 /// If sizes differ, or somebody shares the logits.
 #[track_caller]
-pub fn bce(engine: &Engine, z: &mut Tensor, first: usize, truth: Truth<'_>, per: f32, losses: &mut [f64]) {
+pub fn bce(
+    engine: &Engine,
+    z: &mut Tensor,
+    (first, shift): (usize, f32),
+    truth: Truth<'_>,
+    per: f32,
+    losses: &mut [f64],
+) {
     assert!(
         z.is_unique() && z.shape().rows() == losses.len(),
         "bce: logits of these rows, and nobody else's"
     );
     if let Some(cuda) = z.cuda() {
-        let found = cuda::losses::bce(cuda, z, first, truth, per);
+        let found = cuda::losses::bce(cuda, z, (first, shift), truth, per);
         return losses.iter_mut().zip(found).for_each(|(sum, loss)| *sum += f64::from(loss));
     }
     let width = z.shape().last();
+    if shift != 0.0 {
+        z.data_mut::<f32>().iter_mut().for_each(|z| *z += shift);
+    }
     on_cpu(engine, z.data_mut(), (first, width), truth, per, losses);
 }
 

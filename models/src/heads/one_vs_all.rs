@@ -15,7 +15,8 @@
 //! serves logits and gradients, and ∇W lives for one chunk. X̄ is returned: it is the seed with which the tape of an
 //! encoder goes on backward. Three products of 2·n·L·d flops bound it; memory does not depend on L.
 //!
-//! Embeddings on a device are multiplied there: each W_c is sent, ∇W_c comes back, and the table is moved where it lies.
+//! Embeddings on a device are multiplied there: each W_c is sent, ∇W_c comes back, and the table is updated where it
+//! lies.
 
 use autograd::{RowGrad, TableOptimizer};
 use engine::kernels::bce::bce;
@@ -63,7 +64,7 @@ impl OneVsAll {
             let range = first..labels.min(first + self.chunk);
             let weights = table.slice(engine, range.clone()).beside(x);
             let mut z = chunks.logits(engine, &weights, self);
-            bce(engine, &mut z, first, truth, 1.0 / n as f32, &mut losses);
+            bce(engine, &mut z, (first, chunks.shift(self)), truth, 1.0 / n as f32, &mut losses);
             if !losses.iter().all(|l| l.is_finite()) {
                 return None;
             }
@@ -82,7 +83,7 @@ enum Chunks<'a> {
 }
 
 impl Chunks<'_> {
-    /// κ X W_cᵀ + β.
+    /// κ X W_cᵀ + β, but for [`Chunks::shift`].
     fn logits(&self, engine: &Engine, weights: &Tensor, head: &OneVsAll) -> Tensor {
         match self {
             Chunks::Cpu(x, _) => {
@@ -92,10 +93,14 @@ impl Chunks<'_> {
                 gemm(engine, head.scale as f32, mat(x), mat(weights).t(), 1.0, &mut z);
                 Tensor::from_buf([n, width], z)
             }
-            Chunks::Device(x, _) => {
-                let z = product(engine, Factor::new(x), Factor::new(weights).t());
-                linear(engine, &z, [1.0, head.shift])
-            }
+            Chunks::Device(x, _) => product(engine, Factor::new(x), Factor::new(weights).t()),
+        }
+    }
+    /// What is still to be added to logits.
+    fn shift(&self, head: &OneVsAll) -> f32 {
+        match self {
+            Chunks::Cpu(..) => 0.0,
+            Chunks::Device(..) => head.shift as f32,
         }
     }
     /// Adds κ G W_c to X̄, and gives κ Gᵀ X, on the CPU.

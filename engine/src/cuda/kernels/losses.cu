@@ -5,7 +5,7 @@
 //   decoupled_softmax  l = mean over positives p of ln(1 + N e^-z_p), N = sum over negatives of w_j e^z_j
 //   soft_top_k         y = ln sigma(a (s + t)), t with sum_j sigma(a (s_j + t)) = k
 //   top_k              the k largest, descending, of equal ones the first; a NaN counts as +infinity
-//   bce                z becomes (sigma(z) - y)/n, l = sum_j ln(1 + e^z_j) - y_j z_j
+//   bce                z becomes (sigma(z) - y)/n, l = sum_j ln(1 + e^z_j) - y_j z_j, of logits that lack a shift
 //
 // The equations of the gradients stand in autograd/src/ops/ under the same names; triplets are in triplets.cu.
 #include "choose.cuh"
@@ -203,19 +203,20 @@ struct Listed {
 // Equations: engine/src/kernels/bce.rs.
 KERNEL bce(float* losses, float* z, const size* p_starts, const uint32_t* positives, const size* o_starts,
            const uint32_t* left_out, const size* s_starts, const uint32_t* soft, const float* targets, size first,
-           size m, float per) {
+           size m, float shift, float per) {
   __shared__ float room[32];
   z += blockIdx.x * m;
   const Listed hard = {p_starts, positives, nullptr}, out = {o_starts, left_out, nullptr}, some = {s_starts, soft, targets};
   float loss = 0.f;
-  const auto told = [&](size j, float target) { loss -= target * z[j]; };
+  const auto told = [&](size j, float target) { loss -= target * (z[j] + shift); };
   hard.each(first, m, told);
   some.each(first, m, told);
-  out.each(first, m, [&](size j, float) { loss -= softplus(z[j]); });
+  out.each(first, m, [&](size j, float) { loss -= softplus(z[j] + shift); });
   __syncthreads();
   BELOW(m, j) {
-    loss += softplus(z[j]);
-    z[j] = per * sigmoid(z[j]);
+    const float logit = z[j] + shift;
+    loss += softplus(logit);
+    z[j] = per * sigmoid(logit);
   }
   __syncthreads();
   const auto pulled = [&](size j, float target) { z[j] -= target * per; };
