@@ -195,16 +195,9 @@ impl fmt::Display for MemoryPlan {
             writeln!(f, "  {name:<16} {:>10}", bytes(*part))?;
         }
         write!(f, "  {:<16} {:>10}", "memory at peak", bytes(self.total()))?;
-        match &self.mapped {
-            Some((mapped, directory)) => {
-                let (of, directory) = (bytes(*mapped), directory.display());
-                write!(
-                    f,
-                    "\n  {:<16} {of:>10}   label weights and optimizer, in files of {directory}",
-                    "mapped"
-                )?;
-            }
-            None => {}
+        if let Some((mapped, directory)) = &self.mapped {
+            let (of, directory) = (bytes(*mapped), directory.display());
+            write!(f, "\n  {:<16} {of:>10}   label weights and optimizer, in files of {directory}", "mapped")?;
         }
         self.device.iter().try_for_each(|device| write!(f, "\n{device}"))
     }
