@@ -197,7 +197,11 @@ impl fmt::Display for MemoryPlan {
         write!(f, "  {:<16} {:>10}", "memory at peak", bytes(self.total()))?;
         if let Some((mapped, directory)) = &self.mapped {
             let (of, directory) = (bytes(*mapped), directory.display());
-            write!(f, "\n  {:<16} {of:>10}   label weights and optimizer, in files of {directory}", "mapped")?;
+            write!(
+                f,
+                "\n  {:<16} {of:>10}   label weights and optimizer, in files of {directory}",
+                "mapped"
+            )?;
         }
         self.device.iter().try_for_each(|device| write!(f, "\n{device}"))
     }

@@ -20,14 +20,17 @@ fn lists(rest: usize) -> (Vec<usize>, Vec<u32>) {
     (starts, items)
 }
 
+/// Numbers, as the tests of operations compare them.
+type Made = Vec<Option<Vec<f64>>>;
+
 /// What both computed of each kernel: on the device, on the CPU.
-pub(super) fn both(device: &Engine, cpu: &Engine) -> Vec<(&'static str, [Vec<Option<Vec<f64>>>; 2])> {
-    let pair = |of: fn(&Engine) -> Vec<Option<Vec<f64>>>| [of(device), of(cpu)];
+pub(super) fn both(device: &Engine, cpu: &Engine) -> Vec<(&'static str, [Made; 2])> {
+    let pair = |of: fn(&Engine) -> Made| [of(device), of(cpu)];
     vec![("bce", pair(gradient)), ("nearest", pair(best)), ("nearest, long rows", pair(of_long_rows))]
 }
 
 /// Losses and gradients, far from 0 among them, with soft targets and without.
-fn gradient(engine: &Engine) -> Vec<Option<Vec<f64>>> {
+fn gradient(engine: &Engine) -> Made {
     let ((ps, pi), (ls, li), (ss, si)) = (lists(3), lists(9), lists(5));
     let stream = Stream::new(6, 1);
     let targets: Vec<f32> = (0..si.len() as u64).map(|i| stream.uniform(i) as f32).collect();
@@ -50,7 +53,7 @@ fn gradient(engine: &Engine) -> Vec<Option<Vec<f64>>> {
 }
 
 /// The words of the best columns of two tiles; by sorting on the CPU.
-fn best(engine: &Engine) -> Vec<Option<Vec<f64>>> {
+fn best(engine: &Engine) -> Made {
     let (starts, excluded) = lists(3);
     let starts: Vec<u64> = starts.into_iter().map(|at| at as u64).collect();
     // Whole numbers: many are equal. Two that are no hits.
@@ -100,7 +103,7 @@ fn best(engine: &Engine) -> Vec<Option<Vec<f64>>> {
 
 /// Rows that are not cut into spans, and in which the list behind the best fills up again and again: the longer it is
 /// walked along, the better a column is, in every second row.
-fn of_long_rows(engine: &Engine) -> Vec<Option<Vec<f64>>> {
+fn of_long_rows(engine: &Engine) -> Made {
     const LONG: [usize; 2] = [260, 3000];
     const K: usize = 9;
     let score = |row: usize, id: usize| match row % 2 {
