@@ -3,11 +3,11 @@
 //! ```text
 //! for QUERIES x GROUP queries      for each ITEMS items      S = Q·Xᵀ, QUERIES rows at a time      Nearest::offer(S)
 //! ```
-//! Items are sent tile by tile, widened from a table, or lie on the device already ([`Resident`]). A block keeps at most
-//! [`Nearest::DEPTH`] hits of a query; where more are asked for, all items are searched again for what is below those, up
-//! to [`DEEPEST`], and beyond it on the CPU. What is taken of the device does not grow with the numbers of queries and
-//! items: 64 MiB of scores, a tile (two where only some items are searched), the queries of a group with their hits, and
-//! what they exclude.
+//! Items are sent tile by tile, widened from a table, or lie on the device already ([`Resident`]). A block keeps at
+//! most [`Nearest::DEPTH`] hits of a query; where more are asked for, all items are searched again for what is below
+//! those, up to [`DEEPEST`], and beyond it on the CPU. What is taken of the device does not grow with the numbers of
+//! queries and items: 64 MiB of scores, a tile (two where only some items are searched), the queries of a group with
+//! their hits, and what they exclude.
 //!
 //! Equal scores fall by id, as on the CPU. Our own products give equal items equal scores wherever they lie; cuBLAS may
 //! multiply a shorter last tile by another kernel, and add up in another order.
@@ -40,8 +40,8 @@ pub struct Resident {
 }
 
 impl Resident {
-    /// Sends rows to a device, and takes their bytes off the budget; none where they are beyond it, or the device has no
-    /// room for them: a search then sends them tile by tile.
+    /// Sends rows to a device, and takes their bytes off the budget; none where they are beyond it, or the device has
+    /// no room for them: a search then sends them tile by tile.
     pub fn within(budget: &mut usize, cuda: &Cuda, rows: Matrix<'_>) -> Option<Resident> {
         let left = budget.checked_sub(size_of_val(rows.data))?;
         let send =

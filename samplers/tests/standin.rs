@@ -1,5 +1,5 @@
-//! A search on a device against a search on the CPU, by the stand-in driver (`tests/standin`). Scores are whole numbers,
-//! which every order of summation has exactly: so hits must be the same to the bit, ties among them.
+//! A search on a device against a search on the CPU, by the stand-in driver (`tests/standin`). Scores are whole
+//! numbers, which every order of summation has exactly: so hits must be the same to the bit, ties among them.
 //!
 //! The driver is found by the loader when a process starts, so the test starts itself again where that is found.
 

@@ -211,8 +211,8 @@ impl<'r> Index<'r> {
         }
         writer.commit()
     }
-    /// The same index, as it will be searched: in fewer bits, or in f32 on the device of the engine, as far as half of what
-    /// that has free has room: for labels, then for label weights, then for titles.
+    /// The same index, as it will be searched: in fewer bits, or in f32 on the device of the engine, as far as half of
+    /// what that has free has room: for labels, then for label weights, then for titles.
     ///
     /// # Panics
     /// If it is rounded already.

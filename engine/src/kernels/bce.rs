@@ -70,8 +70,8 @@ impl Soft<'_> {
     }
 }
 
-/// Logits `z + shift`, `[n, width]`, of the labels `first..first + width` become gradients, in place; adds the loss of each
-/// row to `losses`, `[n]`.
+/// Logits `z + shift`, `[n, width]`, of the labels `first..first + width` become gradients, in place; adds the loss of
+/// each row to `losses`, `[n]`.
 ///
 /// # Panics
 /// If sizes differ, or somebody shares the logits.

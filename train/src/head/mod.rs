@@ -14,8 +14,8 @@
 //! frequent labels come to stand above rare ones. Of a query the head sees a dropped-out embedding (NGAME, Renée). It
 //! gives dL/dx back, for whoever trains the encoder.
 //!
-//! With a device, scores and gradients are computed there. Label weights and the state of their optimizer stay on the CPU,
-//! or in their files, whose memory they may exceed: the rows of a step are sent, and their gradient comes back.
+//! With a device, scores and gradients are computed there. Label weights and the state of their optimizer stay on the
+//! CPU, or in their files, whose memory they may exceed: the rows of a step are sent, and their gradient comes back.
 
 pub(crate) mod candidates;
 mod few;
