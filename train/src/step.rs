@@ -303,3 +303,6 @@ impl Measured {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
