@@ -485,7 +485,6 @@ fn wrong_settings_of_a_head_are_named() {
         ("head.optimizer=none", "--set head.optimizer=sgd"),
         ("head.precision=bf16", "which rounding to bf16 would take out of step"),
         ("head.teacher=start", "the loss zloss does not ask of each by itself"),
-        ("train.device=cuda:0", "a classifier is trained on the CPU"),
     ] {
         let mut settings = settings(&data, &["head.loss=zloss"]);
         settings.set(change).expect("a value of the type");
