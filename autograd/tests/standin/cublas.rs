@@ -53,7 +53,8 @@ pub(super) fn check() {
     println!("\ndevice {}", open().found().name);
     for cuda in [open(), open().in_bf16()] {
         let device = Engine::new(1).with_cuda(cuda);
-        for sizes in SIZES {
+        // However many multiprocessors a device has, it meets the large tiles.
+        for sizes in SIZES.into_iter().chain([[rows_of_large_tiles(&device), 72, 120]]) {
             let got = products(&device, sizes);
             assert!(got == products(&device, sizes), "{sizes:?}: other bits a second time");
             let error = largest(&got, &products(&cpu, sizes));
@@ -66,13 +67,17 @@ pub(super) fn check() {
     }
 }
 
-/// The first rows of a product that is cut into large tiles, multiplied alone: too few for these.
+/// Rows of a product of less than 128 columns that is cut into large tiles: one for each multiprocessor.
+fn rows_of_large_tiles(device: &Engine) -> usize {
+    let of = device.cuda().expect("it has one").found().multiprocessors;
+    128 * (of - 1) + 72
+}
+
+/// The first rows of a product that is cut into large tiles, multiplied alone: one tile, too few for large ones.
 fn large_and_small_tiles_have_the_same_bits(device: &Engine) {
-    const ALL: [usize; 2] = [200, 72];
-    const FEW: [usize; 2] = [64, 72];
     // The numbers of a draw begin alike, and fill rows one after another.
-    let [all, few] = [ALL, FEW].map(|shape| device.place(&draw(&shape, 1)));
-    let (across, along) = (device.place(&draw(&[72, 136], 2)), device.place(&draw(&[136, 72], 2)));
+    let [all, few] = [rows_of_large_tiles(device), 64].map(|rows| device.place(&draw(&[rows, 72], 1)));
+    let (across, along) = (device.place(&draw(&[72, 120], 2)), device.place(&draw(&[120, 72], 2)));
     for b in [Factor::new(&across), Factor::new(&along).t()] {
         for product in [product, product_of_layer] {
             let [all, few] = [&all, &few].map(|a| product(device, Factor::new(a), b).to_f64());
