@@ -15,6 +15,7 @@ ALL = TOKENS * WIDTH
 TABLE = VOCABULARY * WIDTH
 PAIRS = TEXTS * HEADS * LENGTH * LENGTH
 MATRIX = TEXTS * SCORES
+CHUNK = 4096 * WIDTH
 
 # Devices: f32 outside tensor cores and bf16 in them (operations a second), memory (bytes a second), as their maker
 # states them for the SXM boards.
@@ -68,6 +69,11 @@ WORK = {
     "softmax_loss": ("[64, 64], a mask", 6 * MATRIX, 5 * MATRIX + 12 * TEXTS),
     "softmax_loss_back": ("[64, 64], a mask", 6 * MATRIX, 9 * MATRIX + 12 * TEXTS),
     "bce": ("[256, 4096], a chunk of labels", 6 * 2**20, 8 * 2**20),
+    "table_read": ("4096 rows of 384, bf16", 0, 6 * CHUNK),
+    "table_write": ("4096 rows of 384, bf16", (3 + PHILOX) * CHUNK, 6 * CHUNK),
+    "table_sgd": ("4096 rows of 384, bf16", (5 + PHILOX) * CHUNK, 8 * CHUNK),
+    "table_adamw": ("4096 rows of 384, bf16", (16 + PHILOX) * CHUNK, 24 * CHUNK),
+    "table_adagrad": ("4096 rows of 384, bf16", (7 + PHILOX) * CHUNK, 8 * CHUNK + 8 * 4096),
     "decoupled_softmax": ("[64, 64]", 6 * MATRIX, 6 * MATRIX + 8 * TEXTS),
     "decoupled_softmax_back": ("[64, 64]", 8 * MATRIX, 10 * MATRIX + 8 * TEXTS),
     "soft_top_k": ("[64, 64], 8 are the top", (24 + 2) * 6 * MATRIX, 10 * MATRIX),

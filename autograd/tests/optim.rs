@@ -5,7 +5,7 @@ use autograd::{
     AdagradRows, AdamW, AdamWOptions, Grad, Lamb, LambOptions, LazyAdamW, Optimizer, ParamGrads, Params,
     RowGrad, Schedule, ScheduleKind, Sgd, SgdRows, TableOptimizer, clip,
 };
-use engine::{Engine, Kind, Real, Scratch, Stream, Table, TablePrecision, Tensor};
+use engine::{Engine, Home, Kind, Real, Stream, Table, TablePrecision, Tensor};
 use safetensors::SafeTensors;
 
 const STEPS: usize = 10;
@@ -322,10 +322,6 @@ fn frozen_parameters_and_those_without_gradient_stay() {
     }
 }
 
-fn heap() -> Scratch {
-    Scratch { directory: "unused".into(), heap_limit: usize::MAX }
-}
-
 fn table_of(values: &Tensor) -> Table {
     let mut table = Table::zeros(values.shape().dim(0), values.shape().last());
     table.data_mut().copy_from_slice(values.data());
@@ -336,7 +332,7 @@ fn table_of(values: &Tensor) -> Table {
 fn lazy_adamw_without_decay_follows_pytorchs_sparse_adam() {
     let (golden, engine) = (Golden::open(), Engine::new(2));
     let mut table = table_of(&golden.get::<f32>("start.table"));
-    let mut optimizer = LazyAdamW::new(&table, &heap()).unwrap().with((0.9, 0.999), EPS, 0.0);
+    let mut optimizer = LazyAdamW::new(&table, &Home::Heap).unwrap().with((0.9, 0.999), EPS, 0.0);
     for step in 0..STEPS {
         let grad = only_rows::<f32>(&golden.at::<f32>("grad.table", step));
         optimizer.step(&engine, &mut table, &grad, RATE as f32);
@@ -353,7 +349,7 @@ fn row_wise_adagrad_on_rows_of_one_number_follows_pytorchs_adagrad() {
         Tensor::from_vec([x.shape().dim(0), 1], data.iter().step_by(width).copied().collect())
     };
     let mut table = table_of(&column(&golden.get::<f32>("start.table")));
-    let mut optimizer = AdagradRows::new(&table, EPS as f32, &heap()).unwrap();
+    let mut optimizer = AdagradRows::new(&table, EPS as f32, &Home::Heap).unwrap();
     for step in 0..STEPS {
         let grad = only_rows::<f32>(&column(&golden.at::<f32>("grad.table", step)));
         optimizer.step(&engine, &mut table, &grad, RATE as f32);
@@ -362,10 +358,10 @@ fn row_wise_adagrad_on_rows_of_one_number_follows_pytorchs_adagrad() {
     }
 }
 
-fn table_optimizer(i: usize, table: &Table, scratch: &Scratch) -> Box<dyn TableOptimizer> {
+fn table_optimizer(i: usize, table: &Table, home: &Home) -> Box<dyn TableOptimizer> {
     match i {
-        0 => Box::new(LazyAdamW::new(table, scratch).expect("scratch is made").with((0.9, 0.99), 1e-8, 0.5)),
-        1 => Box::new(AdagradRows::new(table, 1e-10, scratch).expect("scratch is made")),
+        0 => Box::new(LazyAdamW::new(table, home).expect("a table is made").with((0.9, 0.99), 1e-8, 0.5)),
+        1 => Box::new(AdagradRows::new(table, 1e-10, home).expect("a table is made")),
         _ => Box::new(SgdRows::new()),
     }
 }
@@ -388,7 +384,7 @@ fn rows_that_do_not_occur_stay_with_their_state() {
     let (engine, params) = (Engine::new(2), large());
     for i in 0..3 {
         let mut table = table_of(params.value(params.find("table").unwrap()));
-        let mut optimizer = table_optimizer(i, &table, &heap());
+        let mut optimizer = table_optimizer(i, &table, &Home::Heap);
         optimizer.step(&engine, &mut table, &table_grad(0), 0.1);
         let (grad, before, state) = (table_grad(1), table.data().to_vec(), state_of(&*optimizer));
         optimizer.step(&engine, &mut table, &grad, 0.1);
@@ -408,7 +404,7 @@ fn rows_that_do_not_occur_stay_with_their_state() {
 fn lazy_adamw_decays_the_rows_that_occur() {
     // g = 0 moves nothing by itself, so what remains is p ← p (1 − 0.25 · 0.5).
     let mut table = table_of(&Tensor::from_vec([3, 1], vec![8.0f32, 8.0, 8.0]));
-    let mut optimizer = LazyAdamW::new(&table, &heap()).unwrap().with((0.9, 0.999), 1e-8, 0.5);
+    let mut optimizer = LazyAdamW::new(&table, &Home::Heap).unwrap().with((0.9, 0.999), 1e-8, 0.5);
     let values = Tensor::from_vec([1, 1], vec![0.0f32]);
     let grad = RowGrad { rows: vec![1], values, table: [3, 1].into() };
     optimizer.step(&Engine::new(1), &mut table, &grad, 0.25);
@@ -418,18 +414,18 @@ fn lazy_adamw_decays_the_rows_that_occur() {
 #[test]
 fn mapped_tables_threads_and_a_restored_state_give_the_same_bits() {
     let directory = tempfile::tempdir().unwrap();
-    let mapped = Scratch { directory: directory.path().to_owned(), heap_limit: 0 };
+    let mapped = Home::Files(directory.path().to_owned());
     let start = large();
     let start = start.value(start.find("table").unwrap());
     for i in 0..3 {
         let mut results = Vec::new();
-        for (scratch, threads, cut) in [(heap(), 1, 5), (mapped.clone(), 7, 5), (heap(), 2, 3)] {
+        for (home, threads, cut) in [(Home::Heap, 1, 5), (mapped.clone(), 7, 5), (Home::Heap, 2, 3)] {
             let engine = Engine::new(threads);
-            let mut table = Table::zeros_in(1200, 37, &scratch).unwrap();
+            let mut table = Table::zeros_in(&home, TablePrecision::F32, 1200, 37).unwrap();
             table.data_mut().copy_from_slice(start.data());
-            let mut optimizer = table_optimizer(i, &table, &scratch);
+            let mut optimizer = table_optimizer(i, &table, &home);
             (0..cut).for_each(|s| optimizer.step(&engine, &mut table, &table_grad(s), 0.1));
-            let mut resumed = table_optimizer(i, &table, &scratch);
+            let mut resumed = table_optimizer(i, &table, &home);
             resumed.set_steps(optimizer.steps());
             for ((to, target), (from, source)) in resumed.tables_mut().into_iter().zip(optimizer.tables()) {
                 assert_eq!(to, from);
@@ -461,9 +457,10 @@ fn a_table_of_bf16_follows_the_one_of_f32() {
     for i in 0..3 {
         let mut exact = table_of(start);
         let precision = TablePrecision::Bf16(Stream::new(3, 3));
-        let mut rounded = Table::zeros_as(precision, 1200, 37, &heap()).unwrap();
+        let mut rounded = Table::zeros_in(&Home::Heap, precision, 1200, 37).unwrap();
         rounded.scatter(&engine, 0, &all, start);
-        let mut optimizers = [table_optimizer(i, &exact, &heap()), table_optimizer(i, &rounded, &heap())];
+        let mut optimizers =
+            [table_optimizer(i, &exact, &Home::Heap), table_optimizer(i, &rounded, &Home::Heap)];
         for step in 0..5 {
             optimizers[0].step(&engine, &mut exact, &table_grad(step), 0.1);
             optimizers[1].step(&engine, &mut rounded, &table_grad(step), 0.1);

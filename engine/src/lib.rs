@@ -33,5 +33,5 @@ pub use quantised::{Precision, Support, Weight};
 pub use random::Stream;
 pub use real::{Element, Real};
 pub use shape::{Shape, ShapeError};
-pub use table::{Factor, Numbers, Run, Scratch, Table, TablePrecision};
+pub use table::{Factor, Home, Numbers, Run, Table, TablePrecision};
 pub use tensor::{DType, Storage, Tensor};

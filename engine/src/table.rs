@@ -1,7 +1,7 @@
 //! A table of label weights, or of their optimizer's state: rows are gathered and scattered, never taken as a whole.
 //!
-//! A table up to the limit of its [`Scratch`] lies on the heap; a larger one is mapped over a temporary file that has
-//! no name any more. Such a mapping dies with its process, so nothing can ever trust it after a crash.
+//! A table lies on the heap, is mapped over a temporary file that has no name any more, or lies on a device, which then
+//! moves its rows ([`Home`]). A mapping dies with its process, so nothing can ever trust it after a crash.
 //!
 //! ```text
 //! bf16     the upper half of an f32: x = c·2¹⁶ + r of its bits, c kept
@@ -21,8 +21,8 @@ mod space;
 
 pub use changes::Run;
 pub use factor::Factor;
-pub use space::Scratch;
 
+use crate::cuda::{Cuda, DeviceTable};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::random::{Stream, philox};
@@ -30,11 +30,26 @@ use crate::tensor::Tensor;
 use changes::Changes;
 use half::bf16;
 use space::Space;
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 
 /// Rows in one parallel chunk.
 const ROWS: usize = 64;
+/// Rows of a device that are fetched at once.
+const FETCHED: usize = 1 << 14;
+
+/// Where a table lies.
+#[derive(Clone, Debug)]
+pub enum Home {
+    /// In the memory of the CPU.
+    Heap,
+    /// In a mapping over a file of this directory.
+    Files(PathBuf),
+    /// In the memory of a device.
+    Device(Cuda),
+}
 
 /// How the numbers of a table are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +70,17 @@ impl TablePrecision {
     }
 }
 
-/// All numbers of a table as they are kept, row after row.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Numbers of a table as they are kept, row after row.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Numbers<'a> {
     /// f32.
-    F32(&'a [f32]),
+    F32(Cow<'a, [f32]>),
     /// The bits of bf16.
-    Bf16(&'a [u16]),
+    Bf16(Cow<'a, [u16]>),
 }
+
+/// What asks for a table as numbers of f32 has another one.
+const NO_SLICE: &str = "the numbers of a table of bf16 are no f32, those of a device lie elsewhere";
 
 /// Rows of numbers. Not a tensor: it may be larger than memory.
 pub struct Table {
@@ -75,6 +93,7 @@ pub struct Table {
 enum Store {
     F32(Space<f32>),
     Bf16(Space<u16>, Stream),
+    Device(DeviceTable),
 }
 
 impl Table {
@@ -82,27 +101,24 @@ impl Table {
     pub fn zeros(rows: usize, width: usize) -> Table {
         Table { store: Store::F32(Space::heap(rows * width)), rows, width, changes: Changes::none(rows) }
     }
-    /// A table of f32 zeros: on the heap up to `scratch.heap_limit` bytes, else mapped over a file of its directory.
-    /// The file is written whole, so that a full disk is an error here and no fault later.
+    /// A table of zeros in a place of choice.
     ///
     /// # Errors
-    /// If the file cannot be made, written or mapped.
-    pub fn zeros_in(rows: usize, width: usize, scratch: &Scratch) -> Result<Table> {
-        Table::zeros_as(TablePrecision::F32, rows, width, scratch)
-    }
-    /// As [`Table::zeros_in`] in a precision of choice.
+    /// If a file cannot be made, written or mapped.
     ///
-    /// # Errors
-    /// As [`Table::zeros_in`].
-    pub fn zeros_as(
-        precision: TablePrecision,
-        rows: usize,
-        width: usize,
-        scratch: &Scratch,
-    ) -> Result<Table> {
-        let store = match precision {
-            TablePrecision::F32 => Store::F32(Space::new(rows * width, scratch)?),
-            TablePrecision::Bf16(stream) => Store::Bf16(Space::new(rows * width, scratch)?, stream),
+    /// Where a device has no memory for it, it unwinds to [`crate::cuda::within_memory`].
+    pub fn zeros_in(home: &Home, precision: TablePrecision, rows: usize, width: usize) -> Result<Table> {
+        let n = rows * width;
+        let store = match (home, precision) {
+            (Home::Heap, TablePrecision::F32) => Store::F32(Space::heap(n)),
+            (Home::Heap, TablePrecision::Bf16(stream)) => Store::Bf16(Space::heap(n), stream),
+            (Home::Files(directory), TablePrecision::F32) => Store::F32(Space::mapped(n, directory)?),
+            (Home::Files(directory), TablePrecision::Bf16(stream)) => {
+                Store::Bf16(Space::mapped(n, directory)?, stream)
+            }
+            (Home::Device(cuda), precision) => {
+                Store::Device(DeviceTable::zeros(cuda, precision, rows, width))
+            }
         };
         Ok(Table { store, rows, width, changes: Changes::none(rows) })
     }
@@ -119,28 +135,54 @@ impl Table {
         match &self.store {
             Store::F32(_) => TablePrecision::F32,
             Store::Bf16(_, stream) => TablePrecision::Bf16(*stream),
+            Store::Device(table) => table.precision(),
         }
     }
-    /// The size in bytes, on the heap or on the disk.
+    /// The size in bytes, wherever it lies.
     pub fn bytes(&self) -> usize {
         self.rows * self.width * self.precision().size()
-    }
-    /// The bytes that lie on the heap.
-    pub fn bytes_heap(&self) -> usize {
-        if self.is_mapped() { 0 } else { self.bytes() }
     }
     /// True when the table lies in a temporary file.
     pub fn is_mapped(&self) -> bool {
         match &self.store {
             Store::F32(space) => space.is_mapped(),
             Store::Bf16(space, _) => space.is_mapped(),
+            Store::Device(_) => false,
         }
     }
-    /// All numbers: for checkpoints.
-    pub fn numbers(&self) -> Numbers<'_> {
+    /// True when the table lies on a device.
+    pub fn is_on_device(&self) -> bool {
+        matches!(self.store, Store::Device(_))
+    }
+    /// The numbers where the table lies: what its rows are written from.
+    #[track_caller]
+    pub fn beside(&self, x: &Tensor) -> Tensor {
         match &self.store {
-            Store::F32(space) => Numbers::F32(space.data()),
-            Store::Bf16(space, _) => Numbers::Bf16(space.data()),
+            Store::Device(table) => table.cuda().here(x),
+            Store::F32(_) | Store::Bf16(..) => x.to_cpu(),
+        }
+    }
+    /// The numbers of some runs of rows as they are kept, one after another, in pieces: for checkpoints.
+    ///
+    /// # Panics
+    /// If a run leaves the table.
+    pub fn numbers<'a>(
+        &'a self,
+        runs: impl Iterator<Item = Run> + 'a,
+    ) -> Box<dyn Iterator<Item = Numbers<'a>> + 'a> {
+        let span = |run: Run| run[0] as usize * self.width..run[1] as usize * self.width;
+        match &self.store {
+            Store::F32(space) => Box::new(runs.map(move |run| Numbers::F32(space.data()[span(run)].into()))),
+            Store::Bf16(space, _) => {
+                Box::new(runs.map(move |run| Numbers::Bf16(space.data()[span(run)].into())))
+            }
+            Store::Device(table) => {
+                let mut rows = runs.flat_map(|[from, to]| from..to);
+                Box::new(std::iter::from_fn(move || {
+                    let some: Vec<u32> = rows.by_ref().take(FETCHED).collect();
+                    (!some.is_empty()).then(|| table.fetch(&some))
+                }))
+            }
         }
     }
     /// The rows that were written since [`Table::forget_changes`].
@@ -164,8 +206,9 @@ impl Table {
             return false;
         }
         let fits = match (&mut self.store, numbers) {
-            (Store::F32(space), Numbers::F32(from)) => copied(space.data_mut(), self.width, runs, from),
-            (Store::Bf16(space, _), Numbers::Bf16(from)) => copied(space.data_mut(), self.width, runs, from),
+            (Store::F32(space), Numbers::F32(from)) => copied(space.data_mut(), self.width, runs, &from),
+            (Store::Bf16(space, _), Numbers::Bf16(from)) => copied(space.data_mut(), self.width, runs, &from),
+            (Store::Device(table), numbers) => sent(table, self.width, runs, numbers),
             _ => false,
         };
         if fits {
@@ -176,24 +219,24 @@ impl Table {
     /// All numbers of a table of f32.
     ///
     /// # Panics
-    /// If it is one of bf16.
+    /// If it is one of bf16, or lies on a device.
     #[track_caller]
     pub fn data(&self) -> &[f32] {
         match &self.store {
             Store::F32(space) => space.data(),
-            Store::Bf16(..) => panic!("the numbers of a table of bf16 are no f32"),
+            Store::Bf16(..) | Store::Device(_) => panic!("{NO_SLICE}"),
         }
     }
     /// All numbers of a table of f32, to be written.
     ///
     /// # Panics
-    /// If it is one of bf16.
+    /// As [`Table::data`].
     #[track_caller]
     pub fn data_mut(&mut self) -> &mut [f32] {
         self.changes.add_all();
         match &mut self.store {
             Store::F32(space) => space.data_mut(),
-            Store::Bf16(..) => panic!("the numbers of a table of bf16 are no f32"),
+            Store::Bf16(..) | Store::Device(_) => panic!("{NO_SLICE}"),
         }
     }
     /// One row of a table of f32.
@@ -210,6 +253,9 @@ impl Table {
     /// If a row is out of range.
     #[track_caller]
     pub fn gather(&self, engine: &Engine, rows: &[u32]) -> Tensor {
+        if let Store::Device(table) = &self.store {
+            return table.gather(rows);
+        }
         let width = self.width;
         let mut y = engine.buffer::<f32>(rows.len() * width);
         engine.chunks(&mut y, (ROWS * width).max(1), |i, y| {
@@ -225,6 +271,9 @@ impl Table {
     /// If the range leaves the table.
     #[track_caller]
     pub fn slice(&self, engine: &Engine, rows: Range<usize>) -> Tensor {
+        if let Store::Device(table) = &self.store {
+            return table.slice(rows);
+        }
         let (first, width) = (rows.start, self.width);
         let mut y = engine.buffer::<f32>(rows.len() * width);
         engine.chunks(&mut y, (ROWS * width).max(1), |i, y| {
@@ -245,6 +294,7 @@ impl Table {
                 let from = &space.data()[row * self.width..][..self.width];
                 to.iter_mut().zip(from).for_each(|(to, &from)| *to = bf16::from_bits(from).to_f32());
             }
+            Store::Device(table) => to.copy_from_slice(table.slice(row..row + 1).to_cpu().data()),
         }
     }
     /// row rows[i] ← values[i], for `values` of shape `[n, width]` in f32; bf16 is rounded by the chance of `step`.
@@ -253,9 +303,13 @@ impl Table {
     /// If the rows do not ascend, or leave the table, or `values` has another shape.
     #[track_caller]
     pub fn scatter(&mut self, engine: &Engine, step: u64, rows: &[u32], values: &Tensor) {
-        let (width, data) = (self.width, values.data::<f32>());
+        let width = self.width;
         assert_eq!(values.shape().dims(), [rows.len(), width], "scatter: values for other rows");
         self.mark(rows);
+        if let Store::Device(table) = &self.store {
+            return table.scatter(step, rows, values);
+        }
+        let data = values.data::<f32>();
         match &mut self.store {
             Store::F32(space) => {
                 engine.chunks(&mut split(space.data_mut(), width, rows), ROWS, |i, to| {
@@ -272,13 +326,14 @@ impl Table {
                     }
                 });
             }
+            Store::Device(_) => unreachable!("its rows were written above"),
         }
     }
     /// Changes rows in place: `change` is given them as f32, one after another; bf16 is rounded by the chance of `step`
     /// afterwards. A row is changed once a step: its chance is a function of (step, row, column).
     ///
     /// # Panics
-    /// If the rows do not ascend or leave the table.
+    /// If the rows do not ascend or leave the table, or it lies on a device, which changes them itself.
     #[track_caller]
     pub fn change(&mut self, engine: &Engine, step: u64, rows: &[u32], change: impl FnOnce(Vec<&mut [f32]>)) {
         if self.precision() == TablePrecision::F32 {
@@ -291,17 +346,32 @@ impl Table {
     /// The rows of these numbers in a table of f32, each to be written by whoever holds it.
     ///
     /// # Panics
-    /// If the rows do not ascend or leave the table, or it is one of bf16.
+    /// If the rows do not ascend or leave the table, or it is one of bf16, or lies on a device.
     #[track_caller]
     pub fn rows_mut(&mut self, rows: &[u32]) -> Vec<&mut [f32]> {
         self.mark(rows);
         match &mut self.store {
             Store::F32(space) => split(space.data_mut(), self.width, rows),
-            Store::Bf16(..) => panic!("the numbers of a table of bf16 are no f32"),
+            Store::Bf16(..) | Store::Device(_) => panic!("{NO_SLICE}"),
+        }
+    }
+    /// The table on its device, for a kernel that will write these rows; none where it lies on the CPU.
+    ///
+    /// # Panics
+    /// If the rows do not ascend or leave the table.
+    #[track_caller]
+    pub(crate) fn on_device(&mut self, rows: &[u32]) -> Option<&DeviceTable> {
+        if self.is_on_device() {
+            self.mark(rows);
+        }
+        match &self.store {
+            Store::Device(table) => Some(table),
+            Store::F32(_) | Store::Bf16(..) => None,
         }
     }
     #[track_caller]
     fn mark(&mut self, rows: &[u32]) {
+        assert!(rows.is_sorted_by(|a, b| a < b), "rows of a table are written in ascending order, each once");
         let last = rows.last().is_none_or(|&row| (row as usize) < self.rows);
         assert!(last, "row {:?} of a table of {} rows", rows.last(), self.rows);
         rows.iter().for_each(|&row| self.changes.add(row as usize));
@@ -322,9 +392,19 @@ fn copied<T: Copy>(to: &mut [T], width: usize, runs: &[Run], mut from: &[T]) -> 
     true
 }
 
-#[track_caller]
+/// As [`copied`], on a device.
+fn sent(to: &DeviceTable, width: usize, runs: &[Run], from: Numbers<'_>) -> bool {
+    let n = width * runs.iter().map(|[from, to]| (to - from) as usize).sum::<usize>();
+    match (to.precision(), from) {
+        (TablePrecision::F32, Numbers::F32(from)) if from.len() == n => to.put(runs, &from),
+        (TablePrecision::Bf16(_), Numbers::Bf16(from)) if from.len() == n => to.put(runs, &from),
+        _ => return false,
+    }
+    true
+}
+
+/// The rows, which ascend.
 fn split<'a, T>(data: &'a mut [T], width: usize, rows: &[u32]) -> Vec<&'a mut [T]> {
-    assert!(rows.is_sorted_by(|a, b| a < b), "rows of a table are written in ascending order, each once");
     let (mut rest, mut at) = (data, 0);
     let take = |&row: &u32| {
         let (_, from) = std::mem::take(&mut rest).split_at_mut((row as usize - at) * width);
@@ -351,7 +431,11 @@ fn round_by_chance(key: [u32; 2], row: u32, from: &[f32], to: &mut [u16]) {
 
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.is_mapped() { "scratch" } else { "heap" };
+        let place = match &self.store {
+            Store::Device(_) => "a device",
+            _ if self.is_mapped() => "scratch",
+            _ => "heap",
+        };
         let kind = if self.precision() == TablePrecision::F32 { "f32" } else { "bf16" };
         write!(f, "Table([{}, {}] {kind} on {place})", self.rows, self.width)
     }

@@ -1,9 +1,10 @@
-//! The rows of a table as items of a search: label weights where they are learned, in their precision, on the heap or
-//! in a mapped file.
+//! The rows of a table as items of a search: label weights where they are learned, in their precision, on the heap, in
+//! a mapped file or on a device.
 //!
 //! A search widens [`PART`] rows to f32 at a time, on the CPU, so what it takes does not depend on the number of rows.
 //! Scores and their order are those of a search over a copy of all rows.
 
+use engine::kernels::normalise::normalise;
 use engine::{Engine, Factor, KernelClass, Table, Tensor};
 use std::ops::Range;
 
@@ -26,15 +27,18 @@ pub struct TableRows<'a> {
 }
 
 impl TableRows<'_> {
-    /// The rows of a range, in f32.
+    /// The rows of a range, in f32, where the table lies.
     ///
     /// # Panics
-    /// If the range leaves the table.
+    /// If the range leaves the table, or it lies on a device and its rows are factors.
     #[track_caller]
     pub fn part(self, engine: &Engine, range: Range<usize>) -> Tensor {
         let mut rows = self.table.slice(engine, range);
         if let Some(factor) = self.factor {
             factor.multiply(engine, rows.data_mut());
+        }
+        if self.normalised && rows.cuda().is_some() {
+            return normalise(engine, &rows).0;
         }
         if self.normalised {
             rows.data_mut::<f32>().chunks_mut(self.table.width().max(1)).for_each(to_length_1);
@@ -56,7 +60,7 @@ impl TableRows<'_> {
             let range = first..total.min(first + PART);
             let only = limits.only.map(|ids| among(ids, range.clone()));
             if only.is_none_or(|ids| !ids.is_empty()) {
-                let rows = self.part(engine, range);
+                let rows = self.part(engine, range).to_cpu();
                 let items = Matrix::new(rows.data(), width);
                 let found = search_part(engine, queries, (items, first), k, Limits { only, ..limits });
                 hits.add(engine, &found);
@@ -92,7 +96,7 @@ fn to_length_1(row: &mut [f32]) {
 mod tests {
     use super::*;
     use crate::{Csr, search};
-    use engine::{Scratch, Stream, TablePrecision};
+    use engine::{Home, Stream, TablePrecision};
 
     /// Rows over more than two parts.
     const ROWS: usize = 2 * PART + 700;
@@ -105,7 +109,6 @@ mod tests {
     #[test]
     fn a_search_in_parts_is_that_over_a_copy_of_all_rows() {
         let engine = Engine::new(2);
-        let scratch = Scratch { directory: ".".into(), heap_limit: usize::MAX };
         let queries = draw(7 * WIDTH, 1);
         let queries = Matrix::new(&queries, WIDTH);
         // The best of the second query are not its own; ids stand in each part, and at its edges.
@@ -118,7 +121,7 @@ mod tests {
             .filter(|id| id % 3 == 0 && !(PART as u32..2 * PART as u32).contains(id))
             .collect();
         for precision in [TablePrecision::F32, TablePrecision::Bf16(Stream::new(1, 1))] {
-            let mut table = Table::zeros_as(precision, ROWS, WIDTH, &scratch).expect("heap");
+            let mut table = Table::zeros_in(&Home::Heap, precision, ROWS, WIDTH).expect("heap");
             let all: Vec<u32> = (0..ROWS as u32).collect();
             table.scatter(&engine, 1, &all, &Tensor::from_vec([ROWS, WIDTH], draw(ROWS * WIDTH, 2)));
             for (normalised, factor) in [(false, None), (true, None), (false, Some(factor))] {

@@ -6,7 +6,7 @@
 #[path = "../../tests/standin/process.rs"]
 mod process;
 
-use engine::{Cuda, Engine, Scratch, Stream, Table, TablePrecision};
+use engine::{Cuda, Engine, Stream, Table};
 use samplers::search::NO_HIT;
 use samplers::{Csr, Hits, Items, Limits, Lists, Matrix, Resident, TableRows, search};
 
@@ -113,8 +113,7 @@ fn not_a_number([_, device]: &[Engine; 2]) {
 /// Label weights, part by part.
 fn table([cpu, device]: &[Engine; 2]) {
     const ROWS: usize = 40_000;
-    let scratch = Scratch { directory: ".".into(), heap_limit: usize::MAX };
-    let mut table = Table::zeros_as(TablePrecision::F32, ROWS, WIDTH, &scratch).expect("heap");
+    let mut table = Table::zeros(ROWS, WIDTH);
     table.data_mut().copy_from_slice(&whole(ROWS, 5));
     let rows = TableRows { table: &table, factor: None, normalised: false };
     let queries = whole(3, 1);

@@ -24,7 +24,8 @@ impl Classifier {
         let (table, width) = (weights.table, weights.table.width());
         let mut rows = Vec::with_capacity(table.rows() * width);
         for first in (0..table.rows()).step_by(ROWS) {
-            rows.extend_from_slice(weights.part(engine, first..(first + ROWS).min(table.rows())).data());
+            let part = weights.part(engine, first..(first + ROWS).min(table.rows()));
+            rows.extend_from_slice(part.to_cpu().data());
         }
         Classifier { rows, width }
     }

@@ -128,7 +128,7 @@ impl Trainer {
         let total = total_steps(&config, steps_per_epoch);
         config.selection.demand_shorter_than(total.div_ceil(steps_per_epoch))?;
         let composed = if queries_of.is_some() { data.labels().len() } else { text_ids.queries.len() };
-        let head = match config.head.is_on() {
+        let mut head = match config.head.is_on() {
             true => Some(Head::new(&config, &data, &text_ids, network.width())),
             false => None,
         };
@@ -138,6 +138,7 @@ impl Trainer {
         // What the memory copies of the network stays on the CPU.
         let memory = Memory::new(&config, text_ids.queries.len(), &data, &network);
         let cuda = device::named(&config, &mut network)?;
+        head.iter_mut().zip(&cuda).for_each(|(head, cuda)| head.place_on(cuda));
         Ok(Trainer {
             engine: cuda.into_iter().fold(engine.clone(), Engine::with_cuda),
             vectors_optimizer: config.auxiliary.is_on().then(auxiliary::optimizer),
@@ -186,8 +187,9 @@ impl Trainer {
     /// Whose instructions compute the bits: those of the device, and who multiplies there, or a class of the processor.
     pub fn kernel_class(&self) -> String {
         let class = device::kernel_class(self.engine.cuda(), &self.engine);
-        // What a classifier and clusters do beside the device has the bits of the processor.
-        let beside = self.engine.cuda().is_some() && (self.head.is_some() || self.parts.wants_bank());
+        // What label weights and clusters do beside the device has the bits of the processor.
+        let beside = self.head.as_ref().is_some_and(|head| !head.is_on_device()) || self.parts.wants_bank();
+        let beside = beside && self.engine.cuda().is_some();
         if beside { format!("{class}+{}", self.engine.kernel_class().name()) } else { class }
     }
     /// The device and who multiplies there, for a person; none on the CPU.

@@ -12,7 +12,7 @@
 use super::{TableOptimizer, check_table};
 use crate::grad::RowGrad;
 use engine::kernels::adagrad::adagrad_rows;
-use engine::{Engine, Result, Scratch, Table};
+use engine::{Engine, Home, Result, Table, TablePrecision};
 
 /// Row-wise Adagrad.
 #[derive(Debug)]
@@ -23,12 +23,17 @@ pub struct AdagradRows {
 }
 
 impl AdagradRows {
-    /// A fresh optimizer for `table`, with accumulators of zero and ε inside the quotient (1e-10 is usual).
+    /// A fresh optimizer for `table`, with accumulators of zero and ε inside the quotient (1e-10 is usual). The
+    /// accumulators lie where `home` says, and that is where the table does.
     ///
     /// # Errors
     /// If a scratch file cannot be made.
-    pub fn new(table: &Table, eps: f32, scratch: &Scratch) -> Result<AdagradRows> {
-        Ok(AdagradRows { eps, accumulators: Table::zeros_in(table.rows(), 1, scratch)?, steps: 0 })
+    pub fn new(table: &Table, eps: f32, home: &Home) -> Result<AdagradRows> {
+        Ok(AdagradRows {
+            eps,
+            accumulators: Table::zeros_in(home, TablePrecision::F32, table.rows(), 1)?,
+            steps: 0,
+        })
     }
 }
 
@@ -38,10 +43,8 @@ impl TableOptimizer for AdagradRows {
     }
     fn update(&mut self, engine: &Engine, table: &mut Table, grad: &RowGrad, rate: f32) {
         check_table(table, grad);
-        let mut accumulators = self.accumulators.rows_mut(&grad.rows);
-        table.change(engine, u64::from(self.steps), &grad.rows, |mut values| {
-            adagrad_rows(engine, &mut values, &mut accumulators, grad.values.data(), (rate, self.eps));
-        });
+        let (tables, number) = ([table, &mut self.accumulators], u64::from(self.steps));
+        adagrad_rows(engine, tables, (&grad.rows, &grad.values), (rate, self.eps), number);
     }
     fn steps(&self) -> u32 {
         self.steps

@@ -12,7 +12,7 @@
 use super::{TableOptimizer, check_table};
 use crate::grad::RowGrad;
 use engine::kernels::adamw::{AdamStep, adamw_rows};
-use engine::{Engine, Result, Scratch, Table};
+use engine::{Engine, Home, Result, Table, TablePrecision};
 
 /// Lazy Adam with decoupled weight decay. The state is two tables of the table's shape.
 #[derive(Debug)]
@@ -26,13 +26,13 @@ pub struct LazyAdamW {
 }
 
 impl LazyAdamW {
-    /// A fresh optimizer for `table`: β = (0.9, 0.999), ε = 1e-8, no decay. Its moments lie on the heap or in scratch
-    /// files, as `scratch` says.
+    /// A fresh optimizer for `table`: β = (0.9, 0.999), ε = 1e-8, no decay. Its moments lie where
+    /// `home` says, and that is where the table does.
     ///
     /// # Errors
     /// If a scratch file cannot be made.
-    pub fn new(table: &Table, scratch: &Scratch) -> Result<LazyAdamW> {
-        let zeros = || Table::zeros_in(table.rows(), table.width(), scratch);
+    pub fn new(table: &Table, home: &Home) -> Result<LazyAdamW> {
+        let zeros = || Table::zeros_in(home, TablePrecision::F32, table.rows(), table.width());
         let (m, v) = (zeros()?, zeros()?);
         Ok(LazyAdamW { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, m, v, steps: 0 })
     }
@@ -52,12 +52,8 @@ impl TableOptimizer for LazyAdamW {
         let mut step = AdamStep::new(self.betas, self.eps, self.weight_decay, f64::from(rate), self.steps);
         // ε before the correction: √v · widen + ε · widen = (√v + ε) · widen.
         step.eps *= step.widen;
-        let rows = &grad.rows;
-        let state = [&mut self.m, &mut self.v];
-        table.change(engine, u64::from(self.steps), rows, |values| {
-            let (mut values, [mut m, mut v]) = (values, state.map(|t| t.rows_mut(rows)));
-            adamw_rows(engine, [&mut values, &mut m, &mut v], grad.values.data(), &step);
-        });
+        let tables = [table, &mut self.m, &mut self.v];
+        adamw_rows(engine, tables, (&grad.rows, &grad.values), &step, u64::from(self.steps));
     }
     fn steps(&self) -> u32 {
         self.steps

@@ -29,9 +29,7 @@ impl TableOptimizer for SgdRows {
     }
     fn update(&mut self, engine: &Engine, table: &mut Table, grad: &RowGrad, rate: f32) {
         check_table(table, grad);
-        table.change(engine, u64::from(self.steps), &grad.rows, |mut values| {
-            sgd_rows(engine, &mut values, grad.values.data(), rate);
-        });
+        sgd_rows(engine, table, (&grad.rows, &grad.values), rate, u64::from(self.steps));
     }
     fn steps(&self) -> u32 {
         self.steps

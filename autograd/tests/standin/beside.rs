@@ -1,7 +1,7 @@
 //! Kernels that no operation calls, on a device and on the CPU: the gradient over all labels, and the best of each row.
 
 use engine::cuda::{Columns, Nearest};
-use engine::kernels::bce::{Ids, Soft, Truth, bce};
+use engine::kernels::bce::{Bce, Ids, Soft, Truth};
 use engine::{Engine, Stream, Tensor};
 
 /// Rows and columns: more than a block has threads.
@@ -29,7 +29,7 @@ pub(super) fn both(device: &Engine, cpu: &Engine) -> Vec<(&'static str, [Made; 2
     vec![("bce", pair(gradient)), ("nearest", pair(best)), ("nearest, long rows", pair(of_long_rows))]
 }
 
-/// Losses and gradients, far from 0 among them, with soft targets and without.
+/// Losses and gradients of two chunks, far from 0 among them, with soft targets and without.
 fn gradient(engine: &Engine) -> Made {
     let ((ps, pi), (ls, li), (ss, si)) = (lists(3), lists(9), lists(5));
     let stream = Stream::new(6, 1);
@@ -42,12 +42,18 @@ fn gradient(engine: &Engine) -> Made {
             left_out: Ids { starts: &ls, items: &li },
             soft,
         };
-        let z =
-            (0..(ROWS * COLUMNS) as u64).map(|i| 60.0 * (stream.uniform(i + 9000) as f32 - 0.5)).collect();
-        let mut z = engine.place(&Tensor::from_vec([ROWS, COLUMNS], z));
-        let mut losses = vec![1.0; ROWS];
-        bce(engine, &mut z, (FIRST, 0.5), truth, 0.25, &mut losses);
-        all.extend([Some(losses.iter().map(|loss| loss / 1e3).collect()), Some(z.to_f64())]);
+        let chunk = |columns: usize| {
+            let logit = |i| 60.0 * (stream.uniform(i + 9000) as f32 - 0.5);
+            let z = (0..(ROWS * columns) as u64).map(logit).collect();
+            engine.place(&Tensor::from_vec([ROWS, columns], z))
+        };
+        let mut chunks = [(chunk(FIRST), 0), (chunk(COLUMNS), FIRST)];
+        let mut bce = Bce::new(ROWS, &chunks[0].0, truth, 0.25);
+        for (z, first) in &mut chunks {
+            bce.step(engine, z, (*first, 0.5));
+            all.push(Some(z.to_f64()));
+        }
+        all.push(Some(bce.losses().iter().map(|loss| loss / 1e3).collect()));
     }
     all
 }

@@ -12,6 +12,7 @@ mod bf16;
 mod cublas;
 mod larger;
 mod steps;
+mod tables;
 
 use autograd::ops::OPS;
 use engine::cuda::Gemm;
@@ -147,6 +148,11 @@ fn optimizers_and_clipping_agree_with_the_cpu() {
 }
 
 #[test]
+fn tables_on_a_device_are_moved_as_those_of_the_cpu() {
+    holds_in_every_schedule("tables_on_the_device");
+}
+
+#[test]
 fn kernels_beside_the_operations_agree_too() {
     holds_in_every_schedule("beside_on_the_device");
 }
@@ -235,6 +241,12 @@ fn steps_on_the_device() {
         let error = largest(&got, &want);
         assert!(error.is_some_and(|e| e <= TOLERANCE), "`{name}`: {error:?}");
     }
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn tables_on_the_device() {
+    tables::check(&engines());
 }
 
 #[test]

@@ -193,31 +193,48 @@ pub(crate) fn multi_triplet_back(
     ds
 }
 
-/// Logits of the labels from `first` on become gradients, in place; gives the loss of each row.
-pub(crate) fn bce(
-    cuda: &Cuda,
-    z: &Tensor,
-    (first, shift): (usize, f32),
-    truth: Truth<'_>,
-    per: f32,
-) -> Vec<f32> {
-    let (n, m) = (z.shape().rows(), z.shape().last());
-    let list = |ids: Ids<'_>| {
-        assert!(ids.starts.len() == n + 1 && ids.starts[n] <= ids.items.len(), "a list for each row");
-        [cuda.send(ids.starts), cuda.send(ids.items)]
-    };
-    let [p_starts, positives] = list(truth.positives);
-    let [o_starts, left_out] = list(truth.left_out);
-    let (soft, targets) =
-        (truth.soft.map(|soft| list(soft.ids)), truth.soft.map(|soft| cuda.send(soft.targets)));
-    let [s_starts, soft] = [0, 1].map(|i| soft.as_ref().map(|of| &of[i]));
-    let losses = cuda.floats([n]);
-    cuda.rows(
-        "bce",
-        n,
-        args![
-            losses, z, p_starts, positives, o_starts, left_out, s_starts, soft, targets, first, m, shift, per
-        ],
-    );
-    cuda.fetch(losses.address(), n)
+/// The lists of a batch, and the loss of each row so far.
+pub(crate) struct Bce {
+    sums: Block,
+    n: usize,
+    positives: [Block; 2],
+    left_out: [Block; 2],
+    soft: Option<[Block; 2]>,
+    targets: Option<Block>,
+}
+
+impl Bce {
+    pub(crate) fn new(cuda: &Cuda, n: usize, truth: Truth<'_>) -> Bce {
+        let list = |ids: Ids<'_>| {
+            assert!(ids.starts.len() == n + 1 && ids.starts[n] <= ids.items.len(), "a list for each row");
+            [cuda.send(ids.starts), cuda.send(ids.items)]
+        };
+        Bce {
+            sums: cuda.send(&vec![0.0f64; n]),
+            n,
+            positives: list(truth.positives),
+            left_out: list(truth.left_out),
+            soft: truth.soft.map(|soft| list(soft.ids)),
+            targets: truth.soft.map(|soft| cuda.send(soft.targets)),
+        }
+    }
+    /// Logits of the labels from `first` on become gradients, in place.
+    pub(crate) fn step(&self, z: &Tensor, (first, shift): (usize, f32), per: f32) {
+        let (Bce { sums, n, targets, .. }, m) = (self, z.shape().last());
+        assert_eq!(z.shape().rows(), *n, "bce: logits of these rows");
+        let ([p_starts, positives], [o_starts, left_out]) = (&self.positives, &self.left_out);
+        let [s_starts, soft] = [0, 1].map(|i| self.soft.as_ref().map(|of| &of[i]));
+        let cuda = z.cuda().expect("logits on the device of the lists");
+        cuda.rows(
+            "bce",
+            *n,
+            args![
+                sums, z, p_starts, positives, o_starts, left_out, s_starts, soft, targets, first, m, shift,
+                per
+            ],
+        );
+    }
+    pub(crate) fn losses(&self) -> Vec<f64> {
+        self.sums.home.fetch(self.sums.at(), self.n)
+    }
 }

@@ -21,6 +21,7 @@ mod nearest;
 pub(crate) mod optim;
 mod pool;
 pub(crate) mod rows;
+mod table;
 
 pub use cublas::cublas;
 pub use driver::{Found, devices};
@@ -28,6 +29,7 @@ pub(crate) use launch::args;
 pub use map::{Function1, Function2};
 pub use nearest::{Columns, Nearest};
 pub use pool::within_memory;
+pub(crate) use table::DeviceTable;
 
 use crate::error::{Error, Result};
 use crate::pool::PoolStats;

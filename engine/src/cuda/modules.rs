@@ -24,6 +24,7 @@ pub(super) const MODULES: &[Module] = modules![
     "rows",
     "softmax",
     "staged",
+    "table",
     "triplets"
 ];
 

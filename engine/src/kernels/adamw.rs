@@ -14,6 +14,7 @@ use super::map::CHUNK;
 use crate::cuda;
 use crate::engine::Engine;
 use crate::real::Real;
+use crate::table::Table;
 use crate::tensor::Tensor;
 
 /// The constants of one step, all computed in f64.
@@ -135,14 +136,34 @@ pub fn adamw(
     for_real!(value, run(engine, value, moments, grad, step));
 }
 
-/// One step of single rows: `values[i]`, `m[i]` and `v[i]` are a row of each table, and `grads` holds their gradients
-/// one after another.
+/// One step of ascending rows of a table and of its moments m and v. `grads`, `[n, width]`, lies where the tables do;
+/// weights of bf16 are rounded by the chance of step `number`.
 ///
 /// # Panics
-/// If the numbers of rows differ or `grads` does not fill them.
-pub fn adamw_rows(engine: &Engine, [values, m, v]: [&mut [&mut [f32]]; 3], grads: &[f32], step: &AdamStep) {
+/// If sizes differ, rows do not ascend or leave the table, or the tables lie in different memories.
+#[track_caller]
+pub fn adamw_rows(
+    engine: &Engine,
+    [table, m, v]: [&mut Table; 3],
+    (rows, grads): (&[u32], &Tensor),
+    step: &AdamStep,
+    number: u64,
+) {
+    assert_eq!(grads.shape().dims(), [rows.len(), table.width()], "adamw_rows: gradients of other rows");
+    if let Some(table) = table.on_device(rows) {
+        let state = [m, v].map(|table| table.on_device(rows).expect("moments on the device of the table"));
+        return table.adamw(number, state, (rows, grads), step);
+    }
+    let state = [m, v].map(|table| table.rows_mut(rows));
+    table.change(engine, number, rows, |values| {
+        let (mut values, [mut m, mut v]) = (values, state);
+        rows_on_cpu(engine, [&mut values, &mut m, &mut v], grads.data(), step);
+    });
+}
+
+/// `values[i]`, `m[i]` and `v[i]` are a row of each table.
+fn rows_on_cpu(engine: &Engine, [values, m, v]: [&mut [&mut [f32]]; 3], grads: &[f32], step: &AdamStep) {
     let (width, c) = (values.first().map_or(1, |row| row.len().max(1)), Constants::of(step));
-    assert_eq!(grads.len(), values.iter().map(|row| row.len()).sum(), "adamw_rows: gradients of other rows");
     let block = (CHUNK / width).max(1);
     engine.chunks3(
         [values, m, v],

@@ -70,33 +70,60 @@ impl Soft<'_> {
     }
 }
 
-/// Logits `z + shift`, `[n, width]`, of the labels `first..first + width` become gradients, in place; adds the loss of
-/// each row to `losses`, `[n]`.
-///
-/// # Panics
-/// If sizes differ, or somebody shares the logits.
-#[track_caller]
-pub fn bce(
-    engine: &Engine,
-    z: &mut Tensor,
-    (first, shift): (usize, f32),
-    truth: Truth<'_>,
+/// The cross-entropy of a batch, whose labels come in chunks.
+pub struct Bce<'a> {
+    truth: Truth<'a>,
     per: f32,
-    losses: &mut [f64],
-) {
-    assert!(
-        z.is_unique() && z.shape().rows() == losses.len(),
-        "bce: logits of these rows, and nobody else's"
-    );
-    if let Some(cuda) = z.cuda() {
-        let found = cuda::losses::bce(cuda, z, (first, shift), truth, per);
-        return losses.iter_mut().zip(found).for_each(|(sum, loss)| *sum += f64::from(loss));
+    losses: Losses,
+}
+
+/// The loss of each row so far, where the logits lie.
+enum Losses {
+    Cpu(Vec<f64>),
+    /// And the truth, which is sent once.
+    Device(cuda::losses::Bce),
+}
+
+impl<'a> Bce<'a> {
+    /// Of a batch of `n` rows whose logits will lie where `beside` does; gradients are divided by 1/`per`.
+    ///
+    /// # Panics
+    /// If there is not a list for each row.
+    #[track_caller]
+    pub fn new(n: usize, beside: &Tensor, truth: Truth<'a>, per: f32) -> Bce<'a> {
+        let losses = match beside.cuda() {
+            Some(cuda) => Losses::Device(cuda::losses::Bce::new(cuda, n, truth)),
+            None => Losses::Cpu(vec![0.0; n]),
+        };
+        Bce { truth, per, losses }
     }
-    let width = z.shape().last();
-    if shift != 0.0 {
-        z.data_mut::<f32>().iter_mut().for_each(|z| *z += shift);
+    /// Logits `z + shift`, `[n, width]`, of the labels `first..first + width` become gradients, in place; their loss is
+    /// added to that of each row.
+    ///
+    /// # Panics
+    /// If sizes differ, or somebody shares the logits, or they lie elsewhere.
+    #[track_caller]
+    pub fn step(&mut self, engine: &Engine, z: &mut Tensor, (first, shift): (usize, f32)) {
+        assert!(z.is_unique(), "bce: nobody else's logits");
+        match &mut self.losses {
+            Losses::Device(bce) => bce.step(z, (first, shift), self.per),
+            Losses::Cpu(losses) => {
+                let width = z.shape().last();
+                assert_eq!(z.shape().rows(), losses.len(), "bce: logits of these rows");
+                if shift != 0.0 {
+                    z.data_mut::<f32>().iter_mut().for_each(|z| *z += shift);
+                }
+                on_cpu(engine, z.data_mut(), (first, width), self.truth, self.per, losses);
+            }
+        }
     }
-    on_cpu(engine, z.data_mut(), (first, width), truth, per, losses);
+    /// The loss of each row. It waits for a device.
+    pub fn losses(&self) -> Vec<f64> {
+        match &self.losses {
+            Losses::Cpu(losses) => losses.clone(),
+            Losses::Device(bce) => bce.losses(),
+        }
+    }
 }
 
 fn on_cpu(

@@ -11,6 +11,7 @@ use super::map::CHUNK;
 use crate::cuda;
 use crate::engine::Engine;
 use crate::real::Real;
+use crate::table::Table;
 use crate::tensor::Tensor;
 
 /// p ← p − rate · g, in place. Rows that are not given stay.
@@ -41,13 +42,28 @@ pub fn sgd(engine: &Engine, value: &mut Tensor, grad: Given<'_>, rate: f64) {
     for_real!(value, run(engine, value, grad, rate));
 }
 
-/// p ← p − rate · g of single rows: `grads` holds their gradients one after another.
+/// p ← p − rate · g of ascending rows of a table. `grads`, `[n, width]`, lies where the table does; weights of bf16 are
+/// rounded by the chance of step `number`.
 ///
 /// # Panics
-/// If `grads` does not fill the rows.
-pub fn sgd_rows(engine: &Engine, values: &mut [&mut [f32]], grads: &[f32], rate: f32) {
+/// If sizes differ, or rows do not ascend or leave the table.
+#[track_caller]
+pub fn sgd_rows(
+    engine: &Engine,
+    table: &mut Table,
+    (rows, grads): (&[u32], &Tensor),
+    rate: f32,
+    number: u64,
+) {
+    assert_eq!(grads.shape().dims(), [rows.len(), table.width()], "sgd_rows: gradients of other rows");
+    if let Some(table) = table.on_device(rows) {
+        return table.sgd(number, (rows, grads), rate);
+    }
+    table.change(engine, number, rows, |mut values| rows_on_cpu(engine, &mut values, grads.data(), rate));
+}
+
+fn rows_on_cpu(engine: &Engine, values: &mut [&mut [f32]], grads: &[f32], rate: f32) {
     let width = values.first().map_or(1, |row| row.len().max(1));
-    assert_eq!(grads.len(), values.iter().map(|row| row.len()).sum(), "sgd_rows: gradients of other rows");
     let block = (CHUNK / width).max(1);
     engine.chunks(
         values,

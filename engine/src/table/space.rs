@@ -1,4 +1,4 @@
-//! Where the numbers of a table lie: on the heap, or in a mapping over a temporary file without a name.
+//! Where the numbers of a table lie on the CPU: on the heap, or in a mapping over a temporary file without a name.
 
 use crate::container::Plain;
 use crate::error::{Error, Result};
@@ -6,19 +6,10 @@ use memmap2::MmapMut;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes in one write of zeros.
 const BLOCK: usize = 1 << 20;
-
-/// Where large tables lie.
-#[derive(Clone, Debug)]
-pub struct Scratch {
-    /// The directory of the temporary files.
-    pub directory: PathBuf,
-    /// Tables of more bytes than this are mapped.
-    pub heap_limit: usize,
-}
 
 /// So many numbers.
 pub(super) enum Space<T: Plain> {
@@ -31,13 +22,13 @@ impl<T: Plain> Space<T> {
     pub(super) fn heap(count: usize) -> Space<T> {
         Space::Heap(vec![T::default(); count])
     }
-    /// Zeros where `scratch` wants them.
-    pub(super) fn new(count: usize, scratch: &Scratch) -> Result<Space<T>> {
+    /// Zeros in a mapping over a file of `directory`. The file is written whole, so that a full disk is an error here
+    /// and no fault later.
+    pub(super) fn mapped(count: usize, directory: &Path) -> Result<Space<T>> {
         let bytes = count * size_of::<T>();
-        if bytes <= scratch.heap_limit || bytes == 0 {
-            return Ok(Space::heap(count));
+        if bytes == 0 {
+            return Ok(Space::heap(0));
         }
-        let directory = &scratch.directory;
         let mut file = unnamed_file(directory)?;
         let zeros = vec![0u8; BLOCK.min(bytes)];
         let mut left = bytes;
@@ -57,7 +48,7 @@ impl<T: Plain> Space<T> {
     pub(super) fn data(&self) -> &[T] {
         match self {
             Space::Heap(values) => values,
-            // SAFETY: the mapping is a whole number of T long (`new`), starts at a page, and every bit pattern is a T:
+            // SAFETY: the mapping is a whole number of T long (`mapped`), starts at a page, and every bit pattern is a T:
             // `Plain` is sealed to such numbers.
             Space::Scratch(map, _) => unsafe {
                 std::slice::from_raw_parts(map.as_ptr().cast(), map.len() / size_of::<T>())

@@ -17,18 +17,18 @@ fn check(mut table: Table, mapped: bool) {
     assert_eq!(back.to_f64(), [last, [0.0; 3], [0.0, 1.0, 2.0], last].concat());
     table.change(&engine, 2, &[1, 3], |rows| rows.into_iter().for_each(|row| row[0] += 8.0));
     assert_eq!(table.slice(&engine, 1..4).to_f64(), [8.0, 1.0, 2.0, 0.0, 0.0, 0.0, 11.0, 4.0, 5.0]);
-    let mut other = Table::zeros_as(table.precision(), 200, 3, &heap()).unwrap();
-    assert!(other.restore(&[[0, 200]], table.numbers()) && other.numbers() == table.numbers());
-    assert!(!Table::zeros(1, 3).restore(&[[0, 200]], table.numbers()));
-    assert!(!other.restore(&[[0, 199]], table.numbers()) && !other.restore(&[[1, 201]], table.numbers()));
-    assert!(!other.restore(&[[100, 200], [0, 100]], table.numbers()));
+    let mut other = Table::zeros_in(&Home::Heap, table.precision(), 200, 3).unwrap();
+    assert!(other.restore(&[[0, 200]], all(&table)) && all(&other) == all(&table));
+    assert!(!Table::zeros(1, 3).restore(&[[0, 200]], all(&table)));
+    assert!(!other.restore(&[[0, 199]], all(&table)) && !other.restore(&[[1, 201]], all(&table)));
+    assert!(!other.restore(&[[100, 200], [0, 100]], all(&table)));
 }
 
 #[test]
 fn a_table_knows_the_rows_that_were_written_however_it_was_done() {
     let engine = Engine::new(1);
     for precision in [TablePrecision::F32, CHANCE] {
-        let mut table = Table::zeros_as(precision, 200, 3, &heap()).unwrap();
+        let mut table = Table::zeros_in(&Home::Heap, precision, 200, 3).unwrap();
         let wrote = |table: &mut Table, want: &[Run]| {
             let rows: u32 = want.iter().map(|[from, to]| to - from).sum();
             assert_eq!(table.bytes_changed(), rows as usize * 3 * precision.size());
@@ -41,8 +41,8 @@ fn a_table_knows_the_rows_that_were_written_however_it_was_done() {
         wrote(&mut table, &[[3, 5], [90, 91]]);
         table.change(&engine, 2, &[199], |rows| rows.into_iter().for_each(|row| row[0] = 8.0));
         wrote(&mut table, &[[199, 200]]);
-        let numbers = Table::zeros_as(precision, 2, 3, &heap()).unwrap();
-        assert!(table.restore(&[[4, 5], [199, 200]], numbers.numbers()));
+        let numbers = Table::zeros_in(&Home::Heap, precision, 2, 3).unwrap();
+        assert!(table.restore(&[[4, 5], [199, 200]], all(&numbers)));
         wrote(&mut table, &[[4, 5], [199, 200]]);
         assert_eq!(table.gather(&engine, &[3, 4, 199]).to_f64(), [[1.0; 3], [0.0; 3], [0.0; 3]].concat());
     }
@@ -53,27 +53,27 @@ fn a_table_knows_the_rows_that_were_written_however_it_was_done() {
     assert_eq!(table.changed().collect::<Vec<_>>(), [[0, 200]]);
 }
 
-fn heap() -> Scratch {
-    Scratch { directory: ".".into(), heap_limit: usize::MAX }
+/// All numbers of a table on the CPU.
+fn all(table: &Table) -> Numbers<'_> {
+    table.numbers([[0, table.rows() as u32]].into_iter()).next().expect("one piece")
 }
 
 #[test]
 fn rows_come_back_from_the_heap_and_from_a_mapping() {
     let directory = tempfile::tempdir().unwrap();
-    let scratch = |heap_limit| Scratch { directory: directory.path().to_owned(), heap_limit };
-    check(Table::zeros_in(200, 3, &scratch(2400)).unwrap(), false);
-    check(Table::zeros_in(200, 3, &scratch(2399)).unwrap(), true);
-    check(Table::zeros_as(CHANCE, 200, 3, &scratch(1200)).unwrap(), false);
-    check(Table::zeros_as(CHANCE, 200, 3, &scratch(1199)).unwrap(), true);
+    for precision in [TablePrecision::F32, CHANCE] {
+        let table = |home| Table::zeros_in(&home, precision, 200, 3).unwrap();
+        check(table(Home::Heap), false);
+        check(table(Home::Files(directory.path().to_owned())), true);
+    }
     check(Table::zeros(200, 3), false);
 }
 
 #[test]
 fn a_mapped_table_leaves_no_name_behind_and_is_not_disturbed_by_others() {
     let directory = tempfile::tempdir().unwrap();
-    let scratch = Scratch { directory: directory.path().to_owned(), heap_limit: 0 };
-    let mut a = Table::zeros_in(600_000, 1, &scratch).unwrap();
-    let b = Table::zeros_in(600_000, 1, &scratch).unwrap();
+    let home = Home::Files(directory.path().to_owned());
+    let [mut a, b] = [(); 2].map(|()| Table::zeros_in(&home, TablePrecision::F32, 600_000, 1).unwrap());
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     a.data_mut().fill(1.0);
     assert!(a.data().iter().all(|&x| x == 1.0) && b.data().iter().all(|&x| x == 0.0));
@@ -81,8 +81,7 @@ fn a_mapped_table_leaves_no_name_behind_and_is_not_disturbed_by_others() {
 
 #[test]
 fn a_missing_directory_is_named() {
-    let scratch = Scratch { directory: "no/such/place".into(), heap_limit: 0 };
-    let error = Table::zeros_in(2, 2, &scratch).unwrap_err();
+    let error = Table::zeros_in(&Home::Files("no/such/place".into()), TablePrecision::F32, 2, 2).unwrap_err();
     assert_eq!(error.kind(), Kind::Input);
     assert!(error.to_string().starts_with("no/such/place: "), "{error}");
 }
@@ -100,7 +99,7 @@ fn rounding_by_chance_is_right_in_the_mean_and_goes_to_a_neighbour() {
     for (x, low, step) in
         [(1.0 + 0.001_953_125f32, 1.0f64, 0.007_812_5), (-1.0 - 0.001_953_125f32, -1.0, -0.007_812_5)]
     {
-        let mut table = Table::zeros_as(CHANCE, n, 5, &heap()).unwrap();
+        let mut table = Table::zeros_in(&Home::Heap, CHANCE, n, 5).unwrap();
         let rows: Vec<u32> = (0..n as u32).collect();
         table.scatter(&engine, 3, &rows, &Tensor::from_vec([n, 5], vec![x; 5 * n]));
         let got = table.slice(&engine, 0..n).to_f64();
@@ -114,7 +113,7 @@ fn rounding_by_chance_is_right_in_the_mean_and_goes_to_a_neighbour() {
 #[test]
 fn steps_smaller_than_the_grid_are_kept_in_the_mean() {
     let (engine, n) = (Engine::new(1), 2000usize);
-    let mut table = Table::zeros_as(CHANCE, n, 1, &heap()).unwrap();
+    let mut table = Table::zeros_in(&Home::Heap, CHANCE, n, 1).unwrap();
     let rows: Vec<u32> = (0..n as u32).collect();
     table.scatter(&engine, 0, &rows, &Tensor::from_vec([n, 1], vec![1.0f32; n]));
     for step in 1..=100 {
@@ -130,7 +129,7 @@ fn steps_smaller_than_the_grid_are_kept_in_the_mean() {
 fn the_chance_of_a_row_does_not_depend_on_its_company_or_the_threads() {
     let x: Vec<f32> = (0..300 * 11).map(|i| Stream::new(1, 1).uniform(i) as f32).collect();
     let write = |threads, all: &[u32]| {
-        let mut table = Table::zeros_as(CHANCE, 300, 11, &heap()).unwrap();
+        let mut table = Table::zeros_in(&Home::Heap, CHANCE, 300, 11).unwrap();
         let values = all.iter().flat_map(|&r| x[r as usize * 11..][..11].to_vec()).collect();
         table.scatter(&Engine::new(threads), 7, all, &Tensor::from_vec([all.len(), 11], values));
         table.gather(&Engine::new(1), &[17, 299]).to_f64()
@@ -143,7 +142,7 @@ fn the_chance_of_a_row_does_not_depend_on_its_company_or_the_threads() {
 #[test]
 fn what_is_not_finite_stays_so() {
     let engine = Engine::new(1);
-    let mut table = Table::zeros_as(CHANCE, 1, 3, &heap()).unwrap();
+    let mut table = Table::zeros_in(&Home::Heap, CHANCE, 1, 3).unwrap();
     let values = vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
     table.scatter(&engine, 1, &[0], &Tensor::from_vec([1, 3], values));
     let got = table.gather(&engine, &[0]).to_f64();

@@ -15,11 +15,11 @@
 //! serves logits and gradients, and ∇W lives for one chunk. X̄ is returned: it is the seed with which the tape of an
 //! encoder goes on backward. Three products of 2·n·L·d flops bound it; memory does not depend on L.
 //!
-//! Embeddings on a device are multiplied there: each W_c is sent, ∇W_c comes back, and the table is updated where it
-//! lies.
+//! Embeddings on a device are multiplied there. A table that lies on the device, too, is updated there, and no number of
+//! it moves; of another one each W_c is sent, ∇W_c comes back, and the table is updated where it lies.
 
 use autograd::{RowGrad, TableOptimizer};
-use engine::kernels::bce::bce;
+use engine::kernels::bce::Bce;
 use engine::kernels::map::{add_to, linear};
 use engine::kernels::matmul::{Factor, product};
 use engine::{Engine, Mat, Table, Tensor, gemm};
@@ -39,7 +39,7 @@ pub struct OneVsAll {
 
 impl OneVsAll {
     /// One step: moves all rows of `table`, and gives the loss before it and X̄ `[n, d]`. None if a number is not
-    /// finite: rows of chunks before that one have moved then.
+    /// finite: rows of chunks before that one have moved then, and on a device all of them, which is not waited for.
     ///
     /// # Panics
     /// If sizes differ.
@@ -58,21 +58,22 @@ impl OneVsAll {
             Some(_) => Chunks::Device(linear(engine, x, [self.scale, 0.0]), linear(engine, x, [0.0, 0.0])),
             None => Chunks::Cpu(x, Tensor::from_buf([n, d], engine.zeros::<f32>(n * d))),
         };
-        let mut losses = vec![0.0f64; n];
+        let mut bce = Bce::new(n, x, truth, 1.0 / n as f32);
         optimizer.begin();
         for first in (0..labels).step_by(self.chunk.max(1)) {
             let range = first..labels.min(first + self.chunk);
             let weights = table.slice(engine, range.clone()).beside(x);
             let mut z = chunks.logits(engine, &weights, self);
-            bce(engine, &mut z, (first, chunks.shift(self)), truth, 1.0 / n as f32, &mut losses);
-            if !losses.iter().all(|l| l.is_finite()) {
+            bce.step(engine, &mut z, (first, chunks.shift(self)));
+            if !table.is_on_device() && !bce.losses().iter().all(|loss| loss.is_finite()) {
                 return None;
             }
-            let values = chunks.learn(engine, z, &weights, self);
+            let values = table.beside(&chunks.learn(engine, z, &weights, self));
             let rows = range.map(|label| label as u32).collect();
             optimizer.update(engine, table, &RowGrad { rows, values, table: [labels, d].into() }, rate);
         }
-        Some((losses.iter().sum::<f64>() / n as f64, chunks.dx(engine, self)))
+        let loss = bce.losses().iter().sum::<f64>() / n as f64;
+        loss.is_finite().then(|| (loss, chunks.dx(engine, self)))
     }
 }
 
@@ -103,7 +104,7 @@ impl Chunks<'_> {
             Chunks::Device(..) => head.shift as f32,
         }
     }
-    /// Adds κ G W_c to X̄, and gives κ Gᵀ X, on the CPU.
+    /// Adds κ G W_c to X̄, and gives κ Gᵀ X.
     fn learn(&mut self, engine: &Engine, g: Tensor, weights: &Tensor, head: &OneVsAll) -> Tensor {
         match self {
             Chunks::Cpu(x, dx) => {
@@ -115,7 +116,7 @@ impl Chunks<'_> {
             }
             Chunks::Device(x, dx) => {
                 add_to(engine, dx, &product(engine, Factor::new(&g), Factor::new(weights)));
-                product(engine, Factor::new(&g).t(), Factor::new(x)).to_cpu()
+                product(engine, Factor::new(&g).t(), Factor::new(x))
             }
         }
     }
@@ -136,12 +137,11 @@ mod tests {
     use super::*;
     use crate::losses::set::{Bce, SetObjective, SetTerms};
     use autograd::{LazyAdamW, Relevance, SgdRows, Tape};
-    use engine::{Scratch, Stream, TablePrecision};
+    use engine::{Home, Stream, TablePrecision};
 
     const N: usize = 9;
     const D: usize = 5;
     const L: usize = 140;
-    const HEAP: fn() -> Scratch = || Scratch { directory: ".".into(), heap_limit: usize::MAX };
 
     fn draw(n: usize, tag: u64) -> Vec<f32> {
         (0..n as u64).map(|i| 2.0 * Stream::new(4, tag).uniform(i) as f32 - 1.0).collect()
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn chunks_of_one_step_share_its_number_and_threads_change_no_bit() {
         let run = |threads, chunk| {
-            let mut adam = LazyAdamW::new(&table(), &HEAP()).expect("heap");
+            let mut adam = LazyAdamW::new(&table(), &Home::Heap).expect("heap");
             let (_, dx, after) = step(&Engine::new(threads), chunk, &mut adam);
             (adam.steps(), dx.to_f64(), after.data().to_vec())
         };
@@ -250,9 +250,8 @@ mod tests {
 
     #[test]
     fn weights_of_bf16_learn_too() {
-        let scratch = HEAP();
         let precision = TablePrecision::Bf16(Stream::new(1, 1));
-        let mut weights = Table::zeros_as(precision, L, D, &scratch).expect("heap");
+        let mut weights = Table::zeros_in(&Home::Heap, precision, L, D).expect("heap");
         let (engine, (starts, items)) = (Engine::new(2), ids(3));
         let none = vec![0; N + 1];
         let truth = Truth {
@@ -262,7 +261,7 @@ mod tests {
         };
         let (x, head) =
             (Tensor::from_vec([N, D], draw(N * D, 1)), OneVsAll { scale: 3.0, shift: -2.0, chunk: 50 });
-        let mut adam = LazyAdamW::new(&weights, &scratch).expect("heap");
+        let mut adam = LazyAdamW::new(&weights, &Home::Heap).expect("heap");
         let mut loss = || head.step(&engine, &mut weights, &mut adam, &x, truth, 0.05).expect("finite").0;
         let first = loss();
         let last = (0..60).map(|_| loss()).last().expect("steps");

@@ -5,7 +5,7 @@
 //! requests, each subset of the unsynced names and many subsets of the unsynced blocks is laid out as a folder, and
 //! read. What a file system must keep: a rename is whole or not there, and what was synced stays.
 
-use super::tests::Tables;
+use super::tests::{Tables, all};
 use super::*;
 use engine::Numbers;
 use engine::container::DiskFile;
@@ -271,7 +271,7 @@ fn history(keep: usize) -> History {
 /// The bits of all tables.
 fn numbers(checkpoint: &Checkpoint<'_, &Table>) -> Vec<Vec<u32>> {
     let head = checkpoint.head.as_ref().expect("a head");
-    let bits = |(_, table): &(String, &Table)| match table.numbers() {
+    let bits = |(_, table): &(String, &Table)| match all(table) {
         Numbers::F32(values) => values.iter().map(|x| x.to_bits()).collect(),
         Numbers::Bf16(values) => values.iter().map(|&b| u32::from(b) << 16).collect(),
     };

@@ -16,7 +16,7 @@
 use super::KIND;
 use super::folder::path_of;
 use bincode::{Decode, Encode};
-use engine::container::{Container, Plain, Scalar, Verify, View, Writer};
+use engine::container::{Container, Scalar, Verify, View, Writer};
 use engine::{Error, Factor, KernelClass, Numbers, Result, Run, Table, TablePrecision};
 use models::heads::Factors;
 use std::borrow::Cow;
@@ -100,8 +100,8 @@ impl Part {
     }
     fn numbers(&self) -> Numbers<'_> {
         match &self.numbers {
-            Mapped::F32(view) => Numbers::F32(view),
-            Mapped::Bf16(view) => Numbers::Bf16(view),
+            Mapped::F32(view) => Numbers::F32(Cow::Borrowed(view)),
+            Mapped::Bf16(view) => Numbers::Bf16(Cow::Borrowed(view)),
         }
     }
     fn to_f32(&self, span: Range<usize>) -> Vec<f32> {
@@ -239,10 +239,13 @@ impl HeadState<'_, &Table> {
             writer.begin(&runs_section(i), Scalar::U32)?;
             runs().try_for_each(|run| writer.append(&run))?;
             writer.end()?;
-            match table.numbers() {
-                Numbers::F32(values) => write_rows(writer, i, runs(), table.width(), values)?,
-                Numbers::Bf16(values) => write_rows(writer, i, runs(), table.width(), values)?,
-            }
+            let bf16 = table.precision() != TablePrecision::F32;
+            writer.begin(&section(i), if bf16 { Scalar::U16 } else { Scalar::F32 })?;
+            table.numbers(runs()).try_for_each(|piece| match piece {
+                Numbers::F32(values) => writer.append(&values),
+                Numbers::Bf16(values) => writer.append(&values),
+            })?;
+            writer.end()?;
         }
         if let Some(soft) = &self.soft {
             writer.section(SOFT[0], &soft.starts)?;
@@ -263,18 +266,6 @@ fn factors(file: &Container) -> Result<Option<Vec<u64>>> {
     }
     file.check(FACTORS)?;
     Ok(Some(file.slice::<u64>(FACTORS)?.to_vec()))
-}
-
-fn write_rows<T: Plain>(
-    writer: &mut Writer,
-    i: usize,
-    mut runs: impl Iterator<Item = Run>,
-    width: usize,
-    values: &[T],
-) -> Result<()> {
-    writer.begin(&section(i), T::SCALAR)?;
-    runs.try_for_each(|[from, to]| writer.append(&values[from as usize * width..to as usize * width]))?;
-    writer.end()
 }
 
 impl HeadEntry {

@@ -63,6 +63,10 @@ pub struct HeadConfig {
     /// A directory in which label weights and their optimizer's state are mapped files; empty for the heap, where the
     /// limit of memory allows it.
     pub scratch: String,
+    /// With a device, where label weights and their optimizer's state lie and are moved: `device`, `cpu` (the heap, or
+    /// files), or `auto`: on the device where half of what it has free holds them, unless `head.scratch` is set. Factors
+    /// (`zloss`) lie on the CPU.
+    pub memory: String,
 }
 
 impl Default for HeadConfig {
@@ -90,6 +94,7 @@ impl Default for HeadConfig {
             relevance: "linear".into(),
             hard_share: 0.5,
             scratch: String::new(),
+            memory: "auto".into(),
         }
     }
 }
@@ -183,6 +188,7 @@ impl HeadConfig {
         self.check_live()?;
         self.check_rest()?;
         self.check_factored()?;
+        self.check_memory(train)?;
         if self.labels == "all" && self.loss != "bce" {
             return Err(Error::input(format!(
                 "`head.labels = all` works with the loss bce, not {}",
@@ -212,6 +218,28 @@ impl HeadConfig {
                 "`head.loss = lambdamrr` weighs labels by their ranks, which only a search in the step knows",
                 "--set head.labels=live",
             ),
+            _ => Ok(()),
+        }
+    }
+    /// Where label weights lie.
+    fn check_memory(&self, train: &TrainConfig) -> Result<()> {
+        if !["auto", "cpu", "device"].contains(&&*self.memory) {
+            let got = &self.memory;
+            return Err(Error::input(format!("`head.memory` must be one of auto, cpu, device, it is {got}")));
+        }
+        let wrong = |why: &str, help: &str| {
+            let what = format!("`head.memory = device` keeps label weights on a device, and {why}");
+            Err(Error::input(what).help(help))
+        };
+        match self.memory == "device" {
+            true if !self.is_on() => wrong("this run learns none", "--head classifier"),
+            true if train.device == "cpu" => wrong("this run has none", "--device cuda:0"),
+            true if !self.scratch.is_empty() => {
+                wrong("`head.scratch` keeps them in files", "leave one of the two away")
+            }
+            true if self.loss == "zloss" => {
+                wrong("the factors of zloss are moved by the CPU", "leave head.memory at auto")
+            }
             _ => Ok(()),
         }
     }

@@ -14,8 +14,8 @@
 //! frequent labels come to stand above rare ones. Of a query the head sees a dropped-out embedding (NGAME, Renée). It
 //! gives dL/dx back, for whoever trains the encoder.
 //!
-//! With a device, scores and gradients are computed there. Label weights and the state of their optimizer stay on the
-//! CPU, or in their files, whose memory they may exceed: the rows of a step are sent, and their gradient comes back.
+//! With a device, scores and gradients are computed there. Label weights and the state of their optimizer lie there,
+//! too, where they fit; else on the CPU or in files: the rows of a step are sent, and their gradient comes back.
 
 pub(crate) mod candidates;
 mod few;
@@ -36,7 +36,7 @@ use crate::network::Network;
 use crate::text_ids::TextIds;
 use autograd::{Anomaly, Dropout, Grad};
 use data::{DataSet, Split};
-use engine::{Engine, Error, Kind, Places, Result, Stream, Table, Tensor};
+use engine::{Cuda, Engine, Error, Home, Kind, Places, Result, Stream, Table, Tensor};
 use few::Finder;
 pub(crate) use few::{Found, Texts};
 use labels::AllLabels;
@@ -146,17 +146,31 @@ impl Head {
             chain: vec![],
         }
     }
-    /// The tables will lie in files of `directory`, unless the user has named another place for them.
+    /// The tables will lie in files of `directory` and not on the heap.
     ///
     /// # Panics
     /// If they exist.
     pub(crate) fn map_in(&mut self, directory: &Path) {
         assert!(self.tables.is_none(), "tables are placed before they are made");
-        self.layout.scratch.get_or_insert_with(|| directory.to_owned());
+        if let Home::Heap = self.layout.home {
+            self.layout.home = Home::Files(directory.to_owned());
+        }
+    }
+    /// The tables will lie on the device of the run and not on the heap, where they may and it has room.
+    ///
+    /// # Panics
+    /// As [`Head::map_in`].
+    pub(crate) fn place_on(&mut self, cuda: &Cuda) {
+        assert!(self.tables.is_none(), "tables are placed before they are made");
+        self.layout.place(&self.config, cuda);
+    }
+    /// Whether the tables lie on the device of the run.
+    pub(crate) fn is_on_device(&self) -> bool {
+        matches!(self.layout.home, Home::Device(_))
     }
     /// Bytes in files, and in which directory; none where the tables lie on the heap.
     pub(crate) fn mapped(&self) -> Option<(usize, &Path)> {
-        let directory = self.layout.scratch.as_deref()?;
+        let directory = self.layout.files()?;
         Some((self.layout.bytes().iter().sum(), directory))
     }
     /// Learns from a batch, on a tape of `record`: moves weights at `rate`, unless a number is not finite.
@@ -240,7 +254,7 @@ impl Head {
     /// Bytes of memory by part: weights, optimizer's state, shortlists, factors, what a step of `batch` queries with so
     /// many [`Head::marked`] labels takes, and what a search among all labels takes beyond that: with the
     /// `frequencies` of labels where a validation knows them, and after the step has given back its buffers. What is
-    /// mapped belongs to the system.
+    /// mapped belongs to the system; weights and state are those of a device where they lie there.
     pub(crate) fn bytes(
         &self,
         queries: usize,
@@ -248,7 +262,7 @@ impl Head {
         frequencies: usize,
     ) -> [(&'static str, usize); 7] {
         let Layout { labels, width, .. } = self.layout;
-        let [weights, state] = if self.layout.scratch.is_some() { [0, 0] } else { self.layout.bytes() };
+        let [weights, state] = if self.layout.files().is_some() { [0, 0] } else { self.layout.bytes() };
         let beside = match &self.learning {
             Learning::All { over, .. } => over.bytes([labels, width], batch, marked),
             Learning::Few { .. } => [0, 0],

@@ -102,7 +102,8 @@ impl Head {
         let (labels, width) = (data.labels(), network.width());
         let mut tables = self.layout.tables()?;
         for (block, weights) in warm.iter().flat_map(|warm| warm.weights(ROWS)) {
-            tables.weights.scatter(engine, 0, &block, &Tensor::from_vec([block.len(), width], weights));
+            let weights = Tensor::from_vec([block.len(), width], weights);
+            tables.weights.scatter(engine, 0, &block, &weights);
         }
         let known = warm.map_or(&[][..], WarmStart::weighted);
         let is_new = |label: &u32| known.binary_search_by_key(label, |pair| pair.0).is_err();

@@ -3,15 +3,21 @@
 //! ```text
 //! W [L, d] of f32 or bf16        Adam m, v [L, d]   row-wise Adagrad a [L]   plain descent nothing; of f32
 //! ```
+//! They lie together: on the heap, in mapped files, or on the device of the run, where half of what that has free holds
+//! them.
+//!
 //! How large they are is known before they exist: a plan counts them and says where they shall lie, the first weights
 //! or those of a checkpoint then make them. So a run that is refused or only planned takes no memory and writes no
 //! file for them.
 
 use super::tags;
-use crate::config::Config;
+use crate::config::{Config, HeadConfig};
 use autograd::optim::{AdagradRows, LazyAdamW, RestingRows, SgdRows, TableOptimizer};
-use engine::{Result, Scratch, Stream, Table, TablePrecision};
-use std::path::PathBuf;
+use engine::{Cuda, Home, Result, Stream, Table, TablePrecision};
+use std::path::Path;
+
+/// What label weights may take of the free memory of a device, where nothing is said: one part in so many.
+const SHARE: usize = 2;
 
 /// What the tables will be.
 pub(super) struct Layout {
@@ -19,8 +25,7 @@ pub(super) struct Layout {
     pub(super) width: usize,
     precision: TablePrecision,
     optimizer: String,
-    /// The directory of the files that they are mapped over; none for the heap.
-    pub(super) scratch: Option<PathBuf>,
+    pub(super) home: Home,
 }
 
 /// The tables.
@@ -36,8 +41,23 @@ impl Layout {
             "bf16" => TablePrecision::Bf16(Stream::new(config.train.seed, tags::ROUNDING)),
             _ => TablePrecision::F32,
         };
-        let scratch = (!head.scratch.is_empty()).then(|| PathBuf::from(&head.scratch));
-        Layout { labels, width, precision, optimizer: head.optimizer.clone(), scratch }
+        let home = if head.scratch.is_empty() { Home::Heap } else { Home::Files((&head.scratch).into()) };
+        Layout { labels, width, precision, optimizer: head.optimizer.clone(), home }
+    }
+    /// Puts them on the device of the run, where they may lie there.
+    pub(super) fn place(&mut self, head: &HeadConfig, cuda: &Cuda) {
+        let fits = self.bytes().iter().sum::<usize>() <= cuda.memory_free() / SHARE;
+        let wanted = head.memory == "device" || head.memory == "auto" && fits && head.loss != "zloss";
+        if wanted && matches!(self.home, Home::Heap) {
+            self.home = Home::Device(cuda.clone());
+        }
+    }
+    /// The directory of the files that they are mapped over, if they are.
+    pub(super) fn files(&self) -> Option<&Path> {
+        match &self.home {
+            Home::Files(directory) => Some(directory),
+            Home::Heap | Home::Device(_) => None,
+        }
     }
     /// Bytes of the weights, and of the optimizer's state.
     pub(super) fn bytes(&self) -> [usize; 2] {
@@ -52,18 +72,14 @@ impl Layout {
     /// Makes them, of zeros.
     ///
     /// # Errors
-    /// If a scratch file cannot be made.
+    /// If a file cannot be made.
     pub(super) fn tables(&self) -> Result<Tables> {
-        let scratch = match &self.scratch {
-            Some(directory) => Scratch { directory: directory.clone(), heap_limit: 0 },
-            None => Scratch { directory: PathBuf::new(), heap_limit: usize::MAX },
-        };
-        let weights = Table::zeros_as(self.precision, self.labels, self.width, &scratch)?;
+        let weights = Table::zeros_in(&self.home, self.precision, self.labels, self.width)?;
         let optimizer: Box<dyn TableOptimizer> = match &*self.optimizer {
-            "adagrad" => Box::new(AdagradRows::new(&weights, 1e-10, &scratch)?),
+            "adagrad" => Box::new(AdagradRows::new(&weights, 1e-10, &self.home)?),
             "sgd" => Box::new(SgdRows::new()),
             "none" => Box::new(RestingRows::new()),
-            _ => Box::new(LazyAdamW::new(&weights, &scratch)?),
+            _ => Box::new(LazyAdamW::new(&weights, &self.home)?),
         };
         Ok(Tables { weights, optimizer })
     }

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! on the device    parameters   gradients   optimizer   activations   working buffers   loss   embedding
-//!                  a classifier's step: what it scores, its gradient
+//!                  a classifier's step: what it scores, its gradient; its weights and their optimizer, where they fit
 //!                  cuBLAS: its workspace   bf16: both factors of the largest product, T·f and f·d numbers or T·d
 //!                  what the pool lends too large
 //!                  a search ([`samplers::resident`]), as far as it exceeds what a step takes
 //! on the CPU       all else   what a checkpoint copies: parameters and the optimizer's state
 //! ```
-//! Auxiliary vectors and the rows of a classifier pass through both memories and are counted in both.
+//! Auxiliary vectors, and the rows of a classifier that lies on the CPU, pass through both memories and are counted in
+//! both.
 
 use super::bytes;
+use crate::head::Head;
 use crate::negatives::looked_at;
 use crate::trainer::Trainer;
 use engine::{Packed, Shape, pooled_bytes};
@@ -31,6 +33,8 @@ pub struct DevicePlan {
 /// What leaves the CPU.
 const MOVES: [&str; 8] =
     ["parameters", "gradients", "AdamW", "LAMB", "activations", "working buffers", "loss", "embedding"];
+/// What leaves it where label weights lie on the device.
+const LABELS: [&str; 3] = ["label weights", "label optimizer", "head step"];
 /// What passes through both memories.
 const IN_BOTH: [&str; 2] = ["auxiliary", "head step"];
 /// The pool may lend a buffer that is larger than what is asked for, and ids and masks pass through it: of what a step
@@ -47,8 +51,11 @@ impl DevicePlan {
         parts: &mut Vec<(&'static str, usize)>,
     ) -> Option<DevicePlan> {
         let cuda = trainer.engine.cuda()?;
-        let on_device = |name: &str| MOVES.contains(&name) || IN_BOTH.contains(&name);
-        let mut own: Vec<_> = parts.iter().copied().filter(|&(name, _)| on_device(name)).collect();
+        let labels: &[&str] =
+            if trainer.head.as_ref().is_some_and(Head::is_on_device) { &LABELS } else { &[] };
+        let moves = |name: &str| MOVES.contains(&name) || labels.contains(&name);
+        let here = |&(name, _): &(&str, usize)| moves(name) || IN_BOTH.contains(&name);
+        let mut own: Vec<_> = parts.iter().copied().filter(here).collect();
         let of = |names: &[&str]| -> usize {
             own.iter().filter(|(name, _)| names.contains(name)).map(|(_, bytes)| bytes).sum()
         };
@@ -62,7 +69,7 @@ impl DevicePlan {
         own.push(("lent larger", step / SLACK));
         own.push(("cuBLAS", cuda.workspace_bytes()));
         own.push(("search", searches(trainer).saturating_sub(step)));
-        parts.retain(|(name, _)| !MOVES.contains(name));
+        parts.retain(|(name, _)| !moves(name));
         parts.push(("checkpoint", trained));
         // What the run holds already is not wanted again.
         let free = cuda.memory_free() + cuda.pool_stats().bytes_in_use;

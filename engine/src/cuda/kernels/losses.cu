@@ -201,7 +201,7 @@ struct Listed {
 };
 
 // Equations: engine/src/kernels/bce.rs.
-KERNEL bce(float* losses, float* z, const size* p_starts, const uint32_t* positives, const size* o_starts,
+KERNEL bce(double* sums, float* z, const size* p_starts, const uint32_t* positives, const size* o_starts,
            const uint32_t* left_out, const size* s_starts, const uint32_t* soft, const float* targets, size first,
            size m, float shift, float per) {
   __shared__ float room[32];
@@ -224,7 +224,7 @@ KERNEL bce(float* losses, float* z, const size* p_starts, const uint32_t* positi
   some.each(first, m, pulled);
   out.each(first, m, [&](size j, float) { z[j] = 0.f; });
   loss = block_sum(loss, room);
-  if (threadIdx.x == 0) losses[blockIdx.x] = loss;
+  if (threadIdx.x == 0) sums[blockIdx.x] += loss;
 }
 
 struct Scores {
