@@ -25,6 +25,7 @@ pub use factor::Factor;
 use crate::cuda::{Cuda, DeviceTable};
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::kernels::matmul::as_layers_multiply;
 use crate::random::{Stream, philox};
 use crate::tensor::Tensor;
 use changes::Changes;
@@ -280,6 +281,18 @@ impl Table {
             y.chunks_mut(width).enumerate().for_each(|(r, y)| self.read(first + i * ROWS + r, y));
         });
         Tensor::from_buf([rows.len(), width], y)
+    }
+    /// The rows of a range as a linear layer multiplies them ([`as_layers_multiply`]): what is kept in bf16 is not
+    /// rounded again.
+    ///
+    /// # Panics
+    /// As [`Table::slice`].
+    #[track_caller]
+    pub fn slice_to_multiply(&self, engine: &Engine, rows: Range<usize>) -> Tensor {
+        match &self.store {
+            Store::Device(table) if table.cuda().is_bf16() => as_layers_multiply(&table.slice_as_kept(rows)),
+            _ => self.slice(engine, rows),
+        }
     }
     /// One row as f32.
     ///

@@ -4,7 +4,7 @@
 //! Clones share storage. A tensor is written in place only while nobody else holds its storage
 //! ([`Tensor::data_mut`]), which the order of a training step guarantees for parameters.
 
-use crate::cuda::{Cuda, CudaBuf};
+use crate::cuda::{self, Cuda, CudaBuf};
 use crate::pool::Buf;
 use crate::quantised::{Precision, Weight};
 use crate::real::{Element, Real};
@@ -23,7 +23,7 @@ pub enum DType {
     F64,
     /// 32-bit unsigned integer: ids and positions.
     U32,
-    /// A matrix in fewer bits, which only a linear layer reads.
+    /// A matrix in fewer bits, which only a linear layer reads, or a product on a device.
     Rounded(Precision),
 }
 
@@ -44,7 +44,7 @@ pub enum Storage {
     Cpu(CpuBuf),
     /// On the CPU, in fewer bits: the weight of a linear layer, for inference.
     Rounded(Weight),
-    /// In the memory of a CUDA device: f32 or u32.
+    /// In the memory of a CUDA device: f32, u32 or bf16.
     Cuda(CudaBuf),
 }
 
@@ -101,9 +101,20 @@ impl Tensor {
     #[track_caller]
     pub(crate) fn address(&self) -> u64 {
         match &*self.storage {
+            Storage::Cuda(buf) if self.is_rounded() => panic!("a kernel of {:?} was given bf16", buf.cuda()),
             Storage::Cuda(buf) => buf.at() + 4 * self.offset as u64,
             _ => panic!("a kernel of a device was given a tensor on the CPU"),
         }
+    }
+    /// Where numbers of bf16 begin in the memory of the device; none where they are not bf16, or not there.
+    pub(crate) fn address_of_bf16(&self) -> Option<u64> {
+        match &*self.storage {
+            Storage::Cuda(buf) if self.is_rounded() => Some(buf.at() + 2 * self.offset as u64),
+            _ => None,
+        }
+    }
+    fn is_rounded(&self) -> bool {
+        matches!(self.dtype(), DType::Rounded(_))
     }
     /// The numbers on a device: a copy, or this tensor where they lie there already.
     ///
@@ -121,11 +132,13 @@ impl Tensor {
     pub fn beside(&self, other: &Tensor) -> Tensor {
         other.cuda().map_or_else(|| self.clone(), |cuda| cuda.here(self))
     }
-    /// The numbers on the CPU: a copy, or this tensor where they lie there already. Waits for what computes them.
+    /// The numbers on the CPU: a copy, in f32 where it was bf16, or this tensor where they lie there already. Waits for
+    /// what computes them.
     #[must_use]
     pub fn to_cpu(&self) -> Tensor {
         match (self.cuda(), self.dtype()) {
             (None, _) => self.clone(),
+            (Some(cuda), DType::Rounded(_)) => cuda::gemm::widened(cuda, self).to_cpu(),
             (Some(cuda), DType::U32) => {
                 Tensor::from_vec(self.shape, cuda.fetch::<u32>(self.address(), self.len()))
             }
@@ -166,7 +179,7 @@ impl Tensor {
         match self.dtype() {
             DType::F32 | DType::U32 => 4 * self.len(),
             DType::F64 => 8 * self.len(),
-            DType::Rounded(_) => self.weight().map_or(0, Weight::bytes),
+            DType::Rounded(_) => self.weight().map_or(2 * self.len(), Weight::bytes),
         }
     }
     /// The type of the elements.

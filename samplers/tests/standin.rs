@@ -6,7 +6,7 @@
 #[path = "../../tests/standin/process.rs"]
 mod process;
 
-use engine::{Cuda, Engine, Stream, Table};
+use engine::{Cuda, Engine, Home, Stream, Table, TablePrecision, Tensor};
 use samplers::search::NO_HIT;
 use samplers::{Csr, Hits, Items, Limits, Lists, Matrix, Resident, TableRows, search};
 
@@ -110,17 +110,36 @@ fn not_a_number([_, device]: &[Engine; 2]) {
     assert_eq!(hits.scores[..5], [f32::INFINITY, 2.0, 0.0, 0.0, -5.0]);
 }
 
-/// Label weights, part by part.
+/// Label weights, part by part: on the CPU, and on the device.
 fn table([cpu, device]: &[Engine; 2]) {
     const ROWS: usize = 40_000;
-    let mut table = Table::zeros(ROWS, WIDTH);
-    table.data_mut().copy_from_slice(&whole(ROWS, 5));
-    let rows = TableRows { table: &table, factor: None, normalised: false };
-    let queries = whole(3, 1);
+    let cuda = device.cuda().expect("it has one").clone();
+    let (queries, all) = (whole(3, 1), (0..ROWS as u32).collect::<Vec<u32>>());
+    let queries = Matrix::new(&queries, WIDTH);
+    let weights = Tensor::from_vec([ROWS, WIDTH], whole(ROWS, 5));
     let only: Vec<u32> = (0..ROWS as u32).step_by(3).collect();
-    for only in [None, Some(&only[..])] {
-        let found =
-            |engine| rows.search(engine, Matrix::new(&queries, WIDTH), 9, Limits { exclude: None, only });
-        assert!(found(device) == found(cpu));
+    for precision in [TablePrecision::F32, TablePrecision::Bf16(Stream::new(1, 1))] {
+        let [here, there] = [Home::Heap, Home::Device(cuda.clone())].map(|home| {
+            let mut table = Table::zeros_in(&home, precision, ROWS, WIDTH).expect("it fits");
+            table.scatter(cpu, 1, &all, &table.beside(&weights));
+            table
+        });
+        let rows = |table| TableRows { table, factor: None, normalised: false };
+        // The last so deep that the CPU searches.
+        for (only, k) in [(None, 9), (Some(&only[..]), 9), (None, 4500)] {
+            let limits = Limits { exclude: None, only };
+            let want = rows(&here).search(cpu, queries, k, limits);
+            for table in [&here, &there] {
+                assert!(rows(table).search(device, queries, k, limits) == want, "{table:?}, k {k}");
+            }
+        }
+        assert_eq!(rows(&there).row(ROWS - 1), rows(&here).row(ROWS - 1));
+        let of_length_1 = |table| {
+            let rows = TableRows { normalised: true, ..rows(table) };
+            (rows.part(cpu, 30..90).to_f64(), rows.row(31))
+        };
+        let (got, want) = (of_length_1(&there), of_length_1(&here));
+        assert!(got.0.iter().zip(&want.0).all(|(a, b)| (a - b).abs() < 1e-6), "rows of length 1");
+        assert_eq!(got.1, want.1);
     }
 }

@@ -458,6 +458,11 @@ fn wrong_settings_of_a_head_are_named() {
         ("head.relevance=likely", "`head.relevance` must be one of linear, sigmoid"),
         ("head.hard_share=1.0", "`head.hard_share` must be in [0, 1)"),
         ("head.near_cosine=1.5", "`head.near_cosine` must be in [-1, 1]"),
+        ("head.memory=gpu", "`head.memory` must be one of auto, cpu, device"),
+        (
+            "head.memory=device",
+            "`head.memory = device` keeps label weights on a device, and this run has none",
+        ),
         ("head.z_sharpness=0.0", "`head.z_sharpness` must be above 0"),
         ("head.z_location=inf", "`head.z_location` must be a number"),
         ("head.z_location=3.0", "are of the loss zloss, and this is bce"),

@@ -6,7 +6,11 @@ mod world;
 #[path = "../../tests/standin/process.rs"]
 mod process;
 
-use engine::{Engine, Kind};
+use autograd::SgdRows;
+use engine::cuda::Gemm;
+use engine::{Cuda, Engine, Home, Kind, Stream, Table, TablePrecision, Tensor};
+use models::heads::OneVsAll;
+use models::heads::one_vs_all::{Ids, Truth};
 use process::{again, standin};
 use std::path::Path;
 use train::plan::MemoryPlan;
@@ -65,6 +69,12 @@ fn a_classifier_on_the_stand_in_device_learns_what_it_does_on_the_cpu() {
     let Some(folder) = standin() else { return };
     // Which product is whose is the tests of operations' to say.
     again("classifiers_on_the_device", &folder, &[("GEMM", "own")]);
+}
+
+#[test]
+fn all_labels_are_learned_in_chunks_of_a_device() {
+    let Some(folder) = standin() else { return };
+    GEMMS.iter().for_each(|gemm| drop(again("chunks_on_the_device", &folder, &[("GEMM", gemm)])));
 }
 
 #[test]
@@ -136,7 +146,18 @@ fn run_on_the_device() {
     }
 }
 
-/// Every way in which a step comes to the labels that it scores; encoders that rest, and that learn.
+/// Whether its plan has label weights on the device.
+fn has_labels_there(trainer: &Trainer) -> bool {
+    let plan = MemoryPlan::new(trainer);
+    let lie_in =
+        |parts: &[(&str, usize)]| parts.iter().any(|(name, bytes)| *name == "label weights" && *bytes > 0);
+    let there = lie_in(&plan.device.expect("a device").parts);
+    assert_ne!(there, lie_in(&plan.parts), "label weights lie in one of the two memories");
+    there
+}
+
+/// Every way in which a step comes to the labels that it scores; encoders that rest, and that learn; label weights on the
+/// device, and beside it.
 #[test]
 #[ignore = "runs in a process that finds the stand-in driver"]
 fn classifiers_on_the_device() {
@@ -159,9 +180,15 @@ fn classifiers_on_the_device() {
             "{learns} head.labels=factored head.loss=zloss head.optimizer=sgd head.dropout=0 train.lr=0.1"
         ),
         &format!("{learns} head.labels=all train.label_texts=true head.teacher=start head.near_labels=5"),
+        "model.source=bag head.labels=all head.memory=cpu",
+        "model.source=bag head.labels=live head.loss=decoupled head.shortlist=10 head.memory=cpu",
+        "model.source=bag head.labels=sampled head.loss=supcon head.uniform=8 head.precision=bf16 head.memory=cpu",
     ] {
         let told = format!("head.name=classifier {told}");
         let [mut cpu, mut device] = ["cpu", "cuda:0"].map(|on| trainer(&data, &told, on).expect("fits"));
+        let stay = ["head.memory=cpu", "head.loss=zloss"].iter().any(|why| told.contains(why));
+        assert_eq!(has_labels_there(&device), !stay, "{told}");
+        assert_eq!(device.kernel_class().contains('+'), stay || told.contains("ngame"), "{told}");
         agree(&losses(&mut device, STEPS), &losses(&mut cpu, STEPS));
         let weights = |trainer: &Trainer| -> Vec<f64> {
             trainer.classifier().expect("it has one").rows.into_iter().map(f64::from).collect()
@@ -170,6 +197,66 @@ fn classifiers_on_the_device() {
         for [got, want] in [[weights(&device), weights(&cpu)], [numbers(&device), numbers(&cpu)]] {
             let (off, length) = (far(&got, &want), far(&want, &vec![0.0; want.len()]));
             assert!(off < 1e-3 * length, "{told}: {off} of {length}");
+        }
+    }
+}
+
+/// The shortcut over several chunks, by tables on either side, in f32 and in bf16: loss, gradient and weights.
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn chunks_on_the_device() {
+    // Eight chunks of 8 labels at once on a device, and a last one whose lines begin anywhere.
+    const SHAPE: [usize; 3] = [24, 150, 16];
+    let [n, labels, d] = SHAPE;
+    let draw = |count: usize, tag: u64| -> Vec<f32> {
+        (0..count as u64).map(|i| Stream::new(9, tag).uniform(i) as f32 - 0.5).collect()
+    };
+    let starts: Vec<usize> = (0..=n).collect();
+    let items: Vec<u32> = (0..n as u32).map(|i| 7 * i % labels as u32).collect();
+    let nobody = vec![0; n + 1];
+    let truth = Truth {
+        positives: Ids { starts: &starts, items: &items },
+        left_out: Ids { starts: &nobody, items: &[] },
+        soft: None,
+    };
+    let head = OneVsAll { scale: 4.0, shift: -1.0, chunk: 8 };
+    let chance = TablePrecision::Bf16(Stream::new(9, 9));
+    let all: Vec<u32> = (0..labels as u32).collect();
+    let stepped = |engine: &Engine, home: &Home, precision: TablePrecision| -> [Vec<f64>; 3] {
+        let mut table = Table::zeros_in(home, precision, labels, d).expect("it fits");
+        table.scatter(engine, 0, &all, &table.beside(&Tensor::from_vec([labels, d], draw(labels * d, 1))));
+        let x = engine.place(&Tensor::from_vec([n, d], draw(n * d, 2)));
+        let (loss, dx) = head.step(engine, &mut table, &mut SgdRows::new(), &x, truth, 0.5).expect("finite");
+        [vec![loss], dx.to_f64(), table.slice(engine, 0..labels).to_f64()]
+    };
+    let open = || {
+        Cuda::poisoned(0)
+            .and_then(|cuda| cuda.with_gemm(Gemm::named(&gemm()).expect("a name")))
+            .expect("opens")
+    };
+    let devices = [open(), open().in_bf16()];
+    for precision in [TablePrecision::F32, chance] {
+        let want = stepped(&Engine::new(1), &Home::Heap, precision);
+        for cuda in &devices {
+            for home in [Home::Heap, Home::Device(cuda.clone())] {
+                let engine = Engine::new(1).with_cuda(cuda.clone());
+                let got = stepped(&engine, &home, precision);
+                for (what, (got, want)) in
+                    ["loss", "gradient", "weights"].into_iter().zip(got.iter().zip(&want))
+                {
+                    let square = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+                    let off = square(&mut got.iter().zip(want).map(|(a, b)| a - b))
+                        / square(&mut want.iter().copied());
+                    // Numbers of bf16 have eight bits; a weight that is rounded by another chance is off by one of these.
+                    let most =
+                        if cuda.is_bf16() || precision == chance && what == "weights" { 5e-3 } else { 1e-5 };
+                    assert!(off < most, "{what}, {home:?}, {precision:?}, bf16 {}: {off}", cuda.is_bf16());
+                    assert!(
+                        !cuda.is_bf16() || what == "weights" || off > 1e-6,
+                        "{what}: it has been rounded"
+                    );
+                }
+            }
         }
     }
 }
@@ -207,6 +294,7 @@ fn plans_of_the_device() {
         &format!("model.source=tiny loss.name=infonce {wide} train.precision=bf16"),
         &format!("model.source=tiny loss.name=infonce {wide} train.chunk=16 composer.name=ngame"),
         &format!("model.source=tiny {wide} head.name=classifier head.labels=all head.encoder_lr=1e-3"),
+        &format!("model.source=tiny {wide} head.name=classifier head.labels=all head.memory=cpu"),
         "model.source=bag model.width=64 train.batch=64 loss.name=infonce negatives.from=model negatives.count=1",
     ] {
         let mut device = trainer(&data, told, "cuda:0").expect("fits");
@@ -238,19 +326,32 @@ fn too_little_memory() {
 fn resume_on_the_device() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = topics(dir.path(), 100);
-    let told = "model.source=tiny model.dropout=0.1 loss.name=infonce auxiliary.clusters=16";
-    let [mut whole, mut first, mut second] = [(); 3].map(|()| trainer(&data, told, "cuda:0").expect("fits"));
+    for (name, told) in [
+        ("encoder", "model.source=tiny model.dropout=0.1 loss.name=infonce auxiliary.clusters=16"),
+        ("f32", "model.source=bag head.name=classifier head.labels=sampled head.loss=supcon head.uniform=8"),
+        ("bf16", "model.source=bag head.name=classifier head.labels=all head.precision=bf16"),
+    ] {
+        resumes(&data, told, &dir.path().join(name));
+    }
+}
+
+fn resumes(data: &Path, told: &str, folder: &Path) {
+    let [mut whole, mut first, mut second] = [(); 3].map(|()| trainer(data, told, "cuda:0").expect("fits"));
     let want = losses(&mut whole, STEPS);
-    losses(&mut first, 4);
-    let folder = dir.path().join("checkpoints");
-    std::fs::create_dir(&folder).expect("a folder");
-    first.save(&folder).expect("it is written");
-    let (checkpoint, ..) = train::checkpoint::Checkpoint::newest(&folder).expect("it is read");
+    std::fs::create_dir(folder).expect("a folder");
+    // Of label weights the second file has those alone that changed.
+    for steps in [3, 1] {
+        losses(&mut first, steps);
+        first.save(folder).expect("it is written");
+    }
+    let (checkpoint, ..) = train::checkpoint::Checkpoint::newest(folder).expect("it is read");
     // A real device has another number of multiprocessors, and another version of the library.
     let by_cublas = gemm() == "cublas" || gemm() == "auto" && engine::cuda::cublas().is_ok();
     let class = if by_cublas { "cuda-cublas-" } else { "cuda" };
     assert!(checkpoint.kernel_class.starts_with(class), "{}", checkpoint.kernel_class);
     assert_eq!(checkpoint.kernel_class.contains("cublas"), by_cublas);
     second.restore(checkpoint).expect("it fits");
-    assert_eq!(losses(&mut second, STEPS - 4), want[4..], "the same bits as without a stop");
+    assert_eq!(losses(&mut second, STEPS - 4), want[4..], "{told}: the same bits as without a stop");
+    let weights = |trainer: &Trainer| trainer.classifier().map(|found| found.rows);
+    assert!(weights(&second) == weights(&whole), "{told}: label weights");
 }

@@ -2,6 +2,7 @@
 //! `kernels/{matmul,linear,feed_forward}.rs`.
 
 use super::cublas::{Factors, Operand};
+use super::launch::{Arg, ToArg};
 use super::{Block, Cuda, Function1, Function2, args};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -89,6 +90,8 @@ fn run(
     let other = (code >= 3).then(|| cuda.floats(to));
     let (bias, u) = (bias.map(|x| cuda.here(x)), u.map(|x| cuda.here(x)));
     let (x, y) = (cuda.here(a.of), cuda.here(b.of));
+    let are_rounded = [&x, &y].iter().any(|factor| factor.address_of_bf16().is_some());
+    let factors = if are_rounded { Factors::Bf16 } else { factors };
     // A matrix without numbers, and a sum of none, are our own's.
     if cuda.cublas().is_some() && a.batch * m * n * k > 0 {
         by_cublas(cuda, factors, [(a, &x), (b, &y)], &c);
@@ -98,7 +101,7 @@ fn run(
         return (c, other);
     }
     if let (Factors::Bf16, Some(staged)) = (factors, Staged::of(cuda, a, b)) {
-        let (x16, y16) = (to_bf16(cuda, &x), to_bf16(cuda, &y));
+        let (x16, y16) = (InBf16::new(cuda, &x), InBf16::new(cuda, &y));
         let [a_apart, b_apart] = staged.apart;
         cuda.launch(
             staged.kernel,
@@ -108,6 +111,9 @@ fn run(
         );
         return (c, other);
     }
+    // What is left reads f32 and rounds on its way.
+    let [x, y] =
+        [x, y].map(|factor| if factor.address_of_bf16().is_some() { widened(cuda, &factor) } else { factor });
     let large = is_large(cuda, [m, n], a.batch);
     let (kernel, tile) = match factors {
         Factors::Bf16 => ("gemm_bf16", TILE),
@@ -190,20 +196,48 @@ fn by_cublas(cuda: &Cuda, factors: Factors, [(a, x), (b, y)]: [(Matrix<'_>, &Ten
     let device = &*cuda.0;
     let blas = device.blas.as_ref().expect("the caller has asked");
     // The library takes f32 or bf16 as they lie in memory, so what is rounded has a place of its own meanwhile.
-    let rounded = |x: &Tensor| (factors == Factors::Bf16).then(|| to_bf16(cuda, x));
+    let rounded = |x: &Tensor| (factors == Factors::Bf16).then(|| InBf16::new(cuda, x));
     let (x16, y16) = (rounded(x), rounded(y));
-    let at = |x: &Tensor, x16: &Option<Block>| x16.as_ref().map_or(x.address(), Block::at);
+    let at = |x: &Tensor, x16: &Option<InBf16>| x16.as_ref().map_or_else(|| x.address(), |x16| x16.at);
     let (left, right) = (b.operand(at(y, &y16)), a.operand(at(x, &x16)));
     let size = [b.columns, a.rows, a.columns];
     blas.multiply(&device.driver, factors, size, [left, right], c.address(), a.batch);
 }
 
-/// Its numbers in bf16.
-fn to_bf16(cuda: &Cuda, x: &Tensor) -> Block {
+/// A factor's numbers in bf16: its own, or rounded ones for as long as the product takes.
+struct InBf16 {
+    at: u64,
+    _rounded: Option<Tensor>,
+}
+
+impl InBf16 {
+    fn new(cuda: &Cuda, x: &Tensor) -> InBf16 {
+        let rounded = x.address_of_bf16().is_none().then(|| rounded(cuda, x));
+        let at = rounded.as_ref().unwrap_or(x).address_of_bf16().expect("it is rounded");
+        InBf16 { at, _rounded: rounded }
+    }
+}
+
+impl ToArg for InBf16 {
+    fn arg(&self) -> Arg {
+        self.at.arg()
+    }
+}
+
+/// A tensor of f32 in bf16.
+pub(crate) fn rounded(cuda: &Cuda, x: &Tensor) -> Tensor {
     let pairs = x.len().div_ceil(2);
     let block = cuda.block(4 * pairs);
     cuda.each("to_bf16", pairs, args![block, x, x.len()]);
-    block
+    cuda.bf16_of(x.shape(), block)
+}
+
+/// A tensor of bf16 in f32.
+pub(crate) fn widened(cuda: &Cuda, x: &Tensor) -> Tensor {
+    let (y, n, at) = (cuda.floats(x.shape()), x.len(), x.address_of_bf16().expect("numbers of bf16"));
+    // A table of rows of one number, all of them.
+    cuda.each("table_read", n, args![y, at, 1u32, None::<Block>, 0usize, n, 1usize]);
+    y
 }
 
 /// A·B in f32.

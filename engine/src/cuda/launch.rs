@@ -56,6 +56,13 @@ impl ToArg for u32 {
     }
 }
 
+/// Addresses.
+impl ToArg for u64 {
+    fn arg(&self) -> Arg {
+        Arg(*self, 8)
+    }
+}
+
 /// Sizes and counts: kernels take them in 64 bits.
 impl ToArg for usize {
     fn arg(&self) -> Arg {

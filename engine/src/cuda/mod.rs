@@ -33,6 +33,7 @@ pub(crate) use table::DeviceTable;
 
 use crate::error::{Error, Result};
 use crate::pool::PoolStats;
+use crate::quantised::Precision;
 use crate::shape::Shape;
 use crate::tensor::{DType, Tensor};
 use cublas::Blas;
@@ -266,6 +267,10 @@ impl Cuda {
         assert!(values.len().is_multiple_of(width), "{} numbers in rows of {width}", values.len());
         let shape = Shape::from([values.len() / width, width]);
         Tensor::from_cuda(shape, CudaBuf { block: self.send(values), dtype: DType::F32 })
+    }
+    /// A tensor over numbers of bf16.
+    pub(crate) fn bf16_of(&self, shape: Shape, block: Block) -> Tensor {
+        Tensor::from_cuda(shape, CudaBuf { block, dtype: DType::Rounded(Precision::Bf16) })
     }
     /// A tensor of u32 whose numbers are to be written.
     #[track_caller]

@@ -71,6 +71,21 @@ impl DeviceTable {
         assert!(rows.end <= self.rows, "rows {rows:?} of a table of {} rows", self.rows);
         self.read(&Which { ids: None, first: rows.start }, rows.len())
     }
+    /// As [`DeviceTable::slice`], in bf16 where that is what the table holds.
+    #[track_caller]
+    pub(crate) fn slice_as_kept(&self, rows: Range<usize>) -> Tensor {
+        if self.precision == TablePrecision::F32 {
+            return self.slice(rows);
+        }
+        assert!(rows.end <= self.rows, "rows {rows:?} of a table of {} rows", self.rows);
+        let (cuda, bytes) = (self.cuda(), 2 * rows.len() * self.width);
+        let block = cuda.block(bytes);
+        if bytes > 0 {
+            let from = self.block.at() + 2 * (rows.start * self.width) as u64;
+            cuda.0.driver.copy(block.at(), from, bytes);
+        }
+        cuda.bf16_of([rows.len(), self.width].into(), block)
+    }
     fn read(&self, Which { ids, first }: &Which, n: usize) -> Tensor {
         let (cuda, width, [bf16, ..]) = (self.cuda(), self.width, self.rounding(0));
         let y = cuda.floats([n, width]);

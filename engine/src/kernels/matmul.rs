@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::gemm::{Mat, gemm};
 use crate::real::Real;
 use crate::shape::Shape;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// A tensor read as a matrix `[rows, columns]`, or as a batch of matrices `[batch, rows, columns]`.
 #[derive(Clone, Copy)]
@@ -56,6 +56,15 @@ pub fn product(engine: &Engine, a: Factor<'_>, b: Factor<'_>) -> Tensor {
         return on_device(cuda, a, b, cuda::gemm::product);
     }
     for_real!(a.tensor, run(engine, a, b))
+}
+
+/// Numbers as a linear layer multiplies them: rounded to bf16, once for several products, where a device was asked for
+/// it, else as they are. A product of which one factor is rounded multiplies in bf16 and adds up in f32.
+pub fn as_layers_multiply(x: &Tensor) -> Tensor {
+    match x.cuda().filter(|cuda| cuda.is_bf16() && x.dtype() == DType::F32) {
+        Some(cuda) => cuda::gemm::rounded(cuda, x),
+        None => x.clone(),
+    }
 }
 
 /// A·B on the way back through a linear layer. A device that was asked for it multiplies in fewer bits.

@@ -15,13 +15,14 @@
 //! serves logits and gradients, and ∇W lives for one chunk. X̄ is returned: it is the seed with which the tape of an
 //! encoder goes on backward. Three products of 2·n·L·d flops bound it; memory does not depend on L.
 //!
-//! Embeddings on a device are multiplied there. A table that lies on the device, too, is updated there, and no number of
+//! Embeddings on a device are multiplied there, in bf16 where it was asked to: x, W_c and G are rounded once for their
+//! products, W_c not at all where it is kept in bf16 (Renée and ELMO train so). A table that lies on the device, too, is updated there, and no number of
 //! it moves; of another one each W_c is sent, ∇W_c comes back, and the table is updated where it lies.
 
 use autograd::{RowGrad, TableOptimizer};
 use engine::kernels::bce::Bce;
 use engine::kernels::map::{add_to, linear};
-use engine::kernels::matmul::{Factor, product};
+use engine::kernels::matmul::{Factor, as_layers_multiply, product};
 use engine::{Engine, Mat, Table, Tensor, gemm};
 
 pub use engine::kernels::bce::{Ids, Soft, Truth};
@@ -33,11 +34,19 @@ pub struct OneVsAll {
     pub scale: f64,
     /// β: the logit of a score of 0.
     pub shift: f64,
-    /// Labels in a chunk.
+    /// Labels in a chunk of a table on the CPU.
     pub chunk: usize,
 }
 
+/// How many times larger a chunk is where the table lies on a device: a chunk for the caches of a CPU would leave most of its
+/// multiprocessors without a tile.
+const LARGER: usize = 8;
+
 impl OneVsAll {
+    /// Labels in a chunk of a table that lies on a device, or does not.
+    pub fn chunk_of(&self, is_on_device: bool) -> usize {
+        if is_on_device { LARGER * self.chunk } else { self.chunk }
+    }
     /// One step: moves all rows of `table`, and gives the loss before it and X̄ `[n, d]`. None if a number is not
     /// finite: rows of chunks before that one have moved then, and on a device all of them, which is not waited for.
     ///
@@ -55,14 +64,18 @@ impl OneVsAll {
         let (n, d, labels) = (x.shape().dim(0), x.shape().last(), table.rows());
         assert_eq!(d, table.width(), "embeddings and label weights differ in width");
         let mut chunks = match x.cuda() {
-            Some(_) => Chunks::Device(linear(engine, x, [self.scale, 0.0]), linear(engine, x, [0.0, 0.0])),
+            Some(_) => {
+                let scaled = as_layers_multiply(&linear(engine, x, [self.scale, 0.0]));
+                Chunks::Device(scaled, linear(engine, x, [0.0, 0.0]))
+            }
             None => Chunks::Cpu(x, Tensor::from_buf([n, d], engine.zeros::<f32>(n * d))),
         };
         let mut bce = Bce::new(n, x, truth, 1.0 / n as f32);
         optimizer.begin();
-        for first in (0..labels).step_by(self.chunk.max(1)) {
-            let range = first..labels.min(first + self.chunk);
-            let weights = table.slice(engine, range.clone()).beside(x);
+        let chunk = self.chunk_of(table.is_on_device()).max(1);
+        for first in (0..labels).step_by(chunk) {
+            let range = first..labels.min(first + chunk);
+            let weights = as_layers_multiply(&table.slice_to_multiply(engine, range.clone()).beside(x));
             let mut z = chunks.logits(engine, &weights, self);
             bce.step(engine, &mut z, (first, chunks.shift(self)));
             if !table.is_on_device() && !bce.losses().iter().all(|loss| loss.is_finite()) {
@@ -115,6 +128,7 @@ impl Chunks<'_> {
                 Tensor::from_buf([width, d], dw)
             }
             Chunks::Device(x, dx) => {
+                let g = as_layers_multiply(&g);
                 add_to(engine, dx, &product(engine, Factor::new(&g), Factor::new(weights)));
                 product(engine, Factor::new(&g).t(), Factor::new(x))
             }

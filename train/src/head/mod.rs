@@ -56,7 +56,7 @@ use tables::{Layout, Tables};
 /// does with everything that belongs to it.
 const FEW_LABELS: usize = 20_000;
 /// Labels in a chunk of the shortcut gradient: with 256 queries, logits of 4 MiB.
-pub(crate) const CHUNK: usize = 4096;
+const CHUNK: usize = 4096;
 
 /// The name of the label weights in a checkpoint.
 pub(crate) const WEIGHTS: &str = "w";
@@ -264,7 +264,7 @@ impl Head {
         let Layout { labels, width, .. } = self.layout;
         let [weights, state] = if self.layout.files().is_some() { [0, 0] } else { self.layout.bytes() };
         let beside = match &self.learning {
-            Learning::All { over, .. } => over.bytes([labels, width], batch, marked),
+            Learning::All { over, .. } => over.bytes(([labels, width], self.is_on_device()), batch, marked),
             Learning::Few { .. } => [0, 0],
         };
         let (lists, step) = match &self.learning {

@@ -1,6 +1,6 @@
 //! Learning over all labels at once, beside the tapes: in chunks of labels, or through factors.
 
-use super::{CHUNK, Tables};
+use super::Tables;
 use crate::config::HeadConfig;
 use engine::kernels::bce::Truth;
 use engine::{Engine, Factor, Table, Tensor};
@@ -85,12 +85,17 @@ impl OverAll {
             _ => false,
         }
     }
-    /// Bytes of what is kept beside the table, and of what a step of `batch` queries takes that have `marked` labels,
-    /// or leave them out.
-    pub(super) fn bytes(&self, [labels, width]: [usize; 2], batch: usize, marked: usize) -> [usize; 2] {
+    /// Bytes of what is kept beside the table, which lies on a device or does not, and of what a step of `batch` queries
+    /// takes that have `marked` labels, or leave them out.
+    pub(super) fn bytes(
+        &self,
+        ([labels, width], is_on_device): ([usize; 2], bool),
+        batch: usize,
+        marked: usize,
+    ) -> [usize; 2] {
         match self {
             // Logits, and of a chunk its weights, their gradient, and a copy in f32 where bf16 is changed.
-            OverAll::Chunks(_) => [0, 4 * CHUNK.min(labels) * (batch + 3 * width)],
+            OverAll::Chunks(over) => [0, 4 * over.chunk_of(is_on_device).min(labels) * (batch + 3 * width)],
             // Factors are copied while they are saved.
             OverAll::Factors(..) => {
                 [16 * Factors::numbers(width), Factors::step_bytes(labels, width, batch, marked)]
