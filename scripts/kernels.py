@@ -100,7 +100,8 @@ for staged in STAGED:
     way = staged.split("_")[1]
     made = {"along": TOKENS * INNER + INNER, "mixed": ALL, "across": WIDTH * INNER}[way]
     read = ALL + TOKENS * INNER + WIDTH * INNER - (made - INNER if way == "along" else made)
-    WORK[staged] = (WHERE[way], 2 * TOKENS * WIDTH * INNER, 2 * read + 4 * made)
+    # What is bent is made in bf16.
+    WORK[staged] = (WHERE[way], 2 * TOKENS * WIDTH * INNER, 2 * read + (2 if way == "along" else 4) * made)
 
 
 def seconds(kernel, operations, size, device):

@@ -113,6 +113,11 @@ impl Tensor {
             _ => None,
         }
     }
+    /// As [`Tensor::address`], for a kernel that is told whether they are bf16.
+    #[track_caller]
+    pub(crate) fn address_of_either(&self) -> u64 {
+        self.address_of_bf16().unwrap_or_else(|| self.address())
+    }
     fn is_rounded(&self) -> bool {
         matches!(self.dtype(), DType::Rounded(_))
     }

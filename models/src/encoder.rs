@@ -83,6 +83,11 @@ pub trait Encoder: fmt::Debug + Send + Sync {
     fn working_bytes(&self, text: &Packed) -> usize;
     /// Bytes that encoding so many tokens without a tape holds at its peak.
     fn inference_bytes(&self, tokens: usize) -> usize;
+    /// Of [`Encoder::activation_bytes`], what lies between the two products of a layer: half as many bytes on a device
+    /// that multiplies in bf16.
+    fn halved_bytes(&self, _tokens: usize, _recompute: bool) -> usize {
+        0
+    }
 }
 
 /// One vector a text from the last hidden states `[T, d]`. A pooling that takes the first token takes it though it

@@ -57,7 +57,8 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// What follows a product; in the order of `kernels/finish.cuh`.
+/// What follows a product; in the order of `kernels/finish.cuh`. Where a layer multiplies in bf16, what is bent is made
+/// in bf16: it lies between two products and is read by them alone, and by sums.
 enum Then<'a> {
     Nothing,
     Bias(&'a Tensor),
@@ -79,7 +80,10 @@ fn run(
     then: Then<'_>,
 ) -> (Tensor, Option<Tensor>) {
     assert!(a.columns == b.rows && a.batch == b.batch, "a product of matrices that do not fit");
-    let (m, n, k, c) = (a.rows, b.columns, a.columns, cuda.floats(to));
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    let (x, y) = (cuda.here(a.of), cuda.here(b.of));
+    let are_rounded = [&x, &y].iter().any(|factor| factor.address_of_bf16().is_some());
+    let factors = if are_rounded { Factors::Bf16 } else { factors };
     let (code, phi, slope, bias, u) = match then {
         Then::Nothing => (0u32, 0, 0, None, None),
         Then::Bias(bias) => (1, 0, 0, Some(bias), None),
@@ -87,18 +91,25 @@ fn run(
         Then::Both(bias, phi) => (3, phi.code().0, 0, Some(bias), None),
         Then::Back(u, phi, slope) => (4, phi.code().0, slope as u32, None, Some(u)),
     };
-    let other = (code >= 3).then(|| cuda.floats(to));
-    let (bias, u) = (bias.map(|x| cuda.here(x)), u.map(|x| cuda.here(x)));
-    let (x, y) = (cuda.here(a.of), cuda.here(b.of));
-    let are_rounded = [&x, &y].iter().any(|factor| factor.address_of_bf16().is_some());
-    let factors = if are_rounded { Factors::Bf16 } else { factors };
+    let narrow = u32::from(factors == Factors::Bf16 && code >= 2);
+    let output = || match narrow {
+        1 => Either(cuda.bf16_of(to, cuda.block(2 * to.len()))),
+        _ => Either(cuda.floats(to)),
+    };
+    let (c, other) = (output(), (code >= 3).then(output));
+    let bias = bias.map(|x| cuda.here(x));
+    let before = u.map(|u| Either(cuda.here(u)));
+    assert!(u.is_none_or(|u| u.address_of_bf16().is_some() == (narrow == 1)), "u is as its product made it");
     // A matrix without numbers, and a sum of none, are our own's.
     if cuda.cublas().is_some() && a.batch * m * n * k > 0 {
-        by_cublas(cuda, factors, [(a, &x), (b, &y)], &c);
+        // The library gives f32.
+        let product = if narrow == 1 { cuda.floats(to) } else { c.0.clone() };
+        by_cublas(cuda, factors, [(a, &x), (b, &y)], &product);
         if code > 0 {
-            cuda.each("after_product", c.len(), args![c, other, bias, u, c.len(), n, code, phi, slope]);
+            let args = args![c, other, product, bias, before, to.len(), n, narrow, code, phi, slope];
+            cuda.each("after_product", to.len(), args);
         }
-        return (c, other);
+        return (c.0, other.map(|other| other.0));
     }
     if let (Factors::Bf16, Some(staged)) = (factors, Staged::of(cuda, a, b)) {
         let (x16, y16) = (InBf16::new(cuda, &x), InBf16::new(cuda, &y));
@@ -107,9 +118,27 @@ fn run(
             staged.kernel,
             [m.div_ceil(staged.wide), n.div_ceil(staged.wide), a.batch],
             2 * staged.wide as u32,
-            args![c, other, x16, y16, bias, u, m, n, k, a_apart, b_apart, m * k, k * n, code, phi, slope],
+            args![
+                c,
+                other,
+                x16,
+                y16,
+                bias,
+                before,
+                m,
+                n,
+                k,
+                a_apart,
+                b_apart,
+                m * k,
+                k * n,
+                narrow,
+                code,
+                phi,
+                slope
+            ],
         );
-        return (c, other);
+        return (c.0, other.map(|other| other.0));
     }
     // What is left reads f32 and rounds on its way.
     let [x, y] =
@@ -132,7 +161,7 @@ fn run(
             x,
             y,
             bias,
-            u,
+            before,
             m,
             n,
             k,
@@ -142,12 +171,13 @@ fn run(
             b_right,
             m * k,
             k * n,
+            narrow,
             code,
             phi,
             slope
         ],
     );
-    (c, other)
+    (c.0, other.map(|other| other.0))
 }
 
 /// Whether C is large enough for large tiles.
@@ -202,6 +232,15 @@ fn by_cublas(cuda: &Cuda, factors: Factors, [(a, x), (b, y)]: [(Matrix<'_>, &Ten
     let (left, right) = (b.operand(at(y, &y16)), a.operand(at(x, &x16)));
     let size = [b.columns, a.rows, a.columns];
     blas.multiply(&device.driver, factors, size, [left, right], c.address(), a.batch);
+}
+
+/// A tensor of f32 or of bf16, for a kernel that is told which.
+struct Either(Tensor);
+
+impl ToArg for Either {
+    fn arg(&self) -> Arg {
+        self.0.address_of_either().arg()
+    }
 }
 
 /// A factor's numbers in bf16: its own, or rounded ones for as long as the product takes.

@@ -155,7 +155,13 @@ pub(crate) fn sum_to(cuda: &Cuda, x: &Tensor, shape: Shape) -> Tensor {
     let partial = cuda.floats([parts, y.len()]);
     if by_columns {
         let grid = [y.len().div_ceil(64), parts, 1];
-        cuda.launch("sum_columns", grid, 64, args![partial, x, repeats, y.len(), per]);
+        let bf16 = u32::from(x.address_of_bf16().is_some());
+        cuda.launch(
+            "sum_columns",
+            grid,
+            64,
+            args![partial, x.address_of_either(), bf16, repeats, y.len(), per],
+        );
     } else {
         let only = |values: [u32; RANK_MAX], keep: bool, other: u32| {
             std::array::from_fn::<u32, RANK_MAX, _>(|d| if kept[d] == keep { values[d] } else { other })

@@ -40,6 +40,17 @@ pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
     (2 * buffer(tokens, ffn) + buffer(tokens, width)).max(latents)
 }
 
+/// Of [`activation_bytes`] what is before φ.
+pub(super) fn halved_bytes(config: &Config, tokens: usize, recompute: bool) -> usize {
+    let Size { layers, ffn, .. } = config.size;
+    if recompute {
+        1
+    } else {
+        layers
+    }
+    *buffer(tokens, ffn)
+}
+
 /// Bytes that encoding without a tape holds: the larger half of a layer. In the first x q k v, attention, its
 /// projection, the sum and a; in the second x, a, φ, the projection and y.
 pub(super) fn inference_bytes(config: &Config, tokens: usize) -> usize {

@@ -156,4 +156,7 @@ impl Encoder for Bert {
     fn inference_bytes(&self, tokens: usize) -> usize {
         memory::inference_bytes(&self.config, tokens)
     }
+    fn halved_bytes(&self, tokens: usize, recompute: bool) -> usize {
+        memory::halved_bytes(&self.config, tokens, recompute)
+    }
 }

@@ -56,6 +56,15 @@ impl DevicePlan {
         let moves = |name: &str| MOVES.contains(&name) || labels.contains(&name);
         let here = |&(name, _): &(&str, usize)| moves(name) || IN_BOTH.contains(&name);
         let mut own: Vec<_> = parts.iter().copied().filter(here).collect();
+        if cuda.is_bf16() {
+            let halved = trainer.network.encoder.halved_bytes(live.tokens.len(), trainer.network.recompute);
+            let [activations, working] = halved.map(|bytes| bytes / 2);
+            for (name, saved) in [("activations", activations), ("working buffers", working)] {
+                own.iter_mut()
+                    .filter(|part| part.0 == name)
+                    .for_each(|part| part.1 = part.1.saturating_sub(saved));
+            }
+        }
         let of = |names: &[&str]| -> usize {
             own.iter().filter(|(name, _)| names.contains(name)).map(|(_, bytes)| bytes).sum()
         };

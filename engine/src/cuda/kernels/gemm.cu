@@ -26,15 +26,14 @@ __device__ __forceinline__ void load(float (*to)[TILE + 1], const float* from, s
   }
 }
 
-KERNEL gemm(float* c, float* other, const float* a, const float* b, const float* bias, const float* u, size m, size n,
-            size k, size a_down, size a_right, size b_down, size b_right, size a_batch, size b_batch,
+KERNEL gemm(void* c, void* other, const float* a, const float* b, const float* bias, const void* u, size m, size n, size k,
+            size a_down, size a_right, size b_down, size b_right, size a_batch, size b_batch, uint32_t narrow,
             uint32_t epilogue, uint32_t phi, uint32_t slope) {
   __shared__ float room[EACH * EACH * THREADS];
   float (*as)[TILE + 1] = (float (*)[TILE + 1])room, (*bs)[TILE + 1] = as + DEPTH;
   const size row = (size)blockIdx.x * TILE, column = (size)blockIdx.y * TILE;
   a += blockIdx.z * a_batch;
   b += blockIdx.z * b_batch;
-  c += blockIdx.z * m * n;
   const int down = threadIdx.x / 16, right = threadIdx.x % 16;
   float sum[EACH][EACH] = {};
   for (size x = 0; x < k; x += DEPTH) {
@@ -58,7 +57,8 @@ KERNEL gemm(float* c, float* other, const float* a, const float* b, const float*
   for (int e = 0; e < EACH * EACH; e++) {
     const size r = row + down + 16 * (e / EACH), s = column + right + 16 * (e % EACH);
     if (r >= m || s >= n) continue;
-    finish(room[e * THREADS + threadIdx.x], r * n + s, s, c, other, bias, u, epilogue, phi, slope);
+    const size at = (blockIdx.z * m + r) * n + s;
+    finish(room[e * THREADS + threadIdx.x], at, s, c, other, bias, u, narrow, epilogue, phi, slope);
   }
 }
 
@@ -87,15 +87,14 @@ __device__ __forceinline__ void four(float* to, const float* from) {
 }
 
 // A thread has 4 x 4 numbers in each quarter of the tile: those of a warp are neighbours.
-KERNEL gemm_large(float* c, float* other, const float* a, const float* b, const float* bias, const float* u, size m,
-                  size n, size k, size a_down, size a_right, size b_down, size b_right, size a_batch, size b_batch,
-                  uint32_t epilogue, uint32_t phi, uint32_t slope) {
+KERNEL gemm_large(void* c, void* other, const float* a, const float* b, const float* bias, const void* u, size m, size n,
+                  size k, size a_down, size a_right, size b_down, size b_right, size a_batch, size b_batch,
+                  uint32_t narrow, uint32_t epilogue, uint32_t phi, uint32_t slope) {
   alignas(16) __shared__ float room[STAGES * 2 * SHALLOW * (LARGE + 4)];
   float (*tiles)[LARGE + 4] = (float (*)[LARGE + 4])room;
   const size row = (size)blockIdx.x * LARGE, column = (size)blockIdx.y * LARGE;
   a += blockIdx.z * a_batch;
   b += blockIdx.z * b_batch;
-  c += blockIdx.z * m * n;
   const int down = 4 * (threadIdx.x / 16), right = 4 * (threadIdx.x % 16);
   const size steps = (k + SHALLOW - 1) / SHALLOW;
   const auto begin = [&](size step) {
@@ -142,7 +141,8 @@ KERNEL gemm_large(float* c, float* other, const float* a, const float* b, const 
     for (int e = 0; e < SLAB; e++) {
       const size r = row + slab / 2 * (LARGE / 2) + down + e / 4, s = column + slab % 2 * (LARGE / 2) + right + e % 4;
       if (r >= m || s >= n) continue;
-      finish(room[e * THREADS + threadIdx.x], r * n + s, s, c, other, bias, u, epilogue, phi, slope);
+      const size at = (blockIdx.z * m + r) * n + s;
+      finish(room[e * THREADS + threadIdx.x], at, s, c, other, bias, u, narrow, epilogue, phi, slope);
     }
   }
 }
@@ -162,15 +162,14 @@ __device__ __forceinline__ void load_pairs(uint32_t (*to)[PITCH], const float* f
   }
 }
 
-KERNEL gemm_bf16(float* c, float* other, const float* a, const float* b, const float* bias, const float* u, size m,
-                 size n, size k, size a_down, size a_right, size b_down, size b_right, size a_batch, size b_batch,
-                 uint32_t epilogue, uint32_t phi, uint32_t slope) {
+KERNEL gemm_bf16(void* c, void* other, const float* a, const float* b, const float* bias, const void* u, size m, size n,
+                 size k, size a_down, size a_right, size b_down, size b_right, size a_batch, size b_batch,
+                 uint32_t narrow, uint32_t epilogue, uint32_t phi, uint32_t slope) {
   __shared__ float room[4 * FRAGMENTS * THREADS];
   uint32_t (*as)[PITCH] = (uint32_t (*)[PITCH])room, (*bs)[PITCH] = as + TILE;
   const size row = (size)blockIdx.x * TILE, column = (size)blockIdx.y * TILE;
   a += blockIdx.z * a_batch;
   b += blockIdx.z * b_batch;
-  c += blockIdx.z * m * n;
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane / 4, t = lane % 4;
   const int down = 16 * (warp / 2), right = 32 * (warp % 2);
   float sum[FRAGMENTS][4] = {};
@@ -197,13 +196,15 @@ KERNEL gemm_bf16(float* c, float* other, const float* a, const float* b, const f
   for (int e = 0; e < 4 * FRAGMENTS; e++) {
     const size r = row + down + g + 8 * (e % 4 / 2), s = column + right + 8 * (e / 4) + 2 * t + e % 2;
     if (r >= m || s >= n) continue;
-    finish(room[e * THREADS + threadIdx.x], r * n + s, s, c, other, bias, u, epilogue, phi, slope);
+    const size at = (blockIdx.z * m + r) * n + s;
+    finish(room[e * THREADS + threadIdx.x], at, s, c, other, bias, u, narrow, epilogue, phi, slope);
   }
 }
 
-// What follows a product of rows of `columns` numbers that lies in `c` already. Bound by memory.
-KERNEL after_product(float* c, float* other, const float* bias, const float* u, size n, size columns,
-                     uint32_t epilogue, uint32_t phi, uint32_t slope) {
+// What follows a product of rows of `columns` numbers that lies in `product` already, which may be c itself. Bound by
+// memory.
+KERNEL after_product(void* c, void* other, const float* product, const float* bias, const void* u, size n, size columns,
+                     uint32_t narrow, uint32_t epilogue, uint32_t phi, uint32_t slope) {
   const size i = here();
-  if (i < n) finish(c[i], i, i % columns, c, other, bias, u, epilogue, phi, slope);
+  if (i < n) finish(product[i], i, i % columns, c, other, bias, u, narrow, epilogue, phi, slope);
 }

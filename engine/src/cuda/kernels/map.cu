@@ -6,6 +6,7 @@
 //   sum_parts  partial[s, j] = sum of x over the part s of the numbers that fall on j; then sum_total adds the parts
 //   spread     y[i, j] = factor * x[i]
 #include "functions.cuh"
+#include "numbers.cuh"
 
 KERNEL map1(float* y, const float* x, size n, uint32_t f, float p, float q) {
   const size i = here();
@@ -54,13 +55,15 @@ KERNEL sum_parts(float* partial, const float* x, const uint32_t* dims, size repe
   if (threadIdx.x == 0) partial[s * gridDim.x + j] = sum;
 }
 
-// As sum_parts where the innermost dimension of x is kept: neighbouring threads add neighbouring columns.
-KERNEL sum_columns(float* partial, const float* x, size rows, size width, size per) {
+// As sum_parts where the innermost dimension of x is kept, which may be bf16: neighbouring threads add neighbouring
+// columns.
+KERNEL sum_columns(float* partial, const void* x, uint32_t bf16, size rows, size width, size per) {
+  const Numbers numbers = {(void*)x, bf16};
   const size c = here(), s = blockIdx.y;
   if (c >= width) return;
   const size first = s * per, last = first + per < rows ? first + per : rows;
   float sum = 0.f;
-  for (size r = first; r < last; r++) sum += x[r * width + c];
+  for (size r = first; r < last; r++) sum += numbers.read(r * width + c);
   partial[s * width + c] = sum;
 }
 

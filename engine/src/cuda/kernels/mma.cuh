@@ -2,17 +2,7 @@
 // into shared memory and out of it. Inline PTX stands here and nowhere else; for g++ the shim of tests/standin has the
 // same functions over the same layout.
 #pragma once
-#include "threads.cuh"
-
-// The upper half of an f32, rounded to the nearest, of two equally near ones to the even; a NaN stays one.
-__device__ __forceinline__ uint32_t bf16_of(float x) {
-  const uint32_t bits = __float_as_uint(x);
-  return x != x ? 0x7fffu : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-}
-// Two neighbours along k: the first in the lower half.
-__device__ __forceinline__ uint32_t bf16_pair(float first, float second) {
-  return bf16_of(first) | bf16_of(second) << 16;
-}
+#include "numbers.cuh"
 
 // C [16, 8] += A [16, 16] B [16, 8]. With g = lane / 4 and t = lane % 4 a lane has, as the PTX manual lays them out,
 //   a   (g, 2t), (g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8), each with its right neighbour

@@ -43,10 +43,11 @@ template <int wide, bool across> struct Tile {
 };
 
 #define PARAMETERS \
-  float *c, float *other, const uint16_t *a, const uint16_t *b, const float *bias, const float *u, size m, size n, \
-      size k, size a_apart, size b_apart, size a_batch, size b_batch, uint32_t epilogue, uint32_t phi, uint32_t slope
+  void *c, void *other, const uint16_t *a, const uint16_t *b, const float *bias, const void *u, size m, size n, size k, \
+      size a_apart, size b_apart, size a_batch, size b_batch, uint32_t narrow, uint32_t epilogue, uint32_t phi, \
+      uint32_t slope
 #define ARGUMENTS \
-  c, other, a, b, bias, u, m, n, k, a_apart, b_apart, a_batch, b_batch, epilogue, phi, slope
+  c, other, a, b, bias, u, m, n, k, a_apart, b_apart, a_batch, b_batch, narrow, epilogue, phi, slope
 
 // Two threads for each of `wide` rows, in warps that lie in two rows of wide / 32.
 template <int wide, bool a_across, bool b_across, int stages>
@@ -57,7 +58,6 @@ __device__ __forceinline__ void multiply(uint16_t* room, PARAMETERS) {
   const size row = (size)blockIdx.x * wide, column = (size)blockIdx.y * wide;
   a += blockIdx.z * a_batch;
   b += blockIdx.z * b_batch;
-  c += blockIdx.z * m * n;
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   const int down = wide / 2 * (warp / SLABS), right = 32 * (warp % SLABS), first = lane / 8 % 2, second = lane / 16;
   const size steps = (k + DEPTH - 1) / DEPTH;
@@ -113,7 +113,8 @@ __device__ __forceinline__ void multiply(uint16_t* room, PARAMETERS) {
       const size r = row + down + 16 * slab + lane / 4 + 8 * (e % 4 / 2);
       const size s = column + right + 8 * (e / 4) + 2 * (lane % 4) + e % 2;
       if (r >= m || s >= n) continue;
-      finish(sums[e * THREADS + threadIdx.x], r * n + s, s, c, other, bias, u, epilogue, phi, slope);
+      const size at = (blockIdx.z * m + r) * n + s;
+      finish(sums[e * THREADS + threadIdx.x], at, s, c, other, bias, u, narrow, epilogue, phi, slope);
     }
   }
 }

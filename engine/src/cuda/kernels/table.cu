@@ -6,7 +6,7 @@
 //   adamw     as in optim.cu     sgd  p -= rate g     adagrad  a += mean g^2, p -= rate g / (sqrt a + eps)
 //
 // Row i of what is given is row ids[i] of the table, or first + i where there are no ids.
-#include "threads.cuh"
+#include "numbers.cuh"
 
 struct Which {
   const uint32_t* ids;
@@ -15,17 +15,14 @@ struct Which {
 };
 
 struct Weights {
-  void* at;
+  Numbers numbers;
   size width;
-  uint32_t bf16, k0, k1;
-  __device__ __forceinline__ float read(size row, size column) const {
-    const size i = row * width + column;
-    return bf16 ? __uint_as_float((uint32_t)((const uint16_t*)at)[i] << 16) : ((const float*)at)[i];
-  }
+  uint32_t k0, k1;
+  __device__ __forceinline__ float read(size row, size column) const { return numbers.read(row * width + column); }
   __device__ __forceinline__ void write(size row, size column, float x) const {
     const size i = row * width + column;
-    if (bf16) ((uint16_t*)at)[i] = rounded(row, column, __float_as_uint(x));
-    else ((float*)at)[i] = x;
+    if (numbers.bf16) ((uint16_t*)numbers.at)[i] = rounded(row, column, __float_as_uint(x));
+    else numbers.write(i, x);
   }
   __device__ __forceinline__ uint16_t rounded(size row, size column, uint32_t bits) const {
     // Infinities and NaN have no neighbours to be rounded to; a NaN stays one.
@@ -40,7 +37,7 @@ struct Weights {
 KERNEL table_read(float* y, void* table, uint32_t bf16, const uint32_t* ids, size first, size n, size width) {
   const size i = here();
   if (i >= n * width) return;
-  const Weights weights = {table, width, bf16, 0, 0};
+  const Weights weights = {{table, bf16}, width, 0, 0};
   y[i] = weights.read(Which{ids, first}.row(i / width), i % width);
 }
 
@@ -49,7 +46,7 @@ KERNEL table_write(void* table, const float* x, uint32_t bf16, uint32_t k0, uint
                    size n, size width) {
   const size i = here();
   if (i >= n * width) return;
-  const Weights weights = {table, width, bf16, k0, k1};
+  const Weights weights = {{table, bf16}, width, k0, k1};
   weights.write(Which{ids, first}.row(i / width), i % width, x[i]);
 }
 
@@ -57,7 +54,7 @@ KERNEL table_sgd(void* table, const float* g, uint32_t bf16, uint32_t k0, uint32
                  size n, size width, float rate) {
   const size i = here();
   if (i >= n * width) return;
-  const Weights weights = {table, width, bf16, k0, k1};
+  const Weights weights = {{table, bf16}, width, k0, k1};
   const size row = Which{ids, first}.row(i / width), column = i % width;
   weights.write(row, column, weights.read(row, column) - rate * g[i]);
 }
@@ -67,7 +64,7 @@ KERNEL table_adamw(void* table, float* m, float* v, const float* g, uint32_t bf1
                    float step, float widen, float eps) {
   const size i = here();
   if (i >= n * width) return;
-  const Weights weights = {table, width, bf16, k0, k1};
+  const Weights weights = {{table, bf16}, width, k0, k1};
   const size row = Which{ids, first}.row(i / width), column = i % width, at = row * width + column;
   const float x = g[i], mean = m[at] + new1 * (x - m[at]), square = beta2 * v[at] + new2 * (x * x);
   m[at] = mean;
@@ -79,7 +76,7 @@ KERNEL table_adamw(void* table, float* m, float* v, const float* g, uint32_t bf1
 KERNEL table_adagrad(void* table, float* sums, const float* g, uint32_t bf16, uint32_t k0, uint32_t k1,
                      const uint32_t* ids, size first, size width, float rate, float eps) {
   __shared__ float room[32];
-  const Weights weights = {table, width, bf16, k0, k1};
+  const Weights weights = {{table, bf16}, width, k0, k1};
   const size row = Which{ids, first}.row(blockIdx.x);
   g += blockIdx.x * width;
   float square = 0.f;
