@@ -43,12 +43,8 @@ pub(super) fn working_bytes(config: &Config, text: &Packed) -> usize {
 /// Of [`activation_bytes`] what is before φ.
 pub(super) fn halved_bytes(config: &Config, tokens: usize, recompute: bool) -> usize {
     let Size { layers, ffn, .. } = config.size;
-    if recompute {
-        1
-    } else {
-        layers
-    }
-    *buffer(tokens, ffn)
+    let live = if recompute { 1 } else { layers };
+    live * buffer(tokens, ffn)
 }
 
 /// Bytes that encoding without a tape holds: the larger half of a layer. In the first x q k v, attention, its

@@ -57,13 +57,10 @@ impl DevicePlan {
         let here = |&(name, _): &(&str, usize)| moves(name) || IN_BOTH.contains(&name);
         let mut own: Vec<_> = parts.iter().copied().filter(here).collect();
         if cuda.is_bf16() {
+            // Of buffers that are half as large the pool may lend whole ones, but where many lie side by side.
             let halved = trainer.network.encoder.halved_bytes(live.tokens.len(), trainer.network.recompute);
-            let [activations, working] = halved.map(|bytes| bytes / 2);
-            for (name, saved) in [("activations", activations), ("working buffers", working)] {
-                own.iter_mut()
-                    .filter(|part| part.0 == name)
-                    .for_each(|part| part.1 = part.1.saturating_sub(saved));
-            }
+            let activations = own.iter_mut().filter(|part| part.0 == "activations");
+            activations.for_each(|part| part.1 = part.1.saturating_sub(halved / 2));
         }
         let of = |names: &[&str]| -> usize {
             own.iter().filter(|(name, _)| names.contains(name)).map(|(_, bytes)| bytes).sum()
