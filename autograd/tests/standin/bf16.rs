@@ -2,7 +2,11 @@
 
 use super::{TOLERANCE, TOLERANCE_LARGER, larger, largest};
 use autograd::Tape;
-use engine::{Cuda, Engine, Stream, Tensor};
+use engine::cuda::{Function1, Function2};
+use engine::kernels::broadcast::sum_to;
+use engine::kernels::feed_forward::{back_through, bent_and_straight};
+use engine::kernels::map::{Map1, Map2};
+use engine::{Cuda, DType, Engine, Precision, Real, Stream, Tensor};
 
 /// How far from the CPU the outputs and gradients of a layer may be and must be, |difference| / |numbers of the CPU|:
 /// rounding to eight bits moves a factor by at most 2⁻⁹ of itself, and who is nearer has not rounded.
@@ -60,6 +64,60 @@ fn distance((got, want): (&Option<Vec<f64>>, &Option<Vec<f64>>)) -> f64 {
     norm(&mut got.iter().zip(want).map(|(g, w)| g - w)) / norm(&mut want.iter().copied())
 }
 
+/// max(x, 0); as a function of two numbers its slope at the first times the second.
+struct Relu;
+
+impl Map1 for Relu {
+    fn at<T: Real>(&self, x: T) -> T {
+        if x > T::ZERO { x } else { T::ZERO }
+    }
+    fn on_device(&self) -> Option<Function1> {
+        Some(Function1::Relu)
+    }
+}
+
+impl Map2 for Relu {
+    fn at<T: Real>(&self, x: T, grad: T) -> T {
+        if x > T::ZERO { grad } else { T::ZERO }
+    }
+    fn on_device(&self) -> Option<Function2> {
+        Some(Function2::ReluBack)
+    }
+}
+
+/// u and φ(u) of a layer, ū and φ(u) on its way back, and the sum of the rows of ū.
+fn between(engine: &Engine, [rows, inputs, outputs]: [usize; 3]) -> [Tensor; 5] {
+    let place = |x: Tensor| engine.place(&x);
+    let [x, w] = [([rows, inputs], 1), ([outputs, inputs], 2)].map(|(shape, tag)| place(draw(shape, tag)));
+    let [grad, back] =
+        [([rows, inputs], 5), ([inputs, outputs], 6)].map(|(shape, tag)| place(draw(shape, tag)));
+    let b = place(draw([1, outputs], 4).reshape([outputs]));
+    let [u, inner] = bent_and_straight(engine, &x, &w, &b, Relu);
+    let [du, again] = back_through(engine, &grad, &back, &u, Relu);
+    let sum = sum_to(engine, &du, [outputs].into());
+    [u, inner, du, again, sum]
+}
+
+/// What lies between the products of a layer is in bf16 the nearest to what the CPU has.
+fn check_between(cpu: &Engine, device: &Engine, sizes: [usize; 3]) {
+    let (got, want) = (between(device, sizes), between(cpu, sizes));
+    // Relative to a number of bf16, half of the distance to its neighbour; and what f32 is off before it is rounded.
+    let near = |g: f64, w: f64, all: f64| (g - w).abs() <= all / 256.0 + TOLERANCE;
+    for (i, (got, want)) in got[..4].iter().zip(&want).enumerate() {
+        assert_eq!(got.dtype(), DType::Rounded(Precision::Bf16), "{sizes:?}, {i}");
+        let (got, want) = (got.to_f64(), want.to_f64());
+        assert!(
+            got.iter().zip(&want).all(|(&g, &w)| near(g, w, w.abs())),
+            "{sizes:?}, {i}: {got:?} {want:?}"
+        );
+    }
+    let (sums, du, columns) = (got[4].to_f64(), want[2].to_f64(), sizes[2]);
+    for (j, (g, w)) in sums.iter().zip(want[4].to_f64()).enumerate() {
+        let all = du.iter().skip(j).step_by(columns).map(|x| x.abs()).sum();
+        assert!(near(*g, w, all), "{sizes:?}, column {j}: {g} {w}");
+    }
+}
+
 pub(super) fn check() {
     let cpu = Engine::new(1);
     let cuda = Cuda::poisoned(0).expect("the stand-in driver").in_bf16();
@@ -71,6 +129,7 @@ pub(super) fn check() {
         let error = largest(&linear(&device, sizes), &linear(&cpu, sizes));
         // A product of two numbers of bf16 is one of f32. Written so that a NaN is wrong.
         assert!(error.is_some_and(|e| e <= TOLERANCE), "numbers of bf16, {sizes:?}: {error:?}");
+        check_between(&cpu, &device, sizes);
     }
     for case in larger::CASES {
         let (got, want) = (case.in_f32(&device, 0), case.in_f32(&cpu, 0));
