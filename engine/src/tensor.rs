@@ -118,6 +118,19 @@ impl Tensor {
     pub(crate) fn address_of_either(&self) -> u64 {
         self.address_of_bf16().unwrap_or_else(|| self.address())
     }
+    /// The same numbers in bf16, kept with them until they are written ([`Tensor::forget_rounding`]).
+    pub(crate) fn rounded_once(&self, make: impl FnOnce() -> Tensor) -> Tensor {
+        let Storage::Cuda(buf) = &*self.storage else { return make() };
+        let mut kept = buf.rounded();
+        let is_whole = self.offset == 0 && kept.as_ref().is_none_or(|kept| kept.len() == self.len());
+        if is_whole { kept.get_or_insert_with(make).clone() } else { make() }
+    }
+    /// Hears that the numbers are about to be written in place.
+    pub(crate) fn forget_rounding(&self) {
+        if let Storage::Cuda(buf) = &*self.storage {
+            *buf.rounded() = None;
+        }
+    }
     fn is_rounded(&self) -> bool {
         matches!(self.dtype(), DType::Rounded(_))
     }

@@ -18,7 +18,7 @@ use crate::tape::Var;
 use engine::kernels::broadcast::sum_to;
 use engine::kernels::feed_forward::{back_through, bent, bent_and_straight};
 use engine::kernels::linear::linear;
-use engine::kernels::matmul::{Factor, product_of_layer};
+use engine::kernels::matmul::{Factor, as_layers_multiply, product_of_layer};
 use engine::{Shape, ShapeError, Tensor};
 
 /// The function φ between the two maps.
@@ -118,8 +118,9 @@ impl Op for FeedForward {
     fn backward(&self, cx: &mut Backward<'_>) {
         let by_rows = |t: &Tensor| t.reshape([t.shape().rows(), t.shape().last()]);
         let (engine, grad, x, u) = (cx.engine, by_rows(cx.grad), by_rows(cx.input(0)), by_rows(cx.saved(0)));
-        let [inner_grad, inner] = call!(self.0, back_through(engine, &grad, cx.input(3), &u));
-        let (second, first) = (Factor::new(&grad), Factor::new(&inner_grad));
+        let multiplied = as_layers_multiply(&grad);
+        let [inner_grad, inner] = call!(self.0, back_through(engine, &multiplied, cx.input(3), &u));
+        let (second, first) = (Factor::new(&multiplied), Factor::new(&inner_grad));
         if cx.wants(3) {
             cx.give(3, product_of_layer(engine, second.t(), Factor::new(&inner)));
         }
@@ -135,7 +136,7 @@ impl Op for FeedForward {
             cx.give(2, sum_to(engine, &inner_grad, cx.shape(2)));
         }
         if cx.wants(0) {
-            let x = product_of_layer(engine, first, Factor::new(cx.input(1)));
+            let x = product_of_layer(engine, first, Factor::weight(cx.input(1)));
             cx.give(0, x.reshape(cx.shape(0)));
         }
     }

@@ -15,7 +15,7 @@ use crate::op::{Backward, Flops, Forward, Keep, Op, Sizes};
 use crate::tape::Var;
 use engine::kernels::broadcast::sum_to;
 use engine::kernels::linear::linear;
-use engine::kernels::matmul::{Factor, product_of_layer};
+use engine::kernels::matmul::{Factor, as_layers_multiply, product_of_layer};
 use engine::{Shape, ShapeError, Tensor};
 
 impl<'t> Var<'t> {
@@ -61,12 +61,14 @@ impl Op for Linear {
     fn backward(&self, cx: &mut Backward<'_>) {
         let by_rows = |t: &Tensor| t.reshape([t.shape().rows(), t.shape().last()]);
         let grad = by_rows(cx.grad);
+        let multiplied = as_layers_multiply(&grad);
         if cx.wants(0) {
-            let x = product_of_layer(cx.engine, Factor::new(&grad), Factor::new(cx.input(1)));
+            let x = product_of_layer(cx.engine, Factor::new(&multiplied), Factor::weight(cx.input(1)));
             cx.give(0, x.reshape(cx.shape(0)));
         }
         if cx.wants(1) {
-            let w = product_of_layer(cx.engine, Factor::new(&grad).t(), Factor::new(&by_rows(cx.input(0))));
+            let w =
+                product_of_layer(cx.engine, Factor::new(&multiplied).t(), Factor::new(&by_rows(cx.input(0))));
             cx.give(1, w);
         }
         if cx.count() == 3 && cx.wants(2) {

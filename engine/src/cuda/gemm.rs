@@ -22,6 +22,8 @@ pub(crate) struct Matrix<'a> {
     rows: usize,
     columns: usize,
     strides: [usize; 2],
+    /// Whether it is used in many products before it is written: what is rounded of it is kept until then.
+    is_weight: bool,
 }
 
 impl<'a> Matrix<'a> {
@@ -30,13 +32,20 @@ impl<'a> Matrix<'a> {
         let shape = of.shape();
         let (rows, columns) = (shape.dim(shape.rank() - 2), shape.last());
         let batch = if shape.rank() == 3 { shape.dim(0) } else { 1 };
-        let lies = Matrix { of, batch, rows, columns, strides: [columns, 1] };
+        let lies = Matrix { of, batch, rows, columns, strides: [columns, 1], is_weight: false };
         if transposed { lies.t() } else { lies }
     }
     /// All leading dimensions as rows.
     pub(crate) fn by_rows(of: &'a Tensor) -> Matrix<'a> {
         let (rows, columns) = (of.shape().rows(), of.shape().last());
-        Matrix { of, batch: 1, rows, columns, strides: [columns, 1] }
+        Matrix { of, batch: 1, rows, columns, strides: [columns, 1], is_weight: false }
+    }
+    /// The weight of a layer.
+    pub(crate) fn weight(of: &'a Tensor) -> Matrix<'a> {
+        Matrix { is_weight: true, ..Matrix::by_rows(of) }
+    }
+    pub(crate) fn as_weight(self, is_weight: bool) -> Matrix<'a> {
+        Matrix { is_weight, ..self }
     }
     pub(crate) fn rows(self) -> usize {
         self.rows
@@ -112,7 +121,7 @@ fn run(
         return (c.0, other.map(|other| other.0));
     }
     if let (Factors::Bf16, Some(staged)) = (factors, Staged::of(cuda, a, b)) {
-        let (x16, y16) = (InBf16::new(cuda, &x), InBf16::new(cuda, &y));
+        let (x16, y16) = (InBf16::new(cuda, a, &x), InBf16::new(cuda, b, &y));
         let [a_apart, b_apart] = staged.apart;
         cuda.launch(
             staged.kernel,
@@ -226,8 +235,8 @@ fn by_cublas(cuda: &Cuda, factors: Factors, [(a, x), (b, y)]: [(Matrix<'_>, &Ten
     let device = &*cuda.0;
     let blas = device.blas.as_ref().expect("the caller has asked");
     // The library takes f32 or bf16 as they lie in memory, so what is rounded has a place of its own meanwhile.
-    let rounded = |x: &Tensor| (factors == Factors::Bf16).then(|| InBf16::new(cuda, x));
-    let (x16, y16) = (rounded(x), rounded(y));
+    let rounded = |a: Matrix<'_>, x: &Tensor| (factors == Factors::Bf16).then(|| InBf16::new(cuda, a, x));
+    let (x16, y16) = (rounded(a, x), rounded(b, y));
     let at = |x: &Tensor, x16: &Option<InBf16>| x16.as_ref().map_or_else(|| x.address(), |x16| x16.at);
     let (left, right) = (b.operand(at(y, &y16)), a.operand(at(x, &x16)));
     let size = [b.columns, a.rows, a.columns];
@@ -243,17 +252,22 @@ impl ToArg for Either {
     }
 }
 
-/// A factor's numbers in bf16: its own, or rounded ones for as long as the product takes.
+/// A factor's numbers in bf16: its own, or rounded ones, of a weight until it is written, else for as long as the
+/// product takes.
 struct InBf16 {
     at: u64,
-    _rounded: Option<Tensor>,
+    _rounded: Tensor,
 }
 
 impl InBf16 {
-    fn new(cuda: &Cuda, x: &Tensor) -> InBf16 {
-        let rounded = x.address_of_bf16().is_none().then(|| rounded(cuda, x));
-        let at = rounded.as_ref().unwrap_or(x).address_of_bf16().expect("it is rounded");
-        InBf16 { at, _rounded: rounded }
+    /// Of a matrix whose numbers are these.
+    fn new(cuda: &Cuda, matrix: Matrix<'_>, x: &Tensor) -> InBf16 {
+        let rounded = match (x.address_of_bf16(), matrix.is_weight) {
+            (Some(_), _) => x.clone(),
+            (None, true) => x.rounded_once(|| rounded(cuda, x)),
+            (None, false) => rounded(cuda, x),
+        };
+        InBf16 { at: rounded.address_of_bf16().expect("it is rounded"), _rounded: rounded }
     }
 }
 
@@ -293,19 +307,19 @@ pub(crate) fn product_of_layer(cuda: &Cuda, a: Matrix<'_>, b: Matrix<'_>, to: Sh
 pub(crate) fn linear(cuda: &Cuda, x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Tensor {
     let to = x.shape().with_last(w.shape().rows());
     let then = b.map_or(Then::Nothing, Then::Bias);
-    layer(cuda, Matrix::by_rows(x), Matrix::by_rows(w).t(), to, then).0
+    layer(cuda, Matrix::by_rows(x), Matrix::weight(w).t(), to, then).0
 }
 
 /// φ(x Wᵀ + b).
 pub(crate) fn bent(cuda: &Cuda, x: &Tensor, w: &Tensor, b: &Tensor, phi: Function1) -> Tensor {
     let to = x.shape().with_last(w.shape().rows());
-    layer(cuda, Matrix::by_rows(x), Matrix::by_rows(w).t(), to, Then::Bent(b, phi)).0
+    layer(cuda, Matrix::by_rows(x), Matrix::weight(w).t(), to, Then::Bent(b, phi)).0
 }
 
 /// u = x Wᵀ + b and φ(u).
 pub(crate) fn both(cuda: &Cuda, x: &Tensor, w: &Tensor, b: &Tensor, phi: Function1) -> [Tensor; 2] {
     let to = x.shape().with_last(w.shape().rows());
-    let (u, y) = layer(cuda, Matrix::by_rows(x), Matrix::by_rows(w).t(), to, Then::Both(b, phi));
+    let (u, y) = layer(cuda, Matrix::by_rows(x), Matrix::weight(w).t(), to, Then::Both(b, phi));
     [u, y.expect("there are two outputs")]
 }
 
@@ -318,6 +332,6 @@ pub(crate) fn back(
     (phi, slope): (Function1, Function2),
 ) -> [Tensor; 2] {
     let then = Then::Back(u, phi, slope);
-    let (du, inner) = layer(cuda, Matrix::by_rows(grad), Matrix::by_rows(w), u.shape(), then);
+    let (du, inner) = layer(cuda, Matrix::by_rows(grad), Matrix::weight(w), u.shape(), then);
     [du, inner.expect("there are two outputs")]
 }

@@ -41,7 +41,7 @@ use driver::{Driver, Function};
 use pool::DevicePool;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A device that is open. Clones are the same device; it closes when the last clone and the last tensor on it drop.
 #[derive(Clone)]
@@ -247,7 +247,7 @@ impl Cuda {
     #[track_caller]
     pub(crate) fn floats(&self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
-        Tensor::from_cuda(shape, CudaBuf { block: self.block(4 * shape.len()), dtype: DType::F32 })
+        Tensor::from_cuda(shape, CudaBuf::new(self.block(4 * shape.len()), DType::F32))
     }
     /// A tensor of f32 zeros.
     #[track_caller]
@@ -266,17 +266,17 @@ impl Cuda {
     pub fn rows_of(&self, values: &[f32], width: usize) -> Tensor {
         assert!(values.len().is_multiple_of(width), "{} numbers in rows of {width}", values.len());
         let shape = Shape::from([values.len() / width, width]);
-        Tensor::from_cuda(shape, CudaBuf { block: self.send(values), dtype: DType::F32 })
+        Tensor::from_cuda(shape, CudaBuf::new(self.send(values), DType::F32))
     }
     /// A tensor over numbers of bf16.
     pub(crate) fn bf16_of(&self, shape: Shape, block: Block) -> Tensor {
-        Tensor::from_cuda(shape, CudaBuf { block, dtype: DType::Rounded(Precision::Bf16) })
+        Tensor::from_cuda(shape, CudaBuf::new(block, DType::Rounded(Precision::Bf16)))
     }
     /// A tensor of u32 whose numbers are to be written.
     #[track_caller]
     pub(crate) fn words(&self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
-        Tensor::from_cuda(shape, CudaBuf { block: self.block(4 * shape.len()), dtype: DType::U32 })
+        Tensor::from_cuda(shape, CudaBuf::new(self.block(4 * shape.len()), DType::U32))
     }
     /// Copies `n` numbers of 4 bytes from one place to another.
     pub(crate) fn copy(&self, to: u64, from: u64, n: usize) {
@@ -301,7 +301,7 @@ impl Cuda {
                     DType::U32 => (self.send(x.data::<u32>()), DType::U32),
                     other => panic!("numbers of {other:?} cannot lie on {self:?}, which holds f32 and u32"),
                 };
-                Tensor::from_cuda(x.shape(), CudaBuf { block, dtype })
+                Tensor::from_cuda(x.shape(), CudaBuf::new(block, dtype))
             }
         }
     }
@@ -341,9 +341,18 @@ impl Drop for Block {
 pub struct CudaBuf {
     block: Block,
     dtype: DType,
+    /// The same in bf16, from when that was first asked for until somebody writes here.
+    rounded: Mutex<Option<Tensor>>,
 }
 
 impl CudaBuf {
+    fn new(block: Block, dtype: DType) -> CudaBuf {
+        CudaBuf { block, dtype, rounded: Mutex::default() }
+    }
+    pub(crate) fn rounded(&self) -> MutexGuard<'_, Option<Tensor>> {
+        // Whoever panicked while holding it left a tensor or none.
+        self.rounded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
     /// The device.
     pub fn cuda(&self) -> &Cuda {
         &self.block.home

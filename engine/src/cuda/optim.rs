@@ -19,13 +19,14 @@ fn on_device(cuda: &Cuda, grad: Given<'_>) -> (Tensor, Option<Block>, usize) {
     }
 }
 
-/// What is written in place must be the only tensor on its numbers.
+/// What is written in place must be the only tensor on its numbers; what was rounded of them is so no more.
 #[track_caller]
 fn unique(tensors: &[&Tensor]) {
     assert!(
         tensors.iter().all(|t| t.is_unique() && t.cuda().is_some()),
         "a tensor cannot be written while its storage is shared, or lies elsewhere than the others"
     );
+    tensors.iter().for_each(|t| t.forget_rounding());
 }
 
 #[track_caller]

@@ -14,6 +14,7 @@ use crate::tensor::{DType, Tensor};
 pub struct Factor<'a> {
     tensor: &'a Tensor,
     transposed: bool,
+    is_weight: bool,
 }
 
 impl<'a> Factor<'a> {
@@ -28,7 +29,15 @@ impl<'a> Factor<'a> {
             matches!(shape.rank(), 2 | 3),
             "a factor is [rows, columns] or a batch of them, not {shape:?}"
         );
-        Factor { tensor, transposed: false }
+        Factor { tensor, transposed: false, is_weight: false }
+    }
+    /// The weight of a layer as it lies: a device that rounds it keeps what it made until the weight is written.
+    ///
+    /// # Panics
+    /// As [`Factor::new`].
+    #[track_caller]
+    pub fn weight(tensor: &'a Tensor) -> Factor<'a> {
+        Factor { is_weight: true, ..Factor::new(tensor) }
     }
     /// Each matrix transposed, without a copy.
     #[must_use]
@@ -86,7 +95,7 @@ fn on_device(
     b: Factor<'_>,
     product: fn(&cuda::Cuda, cuda::gemm::Matrix<'_>, cuda::gemm::Matrix<'_>, Shape) -> Tensor,
 ) -> Tensor {
-    let [x, y] = [a, b].map(|f| cuda::gemm::Matrix::new(f.tensor, f.transposed));
+    let [x, y] = [a, b].map(|f| cuda::gemm::Matrix::new(f.tensor, f.transposed).as_weight(f.is_weight));
     product(cuda, x, y, product_shape(a, [x.rows(), y.columns()]))
 }
 

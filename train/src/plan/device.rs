@@ -3,7 +3,7 @@
 //! ```text
 //! on the device    parameters   gradients   optimizer   activations   working buffers   loss   embedding
 //!                  a classifier's step: what it scores, its gradient; its weights and their optimizer, where they fit
-//!                  cuBLAS: its workspace   bf16: both factors of the largest product, T·f and f·d numbers or T·d
+//!                  cuBLAS: its workspace   bf16: all weights, and both other factors of the largest product: T·f and T·d
 //!                  what the pool lends too large
 //!                  a search ([`samplers::resident`]), as far as it exceeds what a step takes
 //! on the CPU       all else   what a checkpoint copies: parameters and the optimizer's state
@@ -97,17 +97,17 @@ impl fmt::Display for DevicePlan {
     }
 }
 
-/// Both factors of the largest product of a layer in bf16, with so many rows.
+/// The weights of layers in bf16, and what else is rounded for the largest product, with so many rows.
 fn rounded(trainer: &Trainer, tokens: usize) -> usize {
     let model = &trainer.network.model;
     let table = model.architecture.token_table(&model.params);
     let shapes = model.params.ids().filter(|&id| id != table).map(|id| model.params.value(id).shape());
-    let of = |shape: Shape| {
-        let [outputs, inputs] = [shape.dim(0), shape.dim(1)];
-        let (wide, other) = (outputs.max(inputs), (outputs * inputs).max(tokens * outputs.min(inputs)));
-        pooled_bytes(2 * tokens * wide) + pooled_bytes(2 * other)
+    let matrices: Vec<Shape> = shapes.filter(|shape| shape.rank() == 2).collect();
+    let beside = |shape: &Shape| -> usize {
+        [0, 1].map(|i| pooled_bytes(2 * tokens * shape.dim(i))).into_iter().sum()
     };
-    shapes.filter(|shape| shape.rank() == 2).map(of).max().unwrap_or(0)
+    let weights: usize = matrices.iter().map(|shape| pooled_bytes(2 * shape.len())).sum();
+    weights + matrices.iter().map(beside).max().unwrap_or(0)
 }
 
 /// What the largest search of a run takes: for lists, for a classifier, for a validation.
