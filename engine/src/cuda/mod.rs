@@ -21,6 +21,7 @@ mod nearest;
 pub(crate) mod optim;
 mod pool;
 pub(crate) mod rows;
+mod staging;
 mod table;
 
 pub use cublas::cublas;
@@ -29,6 +30,7 @@ pub(crate) use launch::args;
 pub use map::{Function1, Function2};
 pub use nearest::{Columns, Nearest};
 pub use pool::within_memory;
+pub use staging::STAGING_BYTES;
 pub(crate) use table::DeviceTable;
 
 use crate::error::{Error, Result};
@@ -38,6 +40,7 @@ use crate::tensor::{DType, Tensor};
 use cublas::Blas;
 use driver::{Driver, Function};
 use pool::DevicePool;
+use staging::Staging;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -69,6 +72,7 @@ impl Gemm {
 
 struct Device {
     driver: Driver,
+    staging: Staging,
     pool: DevicePool,
     found: Found,
     /// Every kernel, and the sizes of its parameters.
@@ -121,6 +125,7 @@ impl Cuda {
             }
         }
         Ok(Cuda(Arc::new(Device {
+            staging: Staging::new(&mut driver)?,
             driver,
             pool: DevicePool::default(),
             found,
@@ -228,10 +233,13 @@ impl Cuda {
     #[track_caller]
     pub(crate) fn send<T: Copy>(&self, values: &[T]) -> Block {
         let block = self.block(size_of_val(values));
-        if !values.is_empty() {
-            self.0.driver.upload(block.at, values);
-        }
+        self.write(block.at, values);
         block
+    }
+    /// Copies `values` to where the device has room for them.
+    #[track_caller]
+    pub(crate) fn write<T: Copy>(&self, at: u64, values: &[T]) {
+        self.0.staging.send(&self.0.driver, at, values);
     }
     /// The first numbers of a block, on the CPU.
     #[track_caller]

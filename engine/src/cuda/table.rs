@@ -101,9 +101,7 @@ impl DeviceTable {
     pub(crate) fn put<T: Copy>(&self, runs: &[Run], mut numbers: &[T]) {
         for [from, to] in runs.iter().map(|run| run.map(|row| row as usize * self.width)) {
             let (now, left) = numbers.split_at(to - from);
-            if !now.is_empty() {
-                self.cuda().0.driver.upload(self.block.at() + (from * size_of::<T>()) as u64, now);
-            }
+            self.cuda().write(self.block.at() + (from * size_of::<T>()) as u64, now);
             numbers = left;
         }
     }
