@@ -24,6 +24,10 @@ pub(super) fn check(cuda: &Cuda) {
         sent.push(cuda.rows_of(&values, values.len()));
     }
     for (i, x) in sent.iter().enumerate() {
-        assert!(x.to_cpu().data::<f32>() == numbers(i), "copy {i} of {} did not arrive as it was sent", sent.len());
+        assert!(
+            x.to_cpu().data::<f32>() == numbers(i),
+            "copy {i} of {} did not arrive as it was sent",
+            sent.len()
+        );
     }
 }

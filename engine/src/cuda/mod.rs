@@ -229,6 +229,15 @@ impl Cuda {
         }
         Block { at, size, home: self.clone() }
     }
+    /// As [`Cuda::block`]; every byte is 0.
+    #[track_caller]
+    pub(crate) fn blank(&self, bytes: usize) -> Block {
+        let block = self.block(bytes);
+        if bytes > 0 {
+            self.0.driver.fill(block.at, 0, bytes);
+        }
+        block
+    }
     /// A copy of `values` on the device.
     #[track_caller]
     pub(crate) fn send<T: Copy>(&self, values: &[T]) -> Block {
@@ -259,11 +268,8 @@ impl Cuda {
     /// A tensor of f32 zeros.
     #[track_caller]
     pub(crate) fn zeros(&self, shape: impl Into<Shape>) -> Tensor {
-        let x = self.floats(shape);
-        if !x.is_empty() {
-            self.0.driver.fill(x.address(), 0, 4 * x.len());
-        }
-        x
+        let shape = shape.into();
+        Tensor::from_cuda(shape, CudaBuf { block: self.blank(4 * shape.len()), dtype: DType::F32 })
     }
     /// A copy of `values` on the device, `[rows, width]`.
     ///
@@ -280,6 +286,11 @@ impl Cuda {
     pub(crate) fn words(&self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
         Tensor::from_cuda(shape, CudaBuf { block: self.block(4 * shape.len()), dtype: DType::U32 })
+    }
+    /// A copy of `values` on the device, `[n]`.
+    #[track_caller]
+    pub(crate) fn words_of(&self, values: &[u32]) -> Tensor {
+        Tensor::from_cuda([values.len()].into(), CudaBuf { block: self.send(values), dtype: DType::U32 })
     }
     /// Copies `n` numbers of 4 bytes from one place to another.
     pub(crate) fn copy(&self, to: u64, from: u64, n: usize) {

@@ -33,12 +33,7 @@ impl DeviceTable {
     /// Zeros.
     #[track_caller]
     pub(crate) fn zeros(cuda: &Cuda, precision: TablePrecision, rows: usize, width: usize) -> DeviceTable {
-        let bytes = rows * width * precision.size();
-        let block = cuda.block(bytes);
-        if bytes > 0 {
-            cuda.0.driver.fill(block.at(), 0, bytes);
-        }
-        DeviceTable { block, rows, width, precision }
+        DeviceTable { block: cuda.blank(rows * width * precision.size()), rows, width, precision }
     }
     pub(crate) fn precision(&self) -> TablePrecision {
         self.precision
