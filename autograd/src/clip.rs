@@ -38,9 +38,7 @@ impl ParamGrads {
 
 /// The Euclidean norm of all of them together.
 fn norm_of<'a>(engine: &Engine, grads: impl Iterator<Item = &'a Grad>) -> f64 {
-    let mut blocks = Vec::new();
-    grads.for_each(|grad| block_squares(engine, grad.values(), &mut blocks));
-    tree_sum(&blocks).sqrt()
+    tree_sum(&block_squares(engine, &grads.map(Grad::values).collect::<Vec<_>>())).sqrt()
 }
 
 /// Scales the gradients down so that their global norm is at most `norm_max`, and gives the norm as it was. If it is

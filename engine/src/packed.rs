@@ -5,6 +5,10 @@
 //! starts  [B + 1]  0              3                    7        9
 //! ```
 
+use crate::cuda::Cuda;
+use crate::tensor::Tensor;
+use std::sync::OnceLock;
+
 /// The token ids of several texts, packed. `starts[i]..starts[i + 1]` are the tokens of text `i`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
@@ -60,12 +64,12 @@ impl Packed {
 
 /// For every packed token: which text of the batch it belongs to (its slot) and where it stands in that text. The
 /// counter of a dropout mask is made of these, so that a text gets the same mask however the batch is cut.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Places {
-    /// The slot of the text, `[T]`.
-    pub slots: Vec<u32>,
-    /// The position inside the text, `[T]`.
-    pub positions: Vec<u32>,
+    slots: Vec<u32>,
+    positions: Vec<u32>,
+    /// Both on a device: sent once, for all masks of a step.
+    on_device: OnceLock<[Tensor; 2]>,
 }
 
 impl Places {
@@ -80,7 +84,22 @@ impl Places {
     }
     /// The places of one row a text: pooled vectors.
     pub fn rows(count: usize, first_slot: u32) -> Places {
-        Places { slots: (0..count as u32).map(|i| first_slot + i).collect(), positions: vec![0; count] }
+        let slots = (0..count as u32).map(|i| first_slot + i).collect();
+        Places { slots, positions: vec![0; count], on_device: OnceLock::new() }
+    }
+    /// The slot of the text, `[T]`.
+    pub fn slots(&self) -> &[u32] {
+        &self.slots
+    }
+    /// The position inside the text, `[T]`.
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+    /// Slots and positions on the device.
+    #[track_caller]
+    pub(crate) fn on(&self, cuda: &Cuda) -> [Tensor; 2] {
+        let send = || [&self.slots, &self.positions].map(|list| cuda.words_of(list));
+        self.on_device.get_or_init(send).each_ref().map(|list| cuda.here(list))
     }
 }
 
@@ -103,6 +122,6 @@ mod tests {
     #[test]
     fn places_continue_from_the_first_slot() {
         let p = Places::new(&[0, 2, 2, 3], 5);
-        assert_eq!((&p.slots[..], &p.positions[..]), (&[5, 5, 7][..], &[0, 1, 0][..]));
+        assert_eq!((p.slots(), p.positions()), (&[5, 5, 7][..], &[0, 1, 0][..]));
     }
 }

@@ -4,7 +4,7 @@
     python3 tests/standin/mutants.py [--only FILE] [--tests PROGRAM] [--write]
 
 Each fault goes into a copy of the kernels; the stand-in driver is built from that copy, and the tests of
-autograd/tests/standin run on it: every operation, what is larger than a tile, products however matrices lie, layers in bf16, and
+autograd/tests/standin run on it: numbers on their way to the device, every operation, what is larger than a tile, products however matrices lie, layers in bf16, and
 the optimizers, with threads in order and shuffled, by our own products and by those of the stand-in for cuBLAS. A fault in Rust
 goes into a copy of the checkout, whose tests are built (in target/mutants) and run by cuBLAS. A fault that no test sees is named,
 and the script fails. Nothing of the checkout is changed, but with --write the table of docs/cuda.md.
@@ -24,7 +24,7 @@ ROOT = os.path.join(HERE, "..", "..")
 PAGE = os.path.join(ROOT, "docs", "cuda.md")
 BEGIN, END = "<!-- written by tests/standin/mutants.py -->\n", "<!-- end of tests/standin/mutants.py -->"
 KERNELS = os.path.join(ROOT, "engine", "src", "cuda", "kernels")
-TESTS = ["products_on_the_device", "beside_on_the_device", "larger_on_the_device", "bf16_on_the_device", "steps_on_the_device", "on_the_device"]
+TESTS = ["staging_on_the_device", "products_on_the_device", "beside_on_the_device", "larger_on_the_device", "bf16_on_the_device", "steps_on_the_device", "on_the_device"]
 SCHEDULES = [{}, {"CUSHIM_SHUFFLE": "1", "CUSHIM_SEED": "1"}, {"CUSHIM_SHUFFLE": "1", "CUSHIM_SEED": "2"}]
 GEMMS = ["own", "cublas"]
 # Where files of Rust lie that have faults.
@@ -47,6 +47,11 @@ FAULTS = [
     ("gemm.rs", "every matrix of a batch is the first", "(self.strides, self.rows * self.columns)", "(self.strides, 0)"),
     ("gemm.rs", "rows and columns of C are swapped", "[b.columns, a.rows, a.columns]", "[a.rows, b.columns, a.columns]"),
     ("gemm.rs", "nothing follows a product", "if code > 0 {", "if code > 9 {"),
+    ("staging.rs", "a half is written while the stream reads it", "            driver.wait_for(self.read[self.half]);\n", ""),
+    ("staging.rs", "a copy reaches into the other half", "self.taken + bytes > HALF", "self.taken > HALF"),
+    ("staging.rs", "both halves are the first", "self.half * HALF + ", ""),
+    ("staging.rs", "every piece goes to the place of the first", "at += bytes as u64;", ""),
+    ("driver.rs", "an event is recorded in another stream", "record(event.0, self.stream)", "record(event.0, std::ptr::null_mut())"),
     ("staged.cu", "pairs are rounded in the other order",
      "to[i] = bf16_pair(from[2 * i], 2 * i + 1 < n ? from[2 * i + 1] : 0.f)", "to[i] = bf16_pair(2 * i + 1 < n ? from[2 * i + 1] : 0.f, from[2 * i])"),
     ("staged.cu", "an odd last number is not rounded", "if (2 * i < n) to[i]", "if (2 * i + 1 < n) to[i]"),

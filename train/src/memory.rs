@@ -125,7 +125,7 @@ impl Memory {
     ) -> Note {
         let mut note = Note::default();
         if self.queue.is_some() {
-            note.labels = (batch.labels.clone(), columns.data::<f32>().to_vec());
+            note.labels = (batch.labels.clone(), columns.to_cpu().data::<f32>().to_vec());
         }
         if self.history.is_some() || self.past.is_some() {
             let found = objective.outcome(engine, scores, terms).expect("checked with the configuration");

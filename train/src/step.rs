@@ -77,7 +77,8 @@ impl Trainer {
         let banked = self.bank.is_some().then(|| batch.composed(&seen(embeddings), &seen(columns)));
         let banked = banked.into_iter().map(|(ids, values)| (ids.to_vec(), values)).collect();
         let objective = &*self.parts.objective;
-        let notes = vec![self.memory.note(&self.engine, batch, &seen(columns), (objective, &scored, &terms))];
+        let notes =
+            vec![self.memory.note(&self.engine, batch, &columns.value(), (objective, &scored, &terms))];
         let mut back = loss_tape.backward_from(loss);
         let pulled = back.take(embeddings).expect("a loss depends on its embeddings");
         let vectors = back.into_params();

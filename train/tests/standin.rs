@@ -104,6 +104,14 @@ fn what_a_device_holds_was_planned() {
 }
 
 #[test]
+fn a_step_sends_and_waits_no_more_often_than_is_stated() {
+    let Some(folder) = standin() else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    let counts = dir.path().join("counts");
+    again("counts_of_a_step", &folder, &[("GEMM", "own"), (COUNTS, counts.to_str().expect("a name"))]);
+}
+
+#[test]
 fn a_device_that_is_not_there_is_bad_input_and_says_what_is_missing() {
     if engine::cuda::devices().is_ok() {
         return println!("skipped: this machine has a CUDA device");
@@ -304,6 +312,46 @@ fn plans_of_the_device() {
         let share = peak as f64 / plan.total() as f64;
         if !(0.75..=1.0).contains(&share) {
             wrong.push(format!("{told}: {share} of what was planned, {peak} bytes\n{plan}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Names the file in which the stand-in counts.
+const COUNTS: &str = "CUSHIM_COUNTS";
+
+/// What the stand-in has counted so far: copies to the device, those of them before which a driver may wait, copies from
+/// it, waits.
+fn counts() -> [u64; 4] {
+    let bytes = std::fs::read(std::env::var_os(COUNTS).expect("the file is named")).expect("it is there");
+    let count = |i: usize| u64::from_ne_bytes(bytes[8 * i..][..8].try_into().expect("eight bytes"));
+    // Between them stand the launches.
+    [0, 1, 2, 4].map(count)
+}
+
+/// The counts of docs/cuda.md, with one encoder and its labels' texts, and with a classifier.
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn counts_of_a_step() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 100);
+    let tiny = "model.source=tiny model.dropout=0.1";
+    let mut wrong = vec![];
+    for (told, most) in [
+        (&format!("{tiny} loss.name=infonce"), [32, 0, 5, 5]),
+        (&format!("{tiny} head.name=classifier head.labels=all head.encoder_lr=1e-3"), [26, 0, 3, 3]),
+    ] {
+        let mut device = trainer(&data, told, "cuda:0").expect("fits");
+        // The first steps ask the driver for memory.
+        losses(&mut device, 3);
+        for _ in 0..3 {
+            let before = counts();
+            losses(&mut device, 1);
+            let now = counts();
+            let step: [u64; 4] = std::array::from_fn(|i| now[i] - before[i]);
+            if step.iter().zip(most).any(|(&n, most)| n > most) {
+                wrong.push(format!("{told}: {step:?}, at most {most:?} are stated"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

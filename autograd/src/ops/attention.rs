@@ -212,7 +212,7 @@ mod tests {
                 let total: f64 = (start..end).map(|j| f64::exp(logit(j))).sum();
                 for j in start..end {
                     let mask = dropout.map_or(1.0, |dropout| {
-                        let slot = dropout.places.slots[0] + text as u32;
+                        let slot = dropout.places.slots()[0] + text as u32;
                         let key = (j - start) as u32;
                         let counter = [key / 4, (i - start) as u32, slot, 1 + head as u32];
                         let word = philox(counter, dropout.key)[key as usize % 4];

@@ -36,11 +36,11 @@ struct Drop(Dropout);
 
 /// The rule that a dropout on `rows` rows must keep, if it breaks it.
 pub(super) fn broken(dropout: &Dropout, rows: usize) -> Option<String> {
-    let places = dropout.places.slots.len();
+    let places = dropout.places.slots().len();
     if !(0.0..1.0).contains(&dropout.rate) {
         return Some(format!("a dropout rate lies in [0, 1), this is {}", dropout.rate));
     }
-    (places != rows || dropout.places.positions.len() != rows)
+    (places != rows || dropout.places.positions().len() != rows)
         .then(|| format!("dropout needs a place for each of {rows} rows, there are {places}"))
 }
 
@@ -70,14 +70,14 @@ impl Op for Drop {
 
 /// Three rows: two tokens of the text in slot 7, one of slot 9.
 pub(super) fn a_third() -> Dropout {
-    let places = Places { slots: vec![7, 7, 9], positions: vec![0, 1, 0] };
+    let places = Places::new(&[0, 2, 2, 3], 7);
     Dropout { rate: 1.0 / 3.0, key: [1, 2], places: Arc::new(places) }
 }
 
 /// Whether `a_third` drops number `i` of rows of 70, straight from the definition.
 pub(super) fn is_dropped(i: usize) -> bool {
     let (dropout, row, channel) = (a_third(), i / 70, i % 70);
-    let counter = [channel as u32 / 4, dropout.places.positions[row], dropout.places.slots[row], 0];
+    let counter = [channel as u32 / 4, dropout.places.positions()[row], dropout.places.slots()[row], 0];
     let word = philox(counter, dropout.key)[channel % 4];
     f64::from(word) < f64::from(dropout.rate) * 4_294_967_296.0
 }
@@ -101,7 +101,7 @@ mod tests {
     /// What becomes of ones, `[rows, width]`.
     fn of_ones(rate: f32, width: usize, places: Places) -> Vec<f64> {
         let tape = Tape::new(&Engine::poisoned(2));
-        let rows = places.slots.len();
+        let rows = places.slots().len();
         let x = tape.leaf(Tensor::from_vec([rows, width], vec![1.0f32; rows * width]));
         let key = Stream { seed: 3, step: 1, tag: 5 }.key();
         x.dropout(&Dropout { rate, key, places: Arc::new(places) }).value().to_f64()

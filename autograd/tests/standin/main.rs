@@ -11,6 +11,7 @@ mod beside;
 mod bf16;
 mod cublas;
 mod larger;
+mod staging;
 mod steps;
 mod tables;
 
@@ -158,6 +159,11 @@ fn kernels_beside_the_operations_agree_too() {
 }
 
 #[test]
+fn numbers_arrive_as_they_were_sent_however_late_the_stream_runs() {
+    holds_in_every_schedule("staging_on_the_device");
+}
+
+#[test]
 fn layers_in_bf16_are_those_of_the_cpu_but_for_rounding() {
     holds_in_every_schedule("bf16_on_the_device");
 }
@@ -171,6 +177,13 @@ fn matrices_are_multiplied_however_they_lie() {
 #[ignore = "runs in a process that finds the stand-in driver"]
 fn bf16_on_the_device() {
     bf16::check();
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn staging_on_the_device() {
+    let [_, device] = engines();
+    staging::check(device.cuda().expect("it has one"));
 }
 
 #[test]
@@ -192,6 +205,8 @@ fn what_is_missing_is_an_error_and_no_panic() {
     assert!(opened(&folder, &[("CUSHIM_DEVICES", "0")]).contains("no CUDA-capable device is detected"));
     assert!(opened(&folder, &[("CUSHIM_CC", "75")]).contains("is of generation 7.5, the kernels need 8.0"));
     assert!(opened(&folder, &[("CUSHIM_PTX_MAX", "80")]).contains("unsupported toolchain"));
+    let refused = opened(&folder, &[("CUSHIM_LOCKED_MB", "1")]);
+    assert!(refused.contains("bytes of memory cannot be page-locked"), "{refused}");
     // A library by this name without a single function.
     let empty = tempfile::tempdir().expect("a directory");
     let library = empty.path().join("libcuda.so.1");

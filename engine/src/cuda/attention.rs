@@ -35,7 +35,8 @@ impl Work {
         assert!(d <= WIDE, "attention on a device takes heads of at most {WIDE} channels, this one has {d}");
         let mut tiles = vec![];
         for text in layout.starts.windows(2) {
-            let slot = dropout.filter(|_| text[0] < text[1]).map_or(0, |d| d.places.slots[text[0] as usize]);
+            let slot =
+                dropout.filter(|_| text[0] < text[1]).map_or(0, |d| d.places.slots()[text[0] as usize]);
             tiles.extend((text[0]..text[1]).step_by(own).map(|first| [text[0], text[1], first, slot]));
         }
         Work {

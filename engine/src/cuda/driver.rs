@@ -10,7 +10,7 @@ use libloading::Library;
 use std::ffi::{CString, c_void};
 
 /// Every function of the driver that is called.
-const CALLED: [&str; 25] = [
+const CALLED: [&str; 31] = [
     "cuInit",
     "cuGetErrorName",
     "cuGetErrorString",
@@ -25,9 +25,15 @@ const CALLED: [&str; 25] = [
     "cuStreamCreate",
     "cuStreamDestroy_v2",
     "cuStreamSynchronize",
+    "cuEventCreate",
+    "cuEventDestroy_v2",
+    "cuEventRecord",
+    "cuEventSynchronize",
     "cuMemAlloc_v2",
     "cuMemFree_v2",
     "cuMemGetInfo_v2",
+    "cuMemHostAlloc",
+    "cuMemFreeHost",
     "cuMemsetD8Async",
     "cuMemcpyHtoDAsync_v2",
     "cuMemcpyDtoHAsync_v2",
@@ -128,12 +134,24 @@ fn found(ordinal: usize) -> Result<Found> {
 #[derive(Clone, Copy)]
 pub(super) struct Function(sys::CUfunction);
 
+/// A mark in the stream. It lives as long as the driver.
+#[derive(Clone, Copy)]
+pub(super) struct Event(sys::CUevent);
+
+/// Memory of the host that is page-locked: the device copies from it on its own time. It lives as long as the driver.
+pub(super) struct Locked {
+    at: *mut u8,
+    bytes: usize,
+}
+
 /// One device: its context and the one stream in which everything happens in order.
 pub(super) struct Driver {
     device: sys::CUdevice,
     context: sys::CUcontext,
     stream: sys::CUstream,
     modules: Vec<sys::CUmodule>,
+    events: Vec<sys::CUevent>,
+    locked: Vec<*mut c_void>,
 }
 
 // SAFETY: the driver's handles may be used from any thread; each call makes the context current first.
@@ -144,6 +162,10 @@ unsafe impl Sync for Driver {}
 unsafe impl Send for Function {}
 // SAFETY: as above.
 unsafe impl Sync for Function {}
+// SAFETY: as above.
+unsafe impl Send for Event {}
+// SAFETY: memory of this process, which whoever has the value alone writes, from any thread.
+unsafe impl Send for Locked {}
 
 /// Ends the program of whoever asked too much of a device in the middle of a step, with the driver's words.
 #[track_caller]
@@ -174,7 +196,7 @@ impl Driver {
         // SAFETY: the context was retained above.
         unsafe { result::ctx::set_current(context) }.map_err(say)?;
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(say)?;
-        Ok((Driver { device, context, stream, modules: vec![] }, found))
+        Ok((Driver { device, context, stream, modules: vec![], events: vec![], locked: vec![] }, found))
     }
     /// Makes the context that of the calling thread.
     pub(super) fn enter(&self) {
@@ -209,6 +231,35 @@ impl Driver {
         };
         names.iter().map(function).collect()
     }
+    /// So much page-locked memory.
+    pub(super) fn lock(&mut self, bytes: usize) -> Result<Locked> {
+        self.enter();
+        // SAFETY: it is freed once, in `drop`, after the last copy from it.
+        let at = unsafe { result::malloc_host(bytes, 0) };
+        let at = at.map_err(|e| failed(&format!("{bytes} bytes of memory cannot be page-locked"), e))?;
+        self.locked.push(at);
+        Ok(Locked { at: at.cast(), bytes })
+    }
+    /// A mark that is recorded nowhere yet.
+    pub(super) fn event(&mut self) -> Result<Event> {
+        self.enter();
+        let event = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING);
+        let event = event.map_err(|e| failed("an event cannot be made", e))?;
+        self.events.push(event);
+        Ok(Event(event))
+    }
+    /// Marks the place behind all that was launched, and no longer the one before.
+    pub(super) fn record(&self, event: Event) {
+        self.enter();
+        // SAFETY: event and stream live until `drop`.
+        must("an event cannot be recorded", unsafe { result::event::record(event.0, self.stream) });
+    }
+    /// Waits until the stream has come to the mark; not at all where it was never recorded.
+    pub(super) fn wait_for(&self, event: Event) {
+        self.enter();
+        // SAFETY: the event lives until `drop`.
+        must("a kernel failed", unsafe { result::event::synchronize(event.0) });
+    }
     /// Memory from the device; none if it has no more.
     pub(super) fn alloc(&self, bytes: usize) -> Option<u64> {
         self.enter();
@@ -230,11 +281,20 @@ impl Driver {
         // SAFETY: the caller owns these bytes of the device; the stream keeps the order.
         must("memory cannot be filled", unsafe { result::memset_d8_async(at, byte, bytes, self.stream) });
     }
-    pub(super) fn upload<T: Copy>(&self, at: u64, values: &[T]) {
+    /// Copies `values` to a place in `through`, and from there to `at` when the stream comes to it: until then the caller
+    /// leaves that place alone.
+    pub(super) fn upload<T: Copy>(&self, at: u64, values: &[T], through: &mut Locked, place: usize) {
         self.enter();
-        // SAFETY: the caller owns as many bytes at `at`. The source is pageable, so the driver has read it when the
-        // call returns.
-        must("numbers cannot be sent", unsafe { result::memcpy_htod_async(at, values, self.stream) });
+        let bytes = size_of_val(values);
+        assert!(place + bytes <= through.bytes, "a place outside of the page-locked memory");
+        // SAFETY: the place lies in the memory, by the assertion, and nobody else writes there: it is borrowed. The
+        // caller owns as many bytes at `at`. The memory is freed in `drop`, when the stream has ended.
+        let done = unsafe {
+            let from = through.at.add(place);
+            std::ptr::copy_nonoverlapping(values.as_ptr().cast(), from, bytes);
+            sys::cuMemcpyHtoDAsync_v2(at, from.cast(), bytes, self.stream).result()
+        };
+        must("numbers cannot be sent", done);
     }
     pub(super) fn download<T: Copy>(&self, at: u64, values: &mut [T]) {
         self.enter();
@@ -274,10 +334,16 @@ impl Drop for Driver {
     fn drop(&mut self) {
         // Nothing is left to tell about a failure here: the device goes away either way.
         self.settle();
-        // SAFETY: the handles came from `open` and `load`, and this is the last use of each.
+        // SAFETY: the handles came from `open`, `load`, `event` and `lock`, and this is the last use of each.
         unsafe {
             for module in self.modules.drain(..) {
                 let _ = result::module::unload(module);
+            }
+            for event in self.events.drain(..) {
+                let _ = result::event::destroy(event);
+            }
+            for memory in self.locked.drain(..) {
+                let _ = result::free_host(memory);
             }
             let _ = result::stream::destroy(self.stream);
             let _ = result::primary_ctx::release(self.device);

@@ -210,7 +210,7 @@ impl Bce {
             [cuda.send(ids.starts), cuda.send(ids.items)]
         };
         Bce {
-            sums: cuda.send(&vec![0.0f64; n]),
+            sums: cuda.blank(8 * n),
             n,
             positives: list(truth.positives),
             left_out: list(truth.left_out),

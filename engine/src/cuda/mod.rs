@@ -21,6 +21,7 @@ mod nearest;
 pub(crate) mod optim;
 mod pool;
 pub(crate) mod rows;
+mod staging;
 mod table;
 
 pub use cublas::cublas;
@@ -29,6 +30,7 @@ pub(crate) use launch::args;
 pub use map::{Function1, Function2};
 pub use nearest::{Columns, Nearest};
 pub use pool::within_memory;
+pub use staging::STAGING_BYTES;
 pub(crate) use table::DeviceTable;
 
 use crate::error::{Error, Result};
@@ -39,6 +41,7 @@ use crate::tensor::{DType, Tensor};
 use cublas::Blas;
 use driver::{Driver, Function};
 use pool::DevicePool;
+use staging::Staging;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,6 +73,7 @@ impl Gemm {
 
 struct Device {
     driver: Driver,
+    staging: Staging,
     pool: DevicePool,
     found: Found,
     /// Every kernel, and the sizes of its parameters.
@@ -122,6 +126,7 @@ impl Cuda {
             }
         }
         Ok(Cuda(Arc::new(Device {
+            staging: Staging::new(&mut driver)?,
             driver,
             pool: DevicePool::default(),
             found,
@@ -225,14 +230,26 @@ impl Cuda {
         }
         Block { at, size, home: self.clone() }
     }
+    /// As [`Cuda::block`]; every byte is 0.
+    #[track_caller]
+    pub(crate) fn blank(&self, bytes: usize) -> Block {
+        let block = self.block(bytes);
+        if bytes > 0 {
+            self.0.driver.fill(block.at, 0, bytes);
+        }
+        block
+    }
     /// A copy of `values` on the device.
     #[track_caller]
     pub(crate) fn send<T: Copy>(&self, values: &[T]) -> Block {
         let block = self.block(size_of_val(values));
-        if !values.is_empty() {
-            self.0.driver.upload(block.at, values);
-        }
+        self.write(block.at, values);
         block
+    }
+    /// Copies `values` to where the device has room for them.
+    #[track_caller]
+    pub(crate) fn write<T: Copy>(&self, at: u64, values: &[T]) {
+        self.0.staging.send(&self.0.driver, at, values);
     }
     /// The first numbers of a block, on the CPU.
     #[track_caller]
@@ -252,11 +269,8 @@ impl Cuda {
     /// A tensor of f32 zeros.
     #[track_caller]
     pub(crate) fn zeros(&self, shape: impl Into<Shape>) -> Tensor {
-        let x = self.floats(shape);
-        if !x.is_empty() {
-            self.0.driver.fill(x.address(), 0, 4 * x.len());
-        }
-        x
+        let shape = shape.into();
+        Tensor::from_cuda(shape, CudaBuf { block: self.blank(4 * shape.len()), dtype: DType::F32 })
     }
     /// A copy of `values` on the device, `[rows, width]`.
     ///
@@ -277,6 +291,11 @@ impl Cuda {
     pub(crate) fn words(&self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
         Tensor::from_cuda(shape, CudaBuf::new(self.block(4 * shape.len()), DType::U32))
+    }
+    /// A copy of `values` on the device, `[n]`.
+    #[track_caller]
+    pub(crate) fn words_of(&self, values: &[u32]) -> Tensor {
+        Tensor::from_cuda([values.len()].into(), CudaBuf { block: self.send(values), dtype: DType::U32 })
     }
     /// Copies `n` numbers of 4 bytes from one place to another.
     pub(crate) fn copy(&self, to: u64, from: u64, n: usize) {

@@ -65,11 +65,7 @@ impl Nearest {
             [cuda.send(starts), cuda.send(ids)]
         });
         let spans = Nearest::spans_of(rows);
-        let bytes = 8 * rows * spans * k;
-        let words = cuda.block(bytes);
-        if bytes > 0 {
-            cuda.0.driver.fill(words.at(), 0, bytes);
-        }
+        let words = cuda.blank(8 * rows * spans * k);
         let below = below.map(|below| cuda.send(below));
         Nearest { cuda: cuda.clone(), words, excluded, below, rows, spans, k }
     }

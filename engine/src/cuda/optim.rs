@@ -63,12 +63,22 @@ pub(crate) fn momentum(cuda: &Cuda, p: &mut Tensor, (b, mu): (&mut Tensor, f64),
     cuda.each("momentum", n, args![p, b, g, ids, rows, width, n, mu as f32, rate as f32]);
 }
 
-/// The sums of squares of the blocks of x.
-pub(crate) fn squares(cuda: &Cuda, x: &Tensor) -> Vec<f64> {
-    let (n, blocks) = (x.len(), x.len().div_ceil(PER));
-    let sums = cuda.block(8 * blocks);
-    cuda.rows("squares", blocks, args![sums, x, n, PER]);
-    cuda.fetch(sums.at(), blocks)
+/// How many sums of squares there are of `n` numbers.
+pub(crate) fn blocks(n: usize) -> usize {
+    n.div_ceil(PER)
+}
+
+/// The sums of squares of the blocks of each of them, one after another. They are fetched at once, since whoever fetches
+/// waits for all that was launched.
+pub(crate) fn squares(cuda: &Cuda, all: &[&Tensor]) -> Vec<f64> {
+    let total = all.iter().map(|x| blocks(x.len())).sum();
+    let sums = cuda.block(8 * total);
+    let mut to = sums.at() as usize;
+    for x in all.iter().map(|x| cuda.here(x)) {
+        cuda.rows("squares", blocks(x.len()), args![to, x, x.len(), PER]);
+        to += 8 * blocks(x.len());
+    }
+    cuda.fetch(sums.at(), total)
 }
 
 /// One step; gives the trust ratio. It waits for the two norms, which the step needs.
@@ -86,11 +96,13 @@ pub(crate) fn lamb(
     let (new1, beta2, new2) = ((1.0 - s.beta1) as f32, s.beta2 as f32, (1.0 - s.beta2) as f32);
     cuda.each("lamb_moments", n, args![m, v, g, ids, rows, width, n, new1, beta2, new2]);
     let [lift, widen, eps, decay] = [s.lift, s.widen, s.eps, s.decay].map(|x| x as f32);
-    let blocks = n.div_ceil(PER);
-    let sums = cuda.block(8 * blocks);
-    cuda.rows("lamb_squares", blocks, args![sums, p, m, v, n, PER, lift, widen, eps, decay]);
-    let norm = tree_sum(&squares(cuda, p)).sqrt();
-    let moved = tree_sum(&cuda.fetch::<f64>(sums.at(), blocks)).sqrt();
+    let blocks = blocks(n);
+    let sums = cuda.block(16 * blocks);
+    cuda.rows("squares", blocks, args![sums, p, n, PER]);
+    let behind = sums.at() as usize + 8 * blocks;
+    cuda.rows("lamb_squares", blocks, args![behind, p, m, v, n, PER, lift, widen, eps, decay]);
+    let sums = cuda.fetch::<f64>(sums.at(), 2 * blocks);
+    let [norm, moved] = [&sums[..blocks], &sums[blocks..]].map(|sums| tree_sum(sums).sqrt());
     let trust = if norm > 0.0 && moved > 0.0 { norm / moved } else { 1.0 };
     cuda.each("lamb_step", n, args![p, m, v, n, lift, widen, eps, decay, (s.rate * trust) as f32]);
     trust

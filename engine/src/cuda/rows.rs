@@ -1,7 +1,7 @@
 //! Rows on a device (`kernels/{softmax,norm,rows}.cu`): the arms of `kernels/{softmax,logsumexp,normalise,layer_norm,
 //! residual_norm,rows,slice,pool,dropout,rotary}.rs`.
 
-use super::{Block, Cuda, args};
+use super::{Cuda, args};
 use crate::kernels::dropout::Dropout;
 use crate::kernels::pool::Pool;
 use crate::shape::Shape;
@@ -64,8 +64,8 @@ pub(crate) fn layer_norm(cuda: &Cuda, [x, w, b]: [&Tensor; 3], eps: f64) -> (Ten
 
 /// A dropout as a kernel takes it: the places, which are null where there is none, and what stays of it.
 struct Mask {
-    slots: Option<Block>,
-    positions: Option<Block>,
+    slots: Option<Tensor>,
+    positions: Option<Tensor>,
     key: [u32; 2],
     below: u32,
     scale: f32,
@@ -73,9 +73,10 @@ struct Mask {
 
 impl Mask {
     fn new(cuda: &Cuda, dropout: Option<&Dropout>) -> Mask {
+        let [slots, positions] = dropout.map(|d| d.places.on(cuda).map(Some)).unwrap_or_default();
         Mask {
-            slots: dropout.map(|d| cuda.send(&d.places.slots)),
-            positions: dropout.map(|d| cuda.send(&d.places.positions)),
+            slots,
+            positions,
             key: dropout.map_or([0; 2], |d| d.key),
             below: dropout.map_or(0, Dropout::dropped_below),
             scale: dropout.map_or(1.0, Dropout::scale),

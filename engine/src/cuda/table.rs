@@ -33,12 +33,7 @@ impl DeviceTable {
     /// Zeros.
     #[track_caller]
     pub(crate) fn zeros(cuda: &Cuda, precision: TablePrecision, rows: usize, width: usize) -> DeviceTable {
-        let bytes = rows * width * precision.size();
-        let block = cuda.block(bytes);
-        if bytes > 0 {
-            cuda.0.driver.fill(block.at(), 0, bytes);
-        }
-        DeviceTable { block, rows, width, precision }
+        DeviceTable { block: cuda.blank(rows * width * precision.size()), rows, width, precision }
     }
     pub(crate) fn precision(&self) -> TablePrecision {
         self.precision
@@ -116,9 +111,7 @@ impl DeviceTable {
     pub(crate) fn put<T: Copy>(&self, runs: &[Run], mut numbers: &[T]) {
         for [from, to] in runs.iter().map(|run| run.map(|row| row as usize * self.width)) {
             let (now, left) = numbers.split_at(to - from);
-            if !now.is_empty() {
-                self.cuda().0.driver.upload(self.block.at() + (from * size_of::<T>()) as u64, now);
-            }
+            self.cuda().write(self.block.at() + (from * size_of::<T>()) as u64, now);
             numbers = left;
         }
     }

@@ -104,7 +104,7 @@ fn philox_lanes(x: [[u32; COUNTERS]; 4], key: [u32; 2]) -> [[u32; COUNTERS]; 4] 
 #[track_caller]
 pub fn dropout(engine: &Engine, x: &Tensor, dropout: &Dropout) -> Tensor {
     if let Some(cuda) = x.cuda() {
-        let places = [&dropout.places.slots, &dropout.places.positions];
+        let places = [dropout.places.slots(), dropout.places.positions()];
         assert!(places.iter().all(|p| p.len() == x.shape().rows()), "dropout: one place for every row");
         return cuda::rows::dropout(cuda, x, dropout);
     }
@@ -113,7 +113,7 @@ pub fn dropout(engine: &Engine, x: &Tensor, dropout: &Dropout) -> Tensor {
 
 fn run<T: Real>(engine: &Engine, x: &Tensor, dropout: &Dropout) -> Tensor {
     let (width, data, places) = (x.shape().last(), x.data::<T>(), &*dropout.places);
-    assert_eq!(x.shape().rows(), places.slots.len(), "dropout: one place for every row");
+    assert_eq!(x.shape().rows(), places.slots().len(), "dropout: one place for every row");
     let (mut y, class) = (engine.buffer::<T>(x.len()), engine.kernel_class());
     engine.chunks(
         &mut y,
@@ -123,7 +123,7 @@ fn run<T: Real>(engine: &Engine, x: &Tensor, dropout: &Dropout) -> Tensor {
             y.copy_from_slice(&data[chunk * ROWS * width..][..y.len()]);
             for (i, y) in y.chunks_mut(width).enumerate() {
                 let row = chunk * ROWS + i;
-                let (slot, position) = (places.slots[row], places.positions[row]);
+                let (slot, position) = (places.slots()[row], places.positions()[row]);
                 dropout.mask_row(class, y, position, slot);
             }
         },

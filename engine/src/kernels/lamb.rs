@@ -98,9 +98,7 @@ fn run<T: Real>(
 ) -> f64 {
     fade::<T>(engine, value.shape().last(), (m, v), grad, step);
     let (u, m, v) = (Direction::of(step), m.data::<T>(), v.data::<T>());
-    let mut blocks = vec![];
-    block_squares(engine, value, &mut blocks);
-    let norm = tree_sum(&blocks).sqrt();
+    let norm = tree_sum(&block_squares(engine, &[value])).sqrt();
     let moved = norm_of(engine, u, value.data(), m, v);
     let trust = if norm > 0.0 && moved > 0.0 { norm / moved } else { 1.0 };
     let rate = T::of(step.rate * trust);

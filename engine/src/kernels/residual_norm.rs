@@ -20,7 +20,7 @@ fn cuts(rows: usize, width: usize) -> Vec<usize> {
 /// Whether a dropout, if there is one, has a place for every row.
 fn places_fit(dropout: Option<&Dropout>, x: &Tensor) -> bool {
     let rows = x.shape().rows();
-    dropout.is_none_or(|d| d.places.slots.len() == rows && d.places.positions.len() == rows)
+    dropout.is_none_or(|d| d.places.slots().len() == rows && d.places.positions().len() == rows)
 }
 
 /// y, the sum s = x + m ∘ r/(1 − rate), and the moments (μ, 1/√(σ² + ε)) of its rows, `[n, 2]`.
@@ -65,7 +65,7 @@ fn forward<T: Real>(
                 let (x, r) = (&x[at.clone()], &r[at]);
                 if let Some(dropout) = dropout {
                     s.copy_from_slice(r);
-                    dropout.mask_row(class, s, dropout.places.positions[row], dropout.places.slots[row]);
+                    dropout.mask_row(class, s, dropout.places.positions()[row], dropout.places.slots()[row]);
                     s.iter_mut().zip(x).for_each(|(s, &x)| *s += x);
                 } else {
                     s.iter_mut().zip(x).zip(r).for_each(|((s, &x), &r)| *s = r + x);
@@ -123,7 +123,7 @@ fn backward<T: Real>(engine: &Engine, given: [&Tensor; 4], dropout: Option<&Drop
                 if let Some(dropout) = dropout {
                     let dr = &mut dr[(row - chunk * ROWS) * d..][..d];
                     dr.copy_from_slice(dx);
-                    dropout.mask_row(class, dr, dropout.places.positions[row], dropout.places.slots[row]);
+                    dropout.mask_row(class, dr, dropout.places.positions()[row], dropout.places.slots()[row]);
                 }
             }
         },

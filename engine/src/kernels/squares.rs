@@ -25,12 +25,12 @@ pub fn tree_sum(terms: &[f64]) -> f64 {
     }
 }
 
-/// Appends the sums of squares of the blocks of `x` to `blocks`.
+/// The sums of squares of the blocks of each of them, one after another.
 ///
 /// # Panics
-/// If `x` holds no floats.
+/// If one holds no floats, or they lie on several devices.
 #[track_caller]
-pub fn block_squares(engine: &Engine, x: &Tensor, blocks: &mut Vec<f64>) {
+pub fn block_squares(engine: &Engine, all: &[&Tensor]) -> Vec<f64> {
     fn run<T: Real>(engine: &Engine, x: &Tensor, blocks: &mut Vec<f64>) {
         let (data, first) = (x.data::<T>(), blocks.len());
         blocks.resize(first + data.len().div_ceil(CHUNK), 0.0);
@@ -44,10 +44,16 @@ pub fn block_squares(engine: &Engine, x: &Tensor, blocks: &mut Vec<f64>) {
             },
         );
     }
-    if let Some(cuda) = x.cuda() {
-        return blocks.extend(cuda::optim::squares(cuda, x));
+    let there: Vec<&Tensor> = all.iter().copied().filter(|x| x.cuda().is_some()).collect();
+    let mut fetched = cuda::of(&there).map_or(vec![], |cuda| cuda::optim::squares(cuda, &there)).into_iter();
+    let mut blocks = vec![];
+    for x in all {
+        match x.cuda() {
+            Some(_) => blocks.extend(fetched.by_ref().take(cuda::optim::blocks(x.len()))),
+            None => for_real!(x, run(engine, x, &mut blocks)),
+        }
     }
-    for_real!(x, run(engine, x, blocks));
+    blocks
 }
 
 #[inline(always)]
@@ -109,9 +115,9 @@ mod tests {
         // Σ i² = n(n+1)(2n+1)/6 is exact in f64 for these sizes; in f32 it would not be.
         for n in [0usize, 1, 7, 9, CHUNK, 3 * CHUNK + 11] {
             let x = Tensor::from_vec([n], (1..=n).map(|i| i as f32).collect());
+            let two = Tensor::from_vec([1], vec![2.0f32]);
             for threads in [1, 3] {
-                let mut blocks = vec![4.0];
-                block_squares(&Engine::new(threads), &x, &mut blocks);
+                let blocks = block_squares(&Engine::new(threads), &[&two, &x]);
                 let n = n as u64;
                 assert_eq!(tree_sum(&blocks), (n * (n + 1) * (2 * n + 1) / 6 + 4) as f64);
             }

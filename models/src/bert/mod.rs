@@ -111,7 +111,7 @@ impl Bert {
         places: &Places,
     ) -> Var<'t> {
         let first = self.config.first_position();
-        let rows: Arc<[u32]> = places.positions.iter().map(|p| p + first).collect();
+        let rows: Arc<[u32]> = places.positions().iter().map(|p| p + first).collect();
         let mut sum = cx.param(ids[0]).gather(text.tokens.as_slice().into()) + cx.param(ids[1]).gather(rows);
         let (types, norm) = ids[2..].split_at(ids.len() - 4);
         if let Some(&types) = types.first() {

@@ -47,7 +47,7 @@ impl Layer {
             theta: sight.theta,
             activation: config.activation,
             starts: starts.clone(),
-            positions: places.positions.as_slice().into(),
+            positions: places.positions().into(),
             window: sight.window.and_then(|window| masks[&window].clone()),
             probabilities: drop(Site::Probabilities(number), config.attention_dropout),
             attention: drop(Site::Attention(number), config.attention_dropout),

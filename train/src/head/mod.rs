@@ -183,11 +183,11 @@ impl Head {
     ) -> Learned {
         let tape = record.tape(engine, "classifier");
         let x = tape.leaf(batch.x.clone());
-        let n = batch.rows.len() as u32;
+        let n = batch.rows.len();
         let seen = x.dropout(&Dropout {
             rate: self.config.dropout,
             key: batch.stream.with_tag(tags::DROPOUT).key(),
-            places: Places { slots: (0..n).collect(), positions: vec![0; n as usize] }.into(),
+            places: Places::rows(n, 0).into(),
         });
         let soft = self.soft.as_ref().map(|soft| soft.of(batch.rows));
         let tables = self.tables.as_mut().expect("the weights have been started");

@@ -7,6 +7,7 @@
 //!                  what the pool lends too large
 //!                  a search ([`samplers::resident`]), as far as it exceeds what a step takes
 //! on the CPU       all else   what a checkpoint copies: parameters and the optimizer's state
+//!                  the ring of page-locked memory through which numbers are sent
 //! ```
 //! Auxiliary vectors, and the rows of a classifier that lies on the CPU, pass through both memories and are counted in
 //! both.
@@ -15,6 +16,7 @@ use super::bytes;
 use crate::head::Head;
 use crate::negatives::looked_at;
 use crate::trainer::Trainer;
+use engine::cuda::STAGING_BYTES;
 use engine::{Packed, Shape, pooled_bytes};
 use samplers::resident::search_bytes;
 use std::fmt;
@@ -76,7 +78,7 @@ impl DevicePlan {
         own.push(("cuBLAS", cuda.workspace_bytes()));
         own.push(("search", searches(trainer).saturating_sub(step)));
         parts.retain(|(name, _)| !moves(name));
-        parts.push(("checkpoint", trained));
+        parts.extend([("checkpoint", trained), ("page-locked", STAGING_BYTES)]);
         // What the run holds already is not wanted again.
         let free = cuda.memory_free() + cuda.pool_stats().bytes_in_use;
         Some(DevicePlan { name: format!("{cuda:?}"), parts: own, free })

@@ -282,7 +282,7 @@ fn give_bias<const C: usize>(
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn drop_out<const C: usize>(head: &Head<'_, f32>, dropout: &Dropout, first: usize, p: &mut [f32]) {
-    let (slot, scale) = (dropout.places.slots[head.start], _mm512_set1_ps(dropout.scale()));
+    let (slot, scale) = (dropout.places.slots()[head.start], _mm512_set1_ps(dropout.scale()));
     for (four, p) in p.chunks_mut(4 * C * LANES).enumerate() {
         for l in 0..C {
             let kept = dropout.kept(first + l * LANES, four, slot, 1 + head.head as u32);

@@ -101,7 +101,7 @@ impl<T: Real> Head<'_, T> {
     /// gets the same mask wherever it stands in the tensors.
     #[inline(always)]
     fn drop_out(&self, dropout: &Dropout, first: usize, p: &mut [T]) {
-        let (slot, head) = (dropout.places.slots[self.start], 1 + self.head as u32);
+        let (slot, head) = (dropout.places.slots()[self.start], 1 + self.head as u32);
         let blocks = self.size().keys / 4;
         dropout.apply(p, |c| [(c % blocks) as u32, (first + c / blocks) as u32, slot, head]);
     }
