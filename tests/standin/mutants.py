@@ -24,8 +24,11 @@ ROOT = os.path.join(HERE, "..", "..")
 PAGE = os.path.join(ROOT, "docs", "cuda.md")
 BEGIN, END = "<!-- written by tests/standin/mutants.py -->\n", "<!-- end of tests/standin/mutants.py -->"
 KERNELS = os.path.join(ROOT, "engine", "src", "cuda", "kernels")
-TESTS = ["products_on_the_device", "beside_on_the_device", "larger_on_the_device", "bf16_on_the_device", "steps_on_the_device", "on_the_device"]
-SCHEDULES = [{}, {"CUSHIM_SHUFFLE": "1", "CUSHIM_SEED": "1"}, {"CUSHIM_SHUFFLE": "1", "CUSHIM_SEED": "2"}]
+# What takes least time first: the first that fails ends the search.
+TESTS = ["steps_on_the_device", "on_the_device", "beside_on_the_device", "larger_on_the_device", "bf16_on_the_device",
+         "products_on_the_device"]
+SCHEDULES = [{}, {"CUSHIM_SHUFFLE": "1", "CUSHIM_SEED": "1"},
+             {"CUSHIM_SHUFFLE": "1", "CUSHIM_SEED": "2", "CUSHIM_MULTIPROCESSORS": "4"}]
 GEMMS = ["own", "cublas"]
 # Where files of Rust lie that have faults.
 RUST = os.path.join("engine", "src", "cuda")
@@ -147,6 +150,8 @@ FAULTS = [
     ("gemm.cu", "the strides of B change places", "load(bs, b, column, x, n, k, b_right, b_down);",
      "load(bs, b, column, x, n, k, b_down, b_right);"),
     ("gemm.cu", "every product of a batch reads the first B", "b += blockIdx.z * b_batch;", ""),
+    ("gemm.cu", "every product of a batch reads the first B, large",
+     "* LARGE;\n  a += blockIdx.z * a_batch;\n  b += blockIdx.z * b_batch;", "* LARGE;\n  a += blockIdx.z * a_batch;"),
     ("gemm.cu", "a thread takes its neighbour's columns", "column + right + 16 * (e % EACH)", "column + right + 16 * (e / EACH)"),
     ("finish.cuh", "the bias of the first column for all", "v + bias[s];", "v + bias[0];"),
     ("finish.cuh", "the second output has not gone through the function", "if (epilogue >= BOTH) other[at] = bent;",
