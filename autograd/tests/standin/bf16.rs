@@ -5,7 +5,10 @@ use autograd::Tape;
 use engine::cuda::{Function1, Function2};
 use engine::kernels::broadcast::sum_to;
 use engine::kernels::feed_forward::{back_through, bent_and_straight};
+use engine::kernels::given::Given;
+use engine::kernels::linear::linear as linear_map;
 use engine::kernels::map::{Map1, Map2};
+use engine::kernels::sgd::sgd;
 use engine::{Cuda, DType, Engine, Precision, Real, Stream, Tensor};
 
 /// How far from the CPU the outputs and gradients of a layer may be and must be, |difference| / |numbers of the CPU|:
@@ -118,6 +121,23 @@ fn check_between(cpu: &Engine, device: &Engine, sizes: [usize; 3]) {
     }
 }
 
+/// A layer, before and after its weight was written in place.
+fn written(engine: &Engine) -> Vec<Option<Vec<f64>>> {
+    let [x, mut w, grad] =
+        [([40, 48], 1), ([64, 48], 2), ([64, 48], 3)].map(|(shape, tag)| engine.place(&draw(shape, tag)));
+    let before = linear_map(engine, &x, &w, None).to_f64();
+    sgd(engine, &mut w, Given::All(&grad), 1.0);
+    vec![Some(before), Some(linear_map(engine, &x, &w, None).to_f64())]
+}
+
+/// What was rounded of a weight is forgotten when it is written.
+fn check_written(cpu: &Engine, device: &Engine) {
+    for (got, want) in written(device).iter().zip(&written(cpu)) {
+        let far = distance((got, want));
+        assert!(far < ROUNDED.end, "a weight that was written: {far}");
+    }
+}
+
 pub(super) fn check() {
     let cpu = Engine::new(1);
     let cuda = Cuda::poisoned(0).expect("the stand-in driver").in_bf16();
@@ -125,6 +145,7 @@ pub(super) fn check() {
     println!("\ndevice {}", cuda.found().name);
     let device = Engine::new(1).with_cuda(cuda);
     check_rounding(&device);
+    check_written(&cpu, &device);
     for sizes in SIZES {
         let error = largest(&linear(&device, sizes), &linear(&cpu, sizes));
         // A product of two numbers of bf16 is one of f32. Written so that a NaN is wrong.

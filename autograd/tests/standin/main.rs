@@ -33,9 +33,13 @@ const TOLERANCE: f64 = 2e-5;
 const TOLERANCE_LARGER: f64 = 1e-4;
 /// Points that each case is tried at.
 const SEEDS: u64 = 3;
-/// The schedules of threads: as they come, and shuffled.
-const SCHEDULES: [&[(&str, &str)]; 3] =
-    [&[], &[("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "1")], &[("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "2")]];
+/// The schedules of threads: as they come, and shuffled. Where there are more multiprocessors, batches come in small
+/// tiles.
+const SCHEDULES: [&[(&str, &str)]; 3] = [
+    &[],
+    &[("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "1")],
+    &[("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "2"), ("CUSHIM_MULTIPROCESSORS", "4")],
+];
 
 /// Who multiplies, as a process is told.
 const GEMMS: [&str; 2] = ["own", "cublas"];
