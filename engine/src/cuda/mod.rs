@@ -270,7 +270,7 @@ impl Cuda {
     #[track_caller]
     pub(crate) fn zeros(&self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
-        Tensor::from_cuda(shape, CudaBuf { block: self.blank(4 * shape.len()), dtype: DType::F32 })
+        Tensor::from_cuda(shape, CudaBuf::new(self.blank(4 * shape.len()), DType::F32))
     }
     /// A copy of `values` on the device, `[rows, width]`.
     ///
@@ -295,7 +295,7 @@ impl Cuda {
     /// A copy of `values` on the device, `[n]`.
     #[track_caller]
     pub(crate) fn words_of(&self, values: &[u32]) -> Tensor {
-        Tensor::from_cuda([values.len()].into(), CudaBuf { block: self.send(values), dtype: DType::U32 })
+        Tensor::from_cuda([values.len()].into(), CudaBuf::new(self.send(values), DType::U32))
     }
     /// Copies `n` numbers of 4 bytes from one place to another.
     pub(crate) fn copy(&self, to: u64, from: u64, n: usize) {
