@@ -79,8 +79,8 @@ if ! $dry; then
     done
 fi
 
-operations=(staging_on_the_device products_on_the_device beside_on_the_device larger_on_the_device steps_on_the_device bf16_on_the_device on_the_device)
-runs=(run_on_the_device classifiers_on_the_device resume_on_the_device bf16_on_the_device plans_of_the_device)
+operations=(staging_on_the_device tables_on_the_device products_on_the_device beside_on_the_device larger_on_the_device steps_on_the_device bf16_on_the_device on_the_device)
+runs=(run_on_the_device chunks_on_the_device classifiers_on_the_device resume_on_the_device bf16_on_the_device plans_of_the_device)
 for gemm in "${gemms[@]}"; do
     export GEMM="$gemm"
     echo "== tests on the device, products by $gemm"

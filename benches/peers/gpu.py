@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""A training step, encoding and exact search on a CUDA device, Lode beside PyTorch, as one table. Start it by
-benches/gpu-day.sh, which has built what is run.
+"""A training step, a step over all labels, encoding and exact search on a CUDA device, Lode beside PyTorch, as one
+table. Start it by benches/gpu-day.sh, which has built what is run.
 
 Sides take turns, and the median of their rates counts. Texts are 32 tokens each, the model is that of --model. The step
 is that of `compare.py step`. Lode multiplies by its own kernels and, where --gemm names it, by cuBLAS. Its encoding is
 the whole command, with its start, tokenizing and the file; PyTorch's is tokenizing and encoding alone, in batches of 256.
-Lode searches on the processor: it has no kernel for it.
+Items of the search, and label weights, lie on the device before either side starts; weights of bf16 are rounded by chance
+in Lode, to the nearest in PyTorch.
 """
 import argparse
 import json
@@ -29,13 +30,16 @@ parser.add_argument("--repeats", type=int, default=3)
 parser.add_argument("--steps", type=int, default=20)
 parser.add_argument("--batch", type=int, default=256)
 parser.add_argument("--texts", type=int, default=20_000)
-parser.add_argument("--peer", choices=["encode", "search"], help=argparse.SUPPRESS)
+parser.add_argument("--labels", type=int, default=131_072)
+parser.add_argument("--peer", choices=["encode", "search", "head"], help=argparse.SUPPRESS)
 parser.add_argument("--numbers", choices=["f32", "tf32", "bf16"], default="f32", help=argparse.SUPPRESS)
 parser.add_argument("--input", type=Path, nargs="+", help=argparse.SUPPRESS)
 args = parser.parse_args()
 THREADS = os.cpu_count()
 # Items, their width, queries, and how many of the best.
 ITEMS, WIDTH, QUERIES, BEST = 131_072, 768, 1024, 100
+# Labels of a chunk, as Lode has them on a device.
+CHUNK = 32_768
 
 
 def peer_encode():
@@ -76,6 +80,40 @@ def peer_search():
             (queries[at : at + 256] @ items.T).topk(BEST)
         torch.cuda.synchronize()
     print(json.dumps(dict(amount=len(queries), wall=time.perf_counter() - since)))
+
+
+def peer_head():
+    """PyTorch: steps a second over all labels, in chunks as large as Lode's; the gradient is written down, as there."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = args.numbers == "tf32"
+    kind = torch.bfloat16 if args.numbers == "bf16" else torch.float32
+    with torch.inference_mode():
+        weights = (0.1 * (torch.rand(args.labels, WIDTH, device=args.device) - 0.5)).to(kind)
+        x = (0.1 * (torch.rand(args.batch, WIDTH, device=args.device) - 0.5)).to(kind)
+        third = args.labels // 3
+        positives = (torch.arange(3) * third + torch.randint(third, (args.batch, 3))).to(args.device)
+        rows = torch.arange(args.batch, device=args.device)[:, None].expand(-1, 3)
+
+        def step():
+            pulled, loss = torch.zeros(args.batch, WIDTH, device=args.device), 0.0
+            for first in range(0, args.labels, CHUNK):
+                part = weights[first : first + CHUNK]
+                logits = 20.0 * (x @ part.T).float() - 8.0
+                inside = (positives >= first) & (positives < first + len(part))
+                loss += torch.nn.functional.softplus(logits).sum() - logits[rows[inside], positives[inside] - first].sum()
+                logits = logits.sigmoid_()
+                logits[rows[inside], positives[inside] - first] -= 1
+                gradient = (logits / args.batch).to(kind)
+                pulled += gradient @ part
+                part -= 1e-3 * 20.0 * (gradient.T @ x)
+            return float(loss), pulled
+
+        for steps in (2, args.steps):
+            since = time.perf_counter()
+            for _ in range(steps):
+                loss, _ = step()
+        print(json.dumps(dict(amount=args.steps, wall=time.perf_counter() - since, loss=loss)))
 
 
 def table(work, unit, sides):
@@ -148,16 +186,31 @@ def searching(scratch):
     items, queries = scratch / "items", scratch / "queries"
     unit_rows(ITEMS, WIDTH, 2000, 0).tofile(items)
     unit_rows(QUERIES, WIDTH, 2000, 1).tofile(queries)
+    def ours(gemm):
+        return last_json([WORKS, "resident", items, queries, WIDTH, BEST, args.device, gemm, 3, scratch / "ids"], THREADS)
+
+    names = {"own": "own kernels", "cublas": "cuBLAS"}
+    sides = {f"Lode, f32, {names[gemm]}": lambda gemm=gemm: ours(gemm) for gemm in args.gemm}
     command = [WORKS, "search", items, queries, WIDTH, BEST, THREADS, 3, scratch / "ids"]
-    sides = {f"Lode, {THREADS} threads of the processor": lambda: last_json(command, THREADS)}
+    sides |= {f"Lode, {THREADS} threads of the processor": lambda: last_json(command, THREADS)}
     sides |= {f"PyTorch, {n}": peer("search", "--numbers", n, "--input", items, queries) for n in ("f32", "tf32")}
     table(f"exact top-{BEST} of {ITEMS} × {WIDTH}", "queries", sides)
 
 
+def heads(_):
+    def ours(precision, gemm):
+        words = ["head", args.labels, WIDTH, args.batch, args.device, gemm, precision, args.steps]
+        return last_json([WORKS, *words], THREADS)
+
+    more = ["--labels", args.labels, "--batch", args.batch, "--steps", args.steps]
+    sides = by_whom(ours) | {f"PyTorch, {n}": peer("head", "--numbers", n, *more) for n in ("f32", "tf32", "bf16")}
+    table(f"all {args.labels} labels × {WIDTH}, {args.batch} queries, plain descent", "steps", sides)
+
+
 if args.peer:
-    {"encode": peer_encode, "search": peer_search}[args.peer]()
+    {"encode": peer_encode, "search": peer_search, "head": peer_head}[args.peer]()
 else:
     print("| Work | Side | Rate (lowest–highest) | To Lode's first |\n| --- | --- | --- | --- |", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for work in (steps, encoding, searching):
+        for work in (steps, heads, encoding, searching):
             work(Path(folder))
