@@ -320,8 +320,8 @@ fn plans_of_the_device() {
 /// Names the file in which the stand-in counts.
 const COUNTS: &str = "CUSHIM_COUNTS";
 
-/// What the stand-in has counted so far: copies to the device, those of them before which a driver may wait, copies from
-/// it, waits.
+/// What the stand-in has counted so far: copies to the device, those of them before which a driver may wait, copies
+/// from it, waits.
 fn counts() -> [u64; 4] {
     let bytes = std::fs::read(std::env::var_os(COUNTS).expect("the file is named")).expect("it is there");
     let count = |i: usize| u64::from_ne_bytes(bytes[8 * i..][..8].try_into().expect("eight bytes"));

@@ -1,11 +1,11 @@
-//! Numbers on their way to a device. The stand-in reads page-locked memory when a stream comes to the copy, and a stream
-//! runs only when somebody waits: a place of the ring that is written too early is what an older copy sends.
+//! Numbers on their way to a device. The stand-in reads page-locked memory when a stream comes to the copy, and a
+//! stream runs only when somebody waits: a place of the ring that is written too early is what an older copy sends.
 
 use engine::Cuda;
 use engine::cuda::STAGING_BYTES;
 
-/// Numbers of one copy: from few to a quarter of the ring, so that no copy begins where one of the round before did; and
-/// one that is larger than the ring.
+/// Numbers of one copy: from few to a quarter of the ring, so that no copy begins where one of the round before did;
+/// and one that is larger than the ring.
 fn length(i: usize) -> usize {
     if i == 20 { STAGING_BYTES / 4 * 3 + 5 } else { 1 + i * 7919 * 31 % (STAGING_BYTES / 16) }
 }

@@ -281,8 +281,8 @@ impl Driver {
         // SAFETY: the caller owns these bytes of the device; the stream keeps the order.
         must("memory cannot be filled", unsafe { result::memset_d8_async(at, byte, bytes, self.stream) });
     }
-    /// Copies `values` to a place in `through`, and from there to `at` when the stream comes to it: until then the caller
-    /// leaves that place alone.
+    /// Copies `values` to a place in `through`, and from there to `at` when the stream comes to it: until then the
+    /// caller leaves that place alone.
     pub(super) fn upload<T: Copy>(&self, at: u64, values: &[T], through: &mut Locked, place: usize) {
         self.enter();
         let bytes = size_of_val(values);

@@ -68,8 +68,8 @@ pub(crate) fn blocks(n: usize) -> usize {
     n.div_ceil(PER)
 }
 
-/// The sums of squares of the blocks of each of them, one after another. They are fetched at once, since whoever fetches
-/// waits for all that was launched.
+/// The sums of squares of the blocks of each of them, one after another. They are fetched at once, since whoever
+/// fetches waits for all that was launched.
 pub(crate) fn squares(cuda: &Cuda, all: &[&Tensor]) -> Vec<f64> {
     let total = all.iter().map(|x| blocks(x.len())).sum();
     let sums = cuda.block(8 * total);

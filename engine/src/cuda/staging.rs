@@ -14,8 +14,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// The ring is used by halves: one is filled while the stream reads the other.
 const HALVES: usize = 2;
-/// Bytes of a half. The lists of a step (ids, masks, places) are well below a megabyte, so that a half lasts for several
-/// steps; what is larger comes in pieces of this size.
+/// Bytes of a half. The lists of a step (ids, masks, places) are well below a megabyte, so that a half lasts for
+/// several steps; what is larger comes in pieces of this size.
 const HALF: usize = 4 << 20;
 
 /// Bytes of page-locked memory that a device takes of the CPU's.
