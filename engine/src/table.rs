@@ -25,7 +25,6 @@ pub use factor::Factor;
 use crate::cuda::{Cuda, DeviceTable};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::kernels::matmul::as_layers_multiply;
 use crate::random::{Stream, philox};
 use crate::tensor::Tensor;
 use changes::Changes;
@@ -39,7 +38,7 @@ use std::path::PathBuf;
 /// Rows in one parallel chunk.
 const ROWS: usize = 64;
 /// Rows of a device that are fetched at once.
-const FETCHED: usize = 1 << 14;
+const FETCHED: usize = 1 << 12;
 
 /// Where a table lies.
 #[derive(Clone, Debug)]
@@ -155,9 +154,9 @@ impl Table {
     pub fn is_on_device(&self) -> bool {
         matches!(self.store, Store::Device(_))
     }
-    /// The numbers where the table lies: what its rows are written from.
+    /// The numbers, brought to where the table lies: what its rows are written from.
     #[track_caller]
-    pub fn beside(&self, x: &Tensor) -> Tensor {
+    pub fn bring(&self, x: &Tensor) -> Tensor {
         match &self.store {
             Store::Device(table) => table.cuda().here(x),
             Store::F32(_) | Store::Bf16(..) => x.to_cpu(),
@@ -282,15 +281,14 @@ impl Table {
         });
         Tensor::from_buf([rows.len(), width], y)
     }
-    /// The rows of a range as a linear layer multiplies them ([`as_layers_multiply`]): what is kept in bf16 is not
-    /// rounded again.
+    /// As [`Table::slice`]; in bf16 where the table keeps that on a device which multiplies it.
     ///
     /// # Panics
-    /// As [`Table::slice`].
+    /// As there.
     #[track_caller]
-    pub fn slice_to_multiply(&self, engine: &Engine, rows: Range<usize>) -> Tensor {
+    pub fn slice_as_kept(&self, engine: &Engine, rows: Range<usize>) -> Tensor {
         match &self.store {
-            Store::Device(table) if table.cuda().is_bf16() => as_layers_multiply(&table.slice_as_kept(rows)),
+            Store::Device(table) if table.cuda().is_bf16() => table.slice_as_kept(rows),
             _ => self.slice(engine, rows),
         }
     }

@@ -23,7 +23,7 @@ pub enum DType {
     F64,
     /// 32-bit unsigned integer: ids and positions.
     U32,
-    /// A matrix in fewer bits, which only a linear layer reads, or a product on a device.
+    /// A matrix in fewer bits, which only a linear layer reads; on a device products, and sums over rows.
     Rounded(Precision),
 }
 
@@ -118,12 +118,13 @@ impl Tensor {
     pub(crate) fn address_of_either(&self) -> u64 {
         self.address_of_bf16().unwrap_or_else(|| self.address())
     }
-    /// The same numbers in bf16, kept with them until they are written ([`Tensor::forget_rounding`]).
+    /// The same numbers in bf16, kept with them until they are written ([`Tensor::forget_rounding`]): for one length of
+    /// those that begin at the first, the others are made each time.
     pub(crate) fn rounded_once(&self, make: impl FnOnce() -> Tensor) -> Tensor {
         let Storage::Cuda(buf) = &*self.storage else { return make() };
         let mut kept = buf.rounded();
-        let is_whole = self.offset == 0 && kept.as_ref().is_none_or(|kept| kept.len() == self.len());
-        if is_whole { kept.get_or_insert_with(make).clone() } else { make() }
+        let is_kept = self.offset == 0 && kept.as_ref().is_none_or(|kept| kept.len() == self.len());
+        if is_kept { kept.get_or_insert_with(make).clone() } else { make() }
     }
     /// Hears that the numbers are about to be written in place.
     pub(crate) fn forget_rounding(&self) {
@@ -137,7 +138,7 @@ impl Tensor {
     /// The numbers on a device: a copy, or this tensor where they lie there already.
     ///
     /// # Panics
-    /// If they are f64 or in fewer bits, or lie on another device.
+    /// If they are f64, or in fewer bits on the CPU, or lie on another device.
     #[must_use]
     pub fn to_device(&self, cuda: &Cuda) -> Tensor {
         cuda.here(self)

@@ -1,7 +1,7 @@
 //! The rows of a table as items of a search: label weights where they are learned, in their precision, on the heap, in
 //! a mapped file or on a device.
 //!
-//! A search widens [`PART`] rows to f32 at a time, on the CPU, so what it takes does not depend on the number of rows.
+//! A search widens [`PART`] rows to f32 at a time where they lie, so what it takes does not depend on the number of rows.
 //! Scores and their order are those of a search over a copy of all rows.
 
 use engine::kernels::normalise::normalise;
@@ -37,11 +37,12 @@ impl TableRows<'_> {
         if let Some(factor) = self.factor {
             factor.multiply(engine, rows.data_mut());
         }
-        if self.normalised && rows.cuda().is_some() {
-            return normalise(engine, &rows).0;
-        }
-        if self.normalised {
-            rows.data_mut::<f32>().chunks_mut(self.table.width().max(1)).for_each(to_length_1);
+        match (self.normalised, self.table.is_on_device()) {
+            (false, _) => return rows,
+            (true, true) => return normalise(engine, &rows).0,
+            (true, false) => {
+                rows.data_mut::<f32>().chunks_mut(self.table.width().max(1)).for_each(to_length_1);
+            }
         }
         rows
     }

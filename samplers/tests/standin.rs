@@ -121,7 +121,7 @@ fn table([cpu, device]: &[Engine; 2]) {
     for precision in [TablePrecision::F32, TablePrecision::Bf16(Stream::new(1, 1))] {
         let [here, there] = [Home::Heap, Home::Device(cuda.clone())].map(|home| {
             let mut table = Table::zeros_in(&home, precision, ROWS, WIDTH).expect("it fits");
-            table.scatter(cpu, 1, &all, &table.beside(&weights));
+            table.scatter(cpu, 1, &all, &table.bring(&weights));
             table
         });
         let rows = |table| TableRows { table, factor: None, normalised: false };

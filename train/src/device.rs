@@ -33,7 +33,8 @@ pub(crate) fn move_to(network: &mut Network, cuda: &Cuda) -> Result<()> {
 /// order on every device; cuBLAS promises its bits for one version, one architecture and one number of multiprocessors.
 pub(crate) fn kernel_class(cuda: Option<&Cuda>, engine: &Engine) -> String {
     let Some(cuda) = cuda else { return engine.kernel_class().name().to_owned() };
-    let own = if cuda.is_bf16() { "cuda-bf16" } else { "cuda" };
+    // The number counts what is rounded: .2 keeps what lies between two products in bf16.
+    let own = if cuda.is_bf16() { "cuda-bf16.2" } else { "cuda" };
     let Some(version) = cuda.cublas() else { return own.to_owned() };
     let ((major, minor), of) = (cuda.found().capability, cuda.found().multiprocessors);
     format!("{own}-cublas-{version}-sm{major}{minor}x{of}")

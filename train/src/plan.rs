@@ -78,14 +78,17 @@ pub struct MemoryPlan {
 const HELP_ENCODER: &str = "--chunk 64 encodes 64 texts at a time with the same gradient; \
      --recompute and a smaller --batch help too";
 /// What helps where label weights do.
-const HELP_HEAD: &str =
-    "a smaller --batch, --set head.uniform or head.mined helps: label weights lie in mapped files";
+const HELP_HEAD: &str = "a smaller --batch, --set head.uniform or head.mined helps: label weights lie in mapped files, or on a device";
 
 impl MemoryPlan {
     /// The plan of a run that has not begun, under a limit: beyond it, label tables will be mapped over files of
-    /// `directory`.
+    /// `directory`. Those for which a device has no room leave it first.
     pub fn within(trainer: &mut Trainer, limit: Option<usize>, directory: &Path) -> MemoryPlan {
-        let plan = MemoryPlan::new(trainer);
+        let mut plan = MemoryPlan::new(trainer);
+        let is_full = plan.device.as_ref().is_some_and(|device| device.total() > device.free);
+        if is_full && trainer.head.as_mut().is_some_and(Head::leave_device) {
+            plan = MemoryPlan::new(trainer);
+        }
         match &mut trainer.head {
             Some(head) if plan.mapped.is_none() && limit.is_some_and(|limit| plan.total() > limit) => {
                 head.map_in(directory);

@@ -379,7 +379,9 @@ impl Trainer {
     /// # Errors
     /// As there.
     pub(crate) fn stage(&mut self, folder: &Path, spare: Option<Spare>) -> Result<Staged> {
-        let staged = self.checkpoint().stage(Arc::new(System), folder, self.config.save.keep, spare)?;
+        let keep = self.config.save.keep;
+        let stage = || self.checkpoint().stage(Arc::new(System), folder, keep, spare);
+        let staged = engine::cuda::within_memory(stage)?;
         self.head.iter_mut().for_each(|head| head.saved(staged.chain().to_vec()));
         Ok(staged)
     }

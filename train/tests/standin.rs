@@ -98,6 +98,12 @@ fn a_device_without_memory_left_is_an_error() {
 }
 
 #[test]
+fn label_weights_leave_a_device_that_has_no_room_for_the_run() {
+    let Some(folder) = standin() else { return };
+    again("tables_of_a_full_device", &folder, &[("GEMM", "own"), ("CUSHIM_MEM_MB", "4")]);
+}
+
+#[test]
 fn what_a_device_holds_was_planned() {
     let Some(folder) = standin() else { return };
     GEMMS.iter().for_each(|gemm| drop(again("plans_of_the_device", &folder, &[("GEMM", gemm)])));
@@ -232,7 +238,7 @@ fn chunks_on_the_device() {
     let all: Vec<u32> = (0..labels as u32).collect();
     let stepped = |engine: &Engine, home: &Home, precision: TablePrecision| -> [Vec<f64>; 3] {
         let mut table = Table::zeros_in(home, precision, labels, d).expect("it fits");
-        table.scatter(engine, 0, &all, &table.beside(&Tensor::from_vec([labels, d], draw(labels * d, 1))));
+        table.scatter(engine, 0, &all, &table.bring(&Tensor::from_vec([labels, d], draw(labels * d, 1))));
         let x = engine.place(&Tensor::from_vec([n, d], draw(n * d, 2)));
         let (loss, dx) = head.step(engine, &mut table, &mut SgdRows::new(), &x, truth, 0.5).expect("finite");
         [vec![loss], dx.to_f64(), table.slice(engine, 0..labels).to_f64()]
@@ -303,6 +309,8 @@ fn plans_of_the_device() {
         &format!("model.source=tiny loss.name=infonce {wide} train.chunk=16 composer.name=ngame"),
         &format!("model.source=tiny {wide} head.name=classifier head.labels=all head.encoder_lr=1e-3"),
         &format!("model.source=tiny {wide} head.name=classifier head.labels=all head.memory=cpu"),
+        "model.source=bag model.width=64 train.batch=32 head.name=classifier head.labels=all head.encoder_lr=1e-3 \
+         head.precision=bf16 train.precision=bf16",
         "model.source=bag model.width=64 train.batch=64 loss.name=infonce negatives.from=model negatives.count=1",
     ] {
         let mut device = trainer(&data, told, "cuda:0").expect("fits");
@@ -355,6 +363,28 @@ fn counts_of_a_step() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn tables_of_a_full_device() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = topics(dir.path(), 100);
+    let told = "model.source=tiny model.width=64 train.batch=32 head.name=classifier head.encoder_lr=1e-3";
+    for (more, stay) in [("", false), ("head.memory=device", true)] {
+        let mut device = trainer(&data, &format!("{told} {more}"), "cuda:0").expect("the parameters fit");
+        assert!(has_labels_there(&device), "they fit by themselves");
+        let plan = MemoryPlan::within(&mut device, None, dir.path());
+        let there = plan.device.expect("a device");
+        assert!(there.total() > there.free, "the run does not");
+        assert_eq!(has_labels_there(&device), stay, "`{more}`");
+    }
+    // Neither do these: an error, and what to do.
+    let told = "model.source=bag model.width=2000 head.name=classifier head.memory=device";
+    let mut device = trainer(&data, told, "cuda:0").expect("the parameters fit");
+    let error = device.next_step(&mut Silent).expect_err("the label weights do not fit");
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(format!("{error:#?}").contains("head.memory=cpu"), "{error:?}");
 }
 
 #[test]

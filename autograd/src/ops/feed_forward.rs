@@ -118,9 +118,10 @@ impl Op for FeedForward {
     fn backward(&self, cx: &mut Backward<'_>) {
         let by_rows = |t: &Tensor| t.reshape([t.shape().rows(), t.shape().last()]);
         let (engine, grad, x, u) = (cx.engine, by_rows(cx.grad), by_rows(cx.input(0)), by_rows(cx.saved(0)));
-        let multiplied = as_layers_multiply(&grad);
-        let [inner_grad, inner] = call!(self.0, back_through(engine, &multiplied, cx.input(3), &u));
-        let (second, first) = (Factor::new(&multiplied), Factor::new(&inner_grad));
+        // Once for both products; b̄₂ is summed from ȳ itself.
+        let rounded = as_layers_multiply(&grad);
+        let [inner_grad, inner] = call!(self.0, back_through(engine, &rounded, cx.input(3), &u));
+        let (second, first) = (Factor::new(&rounded), Factor::new(&inner_grad));
         if cx.wants(3) {
             cx.give(3, product_of_layer(engine, second.t(), Factor::new(&inner)));
         }

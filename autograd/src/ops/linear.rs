@@ -60,15 +60,15 @@ impl Op for Linear {
     }
     fn backward(&self, cx: &mut Backward<'_>) {
         let by_rows = |t: &Tensor| t.reshape([t.shape().rows(), t.shape().last()]);
-        let grad = by_rows(cx.grad);
-        let multiplied = as_layers_multiply(&grad);
+        let (grad, x) = (by_rows(cx.grad), by_rows(cx.input(0)));
+        // Once for both products; the bias is summed from ȳ itself.
+        let rounded = as_layers_multiply(&grad);
         if cx.wants(0) {
-            let x = product_of_layer(cx.engine, Factor::new(&multiplied), Factor::weight(cx.input(1)));
+            let x = product_of_layer(cx.engine, Factor::new(&rounded), Factor::weight(cx.input(1)));
             cx.give(0, x.reshape(cx.shape(0)));
         }
         if cx.wants(1) {
-            let w =
-                product_of_layer(cx.engine, Factor::new(&multiplied).t(), Factor::new(&by_rows(cx.input(0))));
+            let w = product_of_layer(cx.engine, Factor::new(&rounded).t(), Factor::new(&x));
             cx.give(1, w);
         }
         if cx.count() == 3 && cx.wants(2) {

@@ -26,7 +26,7 @@ fn homes(device: &Engine) -> [Home; 2] {
 fn started(engine: &Engine, home: &Home, precision: TablePrecision) -> Table {
     let mut table = Table::zeros_in(home, precision, ROWS, WIDTH).expect("it fits");
     let all: Vec<u32> = (0..ROWS as u32).collect();
-    table.scatter(engine, 0, &all, &table.beside(&draw(ROWS, 1)));
+    table.scatter(engine, 0, &all, &table.bring(&draw(ROWS, 1)));
     table.forget_changes();
     table
 }
@@ -60,7 +60,7 @@ fn rows_are_written_and_read([cpu, device]: [&Engine; 2], precision: TablePrecis
     assert!(kept(&there, &[whole]) == kept(&here, &[whole]), "all rows, {precision:?}");
     for (step, rows) in [(4, &APART[..]), (5, &TOGETHER)] {
         for table in [&mut there, &mut here] {
-            table.scatter(cpu, step, rows, &table.beside(&draw(rows.len(), 10 + step)));
+            table.scatter(cpu, step, rows, &table.bring(&draw(rows.len(), 10 + step)));
         }
         // Rows may repeat, and fall, where they are read.
         let asked = [&[16_999, 3, 3][..], rows].concat();
@@ -110,7 +110,7 @@ fn steps_agree([cpu, device]: [&Engine; 2], precision: TablePrecision, name: &st
         let mut optimizer = optimizer(name, &table, home);
         for step in 1..=4 {
             let rows = if step % 2 == 0 { &APART[..] } else { &TOGETHER };
-            let values = table.beside(&draw(rows.len(), 20 + step));
+            let values = table.bring(&draw(rows.len(), 20 + step));
             let grad = RowGrad { rows: rows.to_vec(), values, table: [ROWS, WIDTH].into() };
             optimizer.step(cpu, &mut table, &grad, 0.05);
         }

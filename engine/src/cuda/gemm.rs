@@ -89,8 +89,8 @@ fn run(
     then: Then<'_>,
 ) -> (Tensor, Option<Tensor>) {
     assert!(a.columns == b.rows && a.batch == b.batch, "a product of matrices that do not fit");
-    let (m, n, k) = (a.rows, b.columns, a.columns);
-    let (x, y) = (cuda.here(a.of), cuda.here(b.of));
+    let here = |of: &Tensor| cuda.here(of);
+    let [x, y] = [here(a.of), here(b.of)];
     let are_rounded = [&x, &y].iter().any(|factor| factor.address_of_bf16().is_some());
     let factors = if are_rounded { Factors::Bf16 } else { factors };
     let (code, phi, slope, bias, u) = match then {
@@ -100,93 +100,99 @@ fn run(
         Then::Both(bias, phi) => (3, phi.code().0, 0, Some(bias), None),
         Then::Back(u, phi, slope) => (4, phi.code().0, slope as u32, None, Some(u)),
     };
-    let narrow = u32::from(factors == Factors::Bf16 && code >= 2);
-    let output = || match narrow {
-        1 => Either(cuda.bf16_of(to, cuda.block(2 * to.len()))),
-        _ => Either(cuda.floats(to)),
+    let is_narrow = factors == Factors::Bf16 && code >= 2;
+    assert!(u.is_none_or(|u| u.address_of_bf16().is_some() == is_narrow), "u is as its product made it");
+    let output = || match is_narrow {
+        true => Either(cuda.bf16_of(to, cuda.block(2 * to.len()))),
+        false => Either(cuda.floats(to)),
     };
-    let (c, other) = (output(), (code >= 3).then(output));
-    let bias = bias.map(|x| cuda.here(x));
-    let before = u.map(|u| Either(cuda.here(u)));
-    assert!(u.is_none_or(|u| u.address_of_bf16().is_some() == (narrow == 1)), "u is as its product made it");
-    // A matrix without numbers, and a sum of none, are our own's.
-    if cuda.cublas().is_some() && a.batch * m * n * k > 0 {
+    let product = Product {
+        cuda,
+        factors: [(a, x), (b, y)],
+        c: output(),
+        other: (code >= 3).then(output),
+        bias: bias.map(here),
+        before: u.map(|u| Either(here(u))),
+        ending: [u32::from(is_narrow), code, phi, slope],
+    };
+    match factors {
+        // A matrix without numbers, and a sum of none, are our own's.
+        _ if cuda.cublas().is_some() && to.len() * a.columns > 0 => product.by_cublas(factors),
+        Factors::F32 => product.by_tiles(factors),
+        Factors::Bf16 => match Staged::of(cuda, a, b) {
+            Some(staged) => product.by_staged(&staged),
+            None => product.by_tiles(factors),
+        },
+    }
+    (product.c.0, product.other.map(|other| other.0))
+}
+
+/// A product that is to be made, and what follows it.
+struct Product<'a> {
+    cuda: &'a Cuda,
+    /// Each with its numbers on the device.
+    factors: [(Matrix<'a>, Tensor); 2],
+    c: Either,
+    other: Option<Either>,
+    bias: Option<Tensor>,
+    /// u.
+    before: Option<Either>,
+    /// `narrow`, `epilogue`, `phi` and `slope` of `kernels/finish.cuh`.
+    ending: [u32; 4],
+}
+
+impl Product<'_> {
+    /// Rows and columns of C, and terms of a number.
+    fn size(&self) -> [usize; 3] {
+        let [(a, _), (b, _)] = &self.factors;
+        [a.rows, b.columns, a.columns]
+    }
+    fn by_cublas(&self, factors: Factors) {
+        let (Product { cuda, c, other, bias, before, ending, .. }, [_, n, _]) = (self, self.size());
+        let ([narrow, code, phi, slope], to) = (*ending, c.0.shape());
         // The library gives f32.
         let product = if narrow == 1 { cuda.floats(to) } else { c.0.clone() };
-        by_cublas(cuda, factors, [(a, &x), (b, &y)], &product);
+        let [(a, x), (b, y)] = &self.factors;
+        by_cublas(cuda, factors, [(*a, x), (*b, y)], &product);
         if code > 0 {
             let args = args![c, other, product, bias, before, to.len(), n, narrow, code, phi, slope];
             cuda.each("after_product", to.len(), args);
         }
-        return (c.0, other.map(|other| other.0));
     }
-    if let (Factors::Bf16, Some(staged)) = (factors, Staged::of(cuda, a, b)) {
-        let (x16, y16) = (InBf16::new(cuda, a, &x), InBf16::new(cuda, b, &y));
-        let [a_apart, b_apart] = staged.apart;
-        cuda.launch(
-            staged.kernel,
-            [m.div_ceil(staged.wide), n.div_ceil(staged.wide), a.batch],
-            2 * staged.wide as u32,
-            args![
-                c,
-                other,
-                x16,
-                y16,
-                bias,
-                before,
-                m,
-                n,
-                k,
-                a_apart,
-                b_apart,
-                m * k,
-                k * n,
-                narrow,
-                code,
-                phi,
-                slope
-            ],
-        );
-        return (c.0, other.map(|other| other.0));
+    fn by_staged(&self, staged: &Staged) {
+        let (Product { cuda, c, other, bias, before, ending, .. }, [m, n, k]) = (self, self.size());
+        let [narrow, code, phi, slope] = *ending;
+        let [(a, x), (b, y)] = &self.factors;
+        let (x, y, [a_apart, b_apart]) = (InBf16::new(cuda, *a, x), InBf16::new(cuda, *b, y), staged.apart);
+        let grid = [m.div_ceil(staged.wide), n.div_ceil(staged.wide), a.batch];
+        #[rustfmt::skip]
+        let args = args![
+            c, other, x, y, bias, before, m, n, k, a_apart, b_apart, m * k, k * n, narrow, code, phi, slope,
+        ];
+        cuda.launch(staged.kernel, grid, 2 * staged.wide as u32, args);
     }
-    // What is left reads f32 and rounds on its way.
-    let [x, y] =
-        [x, y].map(|factor| if factor.address_of_bf16().is_some() { widened(cuda, &factor) } else { factor });
-    let large = is_large(cuda, [m, n], a.batch);
-    let (kernel, tile) = match factors {
-        Factors::Bf16 => ("gemm_bf16", TILE),
-        Factors::F32 if large => ("gemm_large", LARGE),
-        Factors::F32 => ("gemm", TILE),
-    };
-    let ([a_down, a_right], [b_down, b_right]) = (a.strides, b.strides);
-    let grid = [m.div_ceil(tile), n.div_ceil(tile), a.batch];
-    cuda.launch(
-        kernel,
-        grid,
-        256,
-        args![
-            c,
-            other,
-            x,
-            y,
-            bias,
-            before,
-            m,
-            n,
-            k,
-            a_down,
-            a_right,
-            b_down,
-            b_right,
-            m * k,
-            k * n,
-            narrow,
-            code,
-            phi,
-            slope
-        ],
-    );
-    (c.0, other.map(|other| other.0))
+    fn by_tiles(&self, factors: Factors) {
+        let (Product { cuda, c, other, bias, before, ending, .. }, [m, n, k]) = (self, self.size());
+        let [narrow, code, phi, slope] = *ending;
+        // These read f32 and round on their way.
+        let [x, y] = self.factors.each_ref().map(|(_, of)| match of.address_of_bf16() {
+            Some(_) => widened(cuda, of),
+            None => of.clone(),
+        });
+        let [a, b] = self.factors.each_ref().map(|(matrix, _)| *matrix);
+        let (kernel, tile) = match factors {
+            Factors::Bf16 => ("gemm_bf16", TILE),
+            Factors::F32 if is_large(cuda, [m, n], a.batch) => ("gemm_large", LARGE),
+            Factors::F32 => ("gemm", TILE),
+        };
+        let ([a_down, a_right], [b_down, b_right]) = (a.strides, b.strides);
+        #[rustfmt::skip]
+        let args = args![
+            c, other, x, y, bias, before, m, n, k, a_down, a_right, b_down, b_right, m * k, k * n, narrow, code,
+            phi, slope,
+        ];
+        cuda.launch(kernel, [m.div_ceil(tile), n.div_ceil(tile), a.batch], 256, args);
+    }
 }
 
 /// Whether C is large enough for large tiles.

@@ -170,8 +170,9 @@ impl Cuda {
     pub fn workspace_bytes(&self) -> usize {
         self.0.blas.as_ref().map_or(0, |blas| blas.workspace().1)
     }
-    /// The same device, whose layers round what they multiply to bf16 and add up in f32, in tensor cores. What is kept
-    /// stays in f32: parameters, activations, gradients. Scores and attention are computed in f32.
+    /// The same device, whose layers round what they multiply to bf16 and add up in f32, in tensor cores; so do classifiers
+    /// over all labels. What lies between the two products of a layer is kept in bf16. Parameters, other activations and
+    /// gradients are kept in f32; attention, norms, other scores and losses are computed in f32.
     ///
     /// # Panics
     /// If the device has clones or tensors already.
@@ -233,7 +234,15 @@ impl Cuda {
     /// As [`Cuda::block`]; every byte is 0.
     #[track_caller]
     pub(crate) fn blank(&self, bytes: usize) -> Block {
-        let block = self.block(bytes);
+        self.zeroed(self.block(bytes), bytes)
+    }
+    /// As [`Cuda::blank`], for what is as large as much else together, and stays: no byte more is taken for it.
+    #[track_caller]
+    pub(crate) fn blank_exactly(&self, bytes: usize) -> Block {
+        let (at, size) = self.0.pool.take_exactly(&self.0.driver, bytes.max(1));
+        self.zeroed(Block { at, size, home: self.clone() }, bytes)
+    }
+    fn zeroed(&self, block: Block, bytes: usize) -> Block {
         if bytes > 0 {
             self.0.driver.fill(block.at, 0, bytes);
         }
@@ -306,7 +315,7 @@ impl Cuda {
     /// The tensor itself where it lies on this device, else a copy of it there.
     ///
     /// # Panics
-    /// If it holds f64 or fewer bits, or lies on another device.
+    /// If it holds f64, or fewer bits on the CPU, or lies on another device.
     #[track_caller]
     pub(crate) fn here(&self, x: &Tensor) -> Tensor {
         match x.cuda() {

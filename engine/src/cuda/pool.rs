@@ -48,12 +48,16 @@ impl DevicePool {
         // The state is a map and counters: whoever panicked while holding it left them whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Memory for so many bytes: where it is, and the size to give back.
+    /// Memory for so many bytes, or somewhat more: where it is, and the size to give back.
     ///
     /// Where the device has no more it unwinds to [`within_memory`].
     #[track_caller]
     pub(super) fn take(&self, driver: &Driver, bytes: usize) -> (u64, usize) {
-        let want = pooled_bytes(bytes);
+        self.take_exactly(driver, pooled_bytes(bytes))
+    }
+    /// As [`DevicePool::take`], not rounded up to a size class where nothing idle serves: for what stays.
+    #[track_caller]
+    pub(super) fn take_exactly(&self, driver: &Driver, want: usize) -> (u64, usize) {
         let mut state = self.lock();
         let found = state.idle.range_mut(want..=want * STRETCH).find_map(|(&size, b)| Some((b.pop()?, size)));
         let (at, size) = found.unwrap_or_else(|| {
@@ -106,5 +110,8 @@ fn exhausted(want: usize, used: usize, free: usize) -> Error {
         mb(free)
     );
     Error::new(Kind::Refused, what)
-        .help("in training --chunk and --recompute need less; other programs on the device may need much")
+        .help(
+            "in training --chunk and --recompute need less, and so does --set head.memory=cpu with a classifier; other \
+             programs on the device may need much",
+        )
 }

@@ -33,7 +33,7 @@ impl DeviceTable {
     /// Zeros.
     #[track_caller]
     pub(crate) fn zeros(cuda: &Cuda, precision: TablePrecision, rows: usize, width: usize) -> DeviceTable {
-        DeviceTable { block: cuda.blank(rows * width * precision.size()), rows, width, precision }
+        DeviceTable { block: cuda.blank_exactly(rows * width * precision.size()), rows, width, precision }
     }
     pub(crate) fn precision(&self) -> TablePrecision {
         self.precision
@@ -89,10 +89,10 @@ impl DeviceTable {
     }
     /// Rows on the CPU, as they are kept.
     pub(crate) fn fetch(&self, rows: &[u32]) -> Numbers<'static> {
-        let values = self.gather(rows).to_cpu();
-        let values = values.data::<f32>();
+        let values = self.gather(rows);
+        let values: Vec<f32> = self.cuda().fetch(values.address(), values.len());
         match self.precision {
-            TablePrecision::F32 => Numbers::F32(values.to_vec().into()),
+            TablePrecision::F32 => Numbers::F32(values.into()),
             // What was widened is cut again.
             TablePrecision::Bf16(_) => {
                 Numbers::Bf16(values.iter().map(|x| (x.to_bits() >> 16) as u16).collect())

@@ -85,7 +85,7 @@ enum Losses {
 }
 
 impl<'a> Bce<'a> {
-    /// Of a batch of `n` rows whose logits will lie where `beside` does; gradients are divided by 1/`per`.
+    /// Of a batch of `n` rows whose logits will lie where `beside` does; gradients are multiplied by `per`.
     ///
     /// # Panics
     /// If there is not a list for each row.

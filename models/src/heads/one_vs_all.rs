@@ -16,8 +16,9 @@
 //! encoder goes on backward. Three products of 2·n·L·d flops bound it; memory does not depend on L.
 //!
 //! Embeddings on a device are multiplied there, in bf16 where it was asked to: x, W_c and G are rounded once for their
-//! products, W_c not at all where it is kept in bf16 (Renée and ELMO train so). A table that lies on the device, too, is updated there, and no number of
-//! it moves; of another one each W_c is sent, ∇W_c comes back, and the table is updated where it lies.
+//! products, W_c not at all where it is kept in bf16 (Renée and ELMO train so). A table that lies on the device, too, is
+//! updated there, and no number of it moves; of another one each W_c is sent, ∇W_c comes back, and the table is updated
+//! where it lies.
 
 use autograd::{RowGrad, TableOptimizer};
 use engine::kernels::bce::Bce;
@@ -38,9 +39,12 @@ pub struct OneVsAll {
     pub chunk: usize,
 }
 
-/// How many times larger a chunk is where the table lies on a device: a chunk for the caches of a CPU would leave most of its
-/// multiprocessors without a tile.
+/// How many times larger a chunk is where the table lies on a device: a chunk for the caches of a CPU would leave most of
+/// its multiprocessors without a tile.
 const LARGER: usize = 8;
+/// A chunk of a device has a multiple of so many labels, but for a last one of fewer: lines of G then begin where tensor
+/// cores can take them.
+const LINE: usize = 8;
 
 impl OneVsAll {
     /// Labels in a chunk of a table that lies on a device, or does not.
@@ -72,17 +76,21 @@ impl OneVsAll {
         };
         let mut bce = Bce::new(n, x, truth, 1.0 / n as f32);
         optimizer.begin();
-        let chunk = self.chunk_of(table.is_on_device()).max(1);
-        for first in (0..labels).step_by(chunk) {
-            let range = first..labels.min(first + chunk);
-            let weights = as_layers_multiply(&table.slice_to_multiply(engine, range.clone()).beside(x));
+        let (chunk, mut range) = (self.chunk_of(table.is_on_device()).max(1), 0..0);
+        while range.end < labels {
+            let first = range.end;
+            range = first..labels.min(first + chunk);
+            if x.cuda().is_some() && range.len() > LINE {
+                range.end -= range.len() % LINE;
+            }
+            let weights = as_layers_multiply(&table.slice_as_kept(engine, range.clone()).beside(x));
             let mut z = chunks.logits(engine, &weights, self);
             bce.step(engine, &mut z, (first, chunks.shift(self)));
             if !table.is_on_device() && !bce.losses().iter().all(|loss| loss.is_finite()) {
                 return None;
             }
-            let values = table.beside(&chunks.learn(engine, z, &weights, self));
-            let rows = range.map(|label| label as u32).collect();
+            let values = table.bring(&chunks.learn(engine, z, &weights, self));
+            let rows = range.clone().map(|label| label as u32).collect();
             optimizer.update(engine, table, &RowGrad { rows, values, table: [labels, d].into() }, rate);
         }
         let loss = bce.losses().iter().sum::<f64>() / n as f64;
@@ -128,7 +136,11 @@ impl Chunks<'_> {
                 Tensor::from_buf([width, d], dw)
             }
             Chunks::Device(x, dx) => {
-                let g = as_layers_multiply(&g);
+                let g = {
+                    let rounded = as_layers_multiply(&g);
+                    drop(g);
+                    rounded
+                };
                 add_to(engine, dx, &product(engine, Factor::new(&g), Factor::new(weights)));
                 product(engine, Factor::new(&g).t(), Factor::new(x))
             }

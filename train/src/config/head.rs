@@ -64,7 +64,7 @@ pub struct HeadConfig {
     /// limit of memory allows it.
     pub scratch: String,
     /// With a device, where label weights and their optimizer's state lie and are moved: `device`, `cpu` (the heap, or
-    /// files), or `auto`: on the device where half of what it has free holds them, unless `head.scratch` is set. Factors
+    /// files), or `auto`: on the device where half of its memory holds them, unless `head.scratch` is set. Factors
     /// (`zloss`) lie on the CPU.
     pub memory: String,
 }

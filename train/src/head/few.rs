@@ -163,7 +163,7 @@ pub(super) fn learn<'t>(
     let dz = texts.map(|(z, _)| dense(engine, grads.take(z)));
     let is_finite = [Some(&dx), dz.as_ref()].into_iter().flatten().all(|grad| norm(grad).is_finite());
     if !rests && value.is_finite() && is_finite {
-        let values = table.beside(&dense(engine, grads.take(weights)));
+        let values = table.bring(&dense(engine, grads.take(weights)));
         let grad = RowGrad { rows: labels, values, table: [table.rows(), table.width()].into() };
         optimizer.step(engine, table, &grad, rate);
     }

@@ -156,13 +156,25 @@ impl Head {
             self.layout.home = Home::Files(directory.to_owned());
         }
     }
-    /// The tables will lie on the device of the run and not on the heap, where they may and it has room.
+    /// The tables will lie on the device of the run and not on the heap, where they may.
     ///
     /// # Panics
     /// As [`Head::map_in`].
     pub(crate) fn place_on(&mut self, cuda: &Cuda) {
         assert!(self.tables.is_none(), "tables are placed before they are made");
         self.layout.place(&self.config, cuda);
+    }
+    /// The tables will not lie on the device, unless the user wants them there; whether that changes anything.
+    ///
+    /// # Panics
+    /// As [`Head::map_in`].
+    pub(crate) fn leave_device(&mut self) -> bool {
+        assert!(self.tables.is_none(), "tables are placed before they are made");
+        let leaves = self.is_on_device() && self.config.memory == "auto";
+        if leaves {
+            self.layout.home = Home::Heap;
+        }
+        leaves
     }
     /// Whether the tables lie on the device of the run.
     pub(crate) fn is_on_device(&self) -> bool {
@@ -288,16 +300,18 @@ impl Head {
         };
         let step = step + 16 * batch * width;
         let search = 4 * PART.min(labels) * width + frequencies;
-        // A teacher is asked before there are weights.
+        // A teacher is asked before there are weights, and what looks among them comes after a step: in the memory where
+        // these lie.
         let [soft, asking] = self.teacher_bytes();
+        let [before, after] = if self.is_on_device() { [0, 0] } else { [weights + state + step, step] };
         [
-            ("soft targets", soft + asking.saturating_sub(weights + state + step)),
+            ("soft targets", soft + asking.saturating_sub(before)),
             ("label weights", weights),
             ("label optimizer", state),
             ("shortlists", lists),
             ("label factors", beside[0]),
             ("head step", step),
-            ("label search", search.saturating_sub(step)),
+            ("label search", search.saturating_sub(after)),
         ]
     }
     /// Bytes of soft targets, label weights, their optimizer's state, shortlists and factors, as far as they are not

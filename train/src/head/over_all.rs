@@ -94,8 +94,12 @@ impl OverAll {
         marked: usize,
     ) -> [usize; 2] {
         match self {
-            // Logits, and of a chunk its weights, their gradient, and a copy in f32 where bf16 is changed.
-            OverAll::Chunks(over) => [0, 4 * over.chunk_of(is_on_device).min(labels) * (batch + 3 * width)],
+            // Logits, on a device beside what is rounded of them, and of a chunk its weights, their gradient, and a copy
+            // in f32 where bf16 is changed.
+            OverAll::Chunks(over) => {
+                let logits = if is_on_device { 6 * batch } else { 4 * batch };
+                [0, over.chunk_of(is_on_device).min(labels) * (logits + 12 * width)]
+            }
             // Factors are copied while they are saved.
             OverAll::Factors(..) => {
                 [16 * Factors::numbers(width), Factors::step_bytes(labels, width, batch, marked)]

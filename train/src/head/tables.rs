@@ -3,8 +3,8 @@
 //! ```text
 //! W [L, d] of f32 or bf16        Adam m, v [L, d]   row-wise Adagrad a [L]   plain descent nothing; of f32
 //! ```
-//! They lie together: on the heap, in mapped files, or on the device of the run, where half of what that has free holds
-//! them.
+//! They lie together: on the heap, in mapped files, or on the device of the run, where half of its memory holds them. How
+//! much of that is free changes nothing, so that a run has its bits again, but where it would not hold the run at all.
 //!
 //! How large they are is known before they exist: a plan counts them and says where they shall lie, the first weights
 //! or those of a checkpoint then make them. So a run that is refused or only planned takes no memory and writes no
@@ -13,10 +13,11 @@
 use super::tags;
 use crate::config::{Config, HeadConfig};
 use autograd::optim::{AdagradRows, LazyAdamW, RestingRows, SgdRows, TableOptimizer};
+use engine::cuda::within_memory;
 use engine::{Cuda, Home, Result, Stream, Table, TablePrecision};
 use std::path::Path;
 
-/// What label weights may take of the free memory of a device, where nothing is said: one part in so many.
+/// What label weights may take of the memory of a device, where nothing is said: one part in so many.
 const SHARE: usize = 2;
 
 /// What the tables will be.
@@ -46,7 +47,7 @@ impl Layout {
     }
     /// Puts them on the device of the run, where they may lie there.
     pub(super) fn place(&mut self, head: &HeadConfig, cuda: &Cuda) {
-        let fits = self.bytes().iter().sum::<usize>() <= cuda.memory_free() / SHARE;
+        let fits = self.bytes().iter().sum::<usize>() <= cuda.found().memory_bytes / SHARE;
         let wanted = head.memory == "device" || head.memory == "auto" && fits && head.loss != "zloss";
         if wanted && matches!(self.home, Home::Heap) {
             self.home = Home::Device(cuda.clone());
@@ -72,8 +73,14 @@ impl Layout {
     /// Makes them, of zeros.
     ///
     /// # Errors
-    /// If a file cannot be made.
+    /// If a file cannot be made, or a device has no memory for them.
     pub(super) fn tables(&self) -> Result<Tables> {
+        within_memory(|| self.zeros()).map_err(|e| match self.home {
+            Home::Device(_) => e.help("--set head.memory=cpu keeps label weights off the device"),
+            Home::Heap | Home::Files(_) => e,
+        })
+    }
+    fn zeros(&self) -> Result<Tables> {
         let weights = Table::zeros_in(&self.home, self.precision, self.labels, self.width)?;
         let optimizer: Box<dyn TableOptimizer> = match &*self.optimizer {
             "adagrad" => Box::new(AdagradRows::new(&weights, 1e-10, &self.home)?),

@@ -59,7 +59,7 @@ impl DevicePlan {
         let here = |&(name, _): &(&str, usize)| moves(name) || IN_BOTH.contains(&name);
         let mut own: Vec<_> = parts.iter().copied().filter(here).collect();
         if cuda.is_bf16() {
-            // Of buffers that are half as large the pool may lend whole ones, but where many lie side by side.
+            // Half of what halves save where many lie side by side: the pool may lend whole buffers for them.
             let halved = trainer.network.encoder.halved_bytes(live.tokens.len(), trainer.network.recompute);
             let activations = own.iter_mut().filter(|part| part.0 == "activations");
             activations.for_each(|part| part.1 = part.1.saturating_sub(halved / 2));

@@ -1,5 +1,5 @@
-// Rows of a table of label weights, and the steps of their optimizers. All bound by bytes: of a row of f32 with AdamW 28 a
-// number, and 24 with weights of bf16.
+// Rows of a table of label weights, and the steps of their optimizers. Bound by bytes, 28 a number of f32 with AdamW, and 24
+// with weights of bf16; or by the integers of Philox, a block of words for each number of bf16 that is written.
 //
 //   weights   f32, or the upper half of an f32 (bf16) that is rounded by chance when it is written: with the bits x = c 2^16
 //             + r, c + 1 where a draw from 0..2^16 is at least 2^16 - r, else c (engine/src/table.rs, the same bits)
