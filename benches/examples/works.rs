@@ -9,8 +9,8 @@
 //! On a device, for `gpu.py`:
 //!
 //! ```text
-//! works resident ITEMS QUERIES WIDTH K  DEVICE GEMM REPEATS OUT          as search, among items that lie there already
-//! works head     LABELS WIDTH BATCH     DEVICE GEMM PRECISION STEPS      steps over all labels, whose weights lie there
+//! works resident ITEMS QUERIES WIDTH K DEVICE GEMM REPEATS OUT       as search, among items that lie there already
+//! works head     LABELS WIDTH BATCH    DEVICE GEMM PRECISION STEPS   steps over all labels, whose weights lie there
 //! ```
 //! Files hold little-endian f32 or u32, rows one after another.
 

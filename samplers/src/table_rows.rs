@@ -1,8 +1,8 @@
 //! The rows of a table as items of a search: label weights where they are learned, in their precision, on the heap, in
 //! a mapped file or on a device.
 //!
-//! A search widens [`PART`] rows to f32 at a time where they lie, so what it takes does not depend on the number of rows.
-//! Scores and their order are those of a search over a copy of all rows.
+//! A search widens [`PART`] rows to f32 at a time where they lie, so what it takes does not depend on the number of
+//! rows. Scores and their order are those of a search over a copy of all rows.
 
 use engine::kernels::normalise::normalise;
 use engine::{Engine, Factor, KernelClass, Table, Tensor};

@@ -7,14 +7,17 @@ use crate::network::Network;
 use engine::cuda::{Gemm, within_memory};
 use engine::{Cuda, Engine, Error, Precision, Result};
 
-/// The device on which a run trains, to which the network moves; none for the CPU.
-pub(crate) fn named(config: &Config, network: &mut Network) -> Result<Option<Cuda>> {
+/// The device on which a run trains, to which the network moves; none for the CPU. A network without matrices may
+/// have a head that `multiplies`.
+pub(crate) fn named(config: &Config, network: &mut Network, multiplies: bool) -> Result<Option<Cuda>> {
     if config.train.device == "cpu" {
         return Ok(None);
     }
     let mut cuda = Cuda::named(&config.train.device)?.with_gemm(config.train.gemm())?;
     if config.train.precision == "bf16" {
-        network.demand_matrix(Precision::Bf16)?;
+        if !multiplies {
+            network.demand_matrix(Precision::Bf16)?;
+        }
         cuda = cuda.in_bf16();
     }
     move_to(network, &cuda)?;

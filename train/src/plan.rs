@@ -78,7 +78,8 @@ pub struct MemoryPlan {
 const HELP_ENCODER: &str = "--chunk 64 encodes 64 texts at a time with the same gradient; \
      --recompute and a smaller --batch help too";
 /// What helps where label weights do.
-const HELP_HEAD: &str = "a smaller --batch, --set head.uniform or head.mined helps: label weights lie in mapped files, or on a device";
+const HELP_HEAD: &str = "a smaller --batch, --set head.uniform or head.mined helps: label weights lie in mapped files, \
+     or on a device";
 
 impl MemoryPlan {
     /// The plan of a run that has not begun, under a limit: beyond it, label tables will be mapped over files of

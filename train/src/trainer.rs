@@ -137,7 +137,7 @@ impl Trainer {
         let optimizer = pace::optimizer(t);
         // What the memory copies of the network stays on the CPU.
         let memory = Memory::new(&config, text_ids.queries.len(), &data, &network);
-        let cuda = device::named(&config, &mut network)?;
+        let cuda = device::named(&config, &mut network, head.as_ref().is_some_and(Head::multiplies))?;
         head.iter_mut().zip(&cuda).for_each(|(head, cuda)| head.place_on(cuda));
         Ok(Trainer {
             engine: cuda.into_iter().fold(engine.clone(), Engine::with_cuda),

@@ -170,8 +170,8 @@ fn has_labels_there(trainer: &Trainer) -> bool {
     there
 }
 
-/// Every way in which a step comes to the labels that it scores; encoders that rest, and that learn; label weights on the
-/// device, and beside it.
+/// Every way in which a step comes to the labels that it scores; encoders that rest, and that learn; label weights on
+/// the device, and beside it.
 #[test]
 #[ignore = "runs in a process that finds the stand-in driver"]
 fn classifiers_on_the_device() {
@@ -261,7 +261,8 @@ fn chunks_on_the_device() {
                     let square = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
                     let off = square(&mut got.iter().zip(want).map(|(a, b)| a - b))
                         / square(&mut want.iter().copied());
-                    // Numbers of bf16 have eight bits; a weight that is rounded by another chance is off by one of these.
+                    // Numbers of bf16 have eight bits; a weight that is rounded by another chance is off by one of
+                    // these.
                     let most =
                         if cuda.is_bf16() || precision == chance && what == "weights" { 5e-3 } else { 1e-5 };
                     assert!(off < most, "{what}, {home:?}, {precision:?}, bf16 {}: {off}", cuda.is_bf16());

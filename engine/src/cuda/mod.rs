@@ -170,9 +170,9 @@ impl Cuda {
     pub fn workspace_bytes(&self) -> usize {
         self.0.blas.as_ref().map_or(0, |blas| blas.workspace().1)
     }
-    /// The same device, whose layers round what they multiply to bf16 and add up in f32, in tensor cores; so do classifiers
-    /// over all labels. What lies between the two products of a layer is kept in bf16. Parameters, other activations and
-    /// gradients are kept in f32; attention, norms, other scores and losses are computed in f32.
+    /// The same device, whose layers round what they multiply to bf16 and add up in f32, in tensor cores; so do
+    /// classifiers over all labels. What lies between the two products of a layer is kept in bf16. Parameters, other
+    /// activations and gradients are kept in f32; attention, norms, other scores and losses are computed in f32.
     ///
     /// # Panics
     /// If the device has clones or tensors already.

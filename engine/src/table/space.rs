@@ -48,8 +48,8 @@ impl<T: Plain> Space<T> {
     pub(super) fn data(&self) -> &[T] {
         match self {
             Space::Heap(values) => values,
-            // SAFETY: the mapping is a whole number of T long (`mapped`), starts at a page, and every bit pattern is a T:
-            // `Plain` is sealed to such numbers.
+            // SAFETY: the mapping is a whole number of T long (`mapped`), starts at a page, and every bit pattern is a
+            // T: `Plain` is sealed to such numbers.
             Space::Scratch(map, _) => unsafe {
                 std::slice::from_raw_parts(map.as_ptr().cast(), map.len() / size_of::<T>())
             },

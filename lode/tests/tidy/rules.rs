@@ -116,7 +116,7 @@ const BELOW: [(&str, &[&str]); 10] = [
     ("train", &["engine", "autograd", "data", "samplers", "models"]),
     ("lode", &["engine", "autograd", "data", "samplers", "models", "train"]),
     ("cli", &["engine", "autograd", "data", "samplers", "models", "train", "lode"]),
-    ("benches", &["engine", "data", "samplers"]),
+    ("benches", &["engine", "autograd", "data", "samplers", "models"]),
     ("fuzz", &["engine", "autograd", "data", "samplers", "models", "train"]),
 ];
 

@@ -16,9 +16,9 @@
 //! encoder goes on backward. Three products of 2·n·L·d flops bound it; memory does not depend on L.
 //!
 //! Embeddings on a device are multiplied there, in bf16 where it was asked to: x, W_c and G are rounded once for their
-//! products, W_c not at all where it is kept in bf16 (Renée and ELMO train so). A table that lies on the device, too, is
-//! updated there, and no number of it moves; of another one each W_c is sent, ∇W_c comes back, and the table is updated
-//! where it lies.
+//! products, W_c not at all where it is kept in bf16 (Renée and ELMO train so). A table that lies on the device, too,
+//! is updated there, and no number of it moves; of another one each W_c is sent, ∇W_c comes back, and the table is
+//! updated where it lies.
 
 use autograd::{RowGrad, TableOptimizer};
 use engine::kernels::bce::Bce;
@@ -39,11 +39,11 @@ pub struct OneVsAll {
     pub chunk: usize,
 }
 
-/// How many times larger a chunk is where the table lies on a device: a chunk for the caches of a CPU would leave most of
-/// its multiprocessors without a tile.
+/// How many times larger a chunk is where the table lies on a device: a chunk for the caches of a CPU would leave most
+/// of its multiprocessors without a tile.
 const LARGER: usize = 8;
-/// A chunk of a device has a multiple of so many labels, but for a last one of fewer: lines of G then begin where tensor
-/// cores can take them.
+/// A chunk of a device has a multiple of so many labels, but for a last one of fewer: lines of G then begin where
+/// tensor cores can take them.
 const LINE: usize = 8;
 
 impl OneVsAll {

@@ -241,6 +241,10 @@ impl Head {
         };
         self.tables.as_ref().map(|tables| TableRows { table: &tables.weights, factor, normalised })
     }
+    /// Whether its products over all labels are such that a device makes in bf16.
+    pub(crate) fn multiplies(&self) -> bool {
+        matches!(&self.learning, Learning::All { over: OverAll::Chunks(_), .. })
+    }
     /// Whether it learns over all labels, beside the tapes.
     pub(crate) fn is_over_all(&self) -> bool {
         matches!(self.learning, Learning::All { .. })
@@ -300,8 +304,8 @@ impl Head {
         };
         let step = step + 16 * batch * width;
         let search = 4 * PART.min(labels) * width + frequencies;
-        // A teacher is asked before there are weights, and what looks among them comes after a step: in the memory where
-        // these lie.
+        // A teacher is asked before there are weights, and what looks among them comes after a step: in the memory
+        // where these lie.
         let [soft, asking] = self.teacher_bytes();
         let [before, after] = if self.is_on_device() { [0, 0] } else { [weights + state + step, step] };
         [

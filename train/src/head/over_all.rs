@@ -85,8 +85,8 @@ impl OverAll {
             _ => false,
         }
     }
-    /// Bytes of what is kept beside the table, which lies on a device or does not, and of what a step of `batch` queries
-    /// takes that have `marked` labels, or leave them out.
+    /// Bytes of what is kept beside the table, which lies on a device or does not, and of what a step of `batch`
+    /// queries takes that have `marked` labels, or leave them out.
     pub(super) fn bytes(
         &self,
         ([labels, width], is_on_device): ([usize; 2], bool),
@@ -94,8 +94,8 @@ impl OverAll {
         marked: usize,
     ) -> [usize; 2] {
         match self {
-            // Logits, on a device beside what is rounded of them, and of a chunk its weights, their gradient, and a copy
-            // in f32 where bf16 is changed.
+            // Logits, on a device beside what is rounded of them, and of a chunk its weights, their gradient, and a
+            // copy in f32 where bf16 is changed.
             OverAll::Chunks(over) => {
                 let logits = if is_on_device { 6 * batch } else { 4 * batch };
                 [0, over.chunk_of(is_on_device).min(labels) * (logits + 12 * width)]

@@ -20,7 +20,8 @@ impl Trainer {
     ///
     /// # Errors
     /// If the loss or its gradient is not finite ([`engine::Kind::Numeric`]): the encoder stays as it was. Losses over
-    /// all labels have moved some labels then, on a device all of them; the last checkpoint is what can be gone back to.
+    /// all labels have moved some labels then, on a device all of them; the last checkpoint is what can be gone back
+    /// to.
     ///
     /// # Panics
     /// If the run has no head.

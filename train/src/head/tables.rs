@@ -3,8 +3,9 @@
 //! ```text
 //! W [L, d] of f32 or bf16        Adam m, v [L, d]   row-wise Adagrad a [L]   plain descent nothing; of f32
 //! ```
-//! They lie together: on the heap, in mapped files, or on the device of the run, where half of its memory holds them. How
-//! much of that is free changes nothing, so that a run has its bits again, but where it would not hold the run at all.
+//! They lie together: on the heap, in mapped files, or on the device of the run, where half of its memory holds them.
+//! How much of that is free changes nothing, so that a run has its bits again, but where it would not hold the run at
+//! all.
 //!
 //! How large they are is known before they exist: a plan counts them and says where they shall lie, the first weights
 //! or those of a checkpoint then make them. So a run that is refused or only planned takes no memory and writes no

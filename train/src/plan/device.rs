@@ -3,7 +3,7 @@
 //! ```text
 //! on the device    parameters   gradients   optimizer   activations   working buffers   loss   embedding
 //!                  a classifier's step: what it scores, its gradient; its weights and their optimizer, where they fit
-//!                  cuBLAS: its workspace   bf16: all weights, and both other factors of the largest product: T·f and T·d
+//!                  cuBLAS: its workspace   bf16: all weights, and the other factors of the largest product: T·(f + d)
 //!                  what the pool lends too large
 //!                  a search ([`samplers::resident`]), as far as it exceeds what a step takes
 //! on the CPU       all else   what a checkpoint copies: parameters and the optimizer's state
