@@ -213,6 +213,11 @@ fn what_a_device_does_not_do_is_said() {
         "{}",
         graph.stdout
     );
+    let head = ["--head", "classifier", "--loss", "bce", "--set", "head.memory=device"];
+    let train = [&place.train("second")[..], &head].concat();
+    place.world.lode(&train).fails(3, &["head.memory = device", "this run has none", "--device cuda:0"]);
+    let train = [&place.train("second")[..], &head[..5], &["head.memory=gpu"]].concat();
+    place.world.lode(&train).fails(3, &["`head.memory` must be one of auto, cpu, device"]);
     let train = [&place.train("second")[..], &["--precision", "bf16"]].concat();
     place.world.lode(&train).fails(3, &["train.precision", "on a CUDA device"]);
 }

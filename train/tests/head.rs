@@ -458,10 +458,6 @@ fn wrong_settings_of_a_head_are_named() {
         ("head.relevance=likely", "`head.relevance` must be one of linear, sigmoid"),
         ("head.hard_share=1.0", "`head.hard_share` must be in [0, 1)"),
         ("head.near_cosine=1.5", "`head.near_cosine` must be in [-1, 1]"),
-        (
-            "head.memory=device",
-            "`head.memory = device` keeps label weights on a device, and this run has none",
-        ),
         ("head.z_sharpness=0.0", "`head.z_sharpness` must be above 0"),
         ("head.z_location=inf", "`head.z_location` must be a number"),
         ("head.z_location=3.0", "are of the loss zloss, and this is bce"),
@@ -495,6 +491,7 @@ fn wrong_settings_of_a_head_are_named() {
         let error = run::assemble(&Engine::new(1), &settings).map(drop).expect_err("refused").to_string();
         assert!(error.contains(want), "{change}: {error}");
     }
-    let refused = settings(&data, &["head.loss=supcon", "head.labels=all"]).config().expect_err("refused");
-    assert!(refused.to_string().contains("works with the loss bce"));
+    let mut settings = settings(&data, &["head.loss=supcon"]);
+    settings.set("head.labels=all").expect("a value");
+    assert!(settings.config().expect_err("refused").to_string().contains("works with the loss bce"));
 }
