@@ -136,6 +136,36 @@ fn answers_and_measures_of_a_device_are_those_of_the_cpu() {
     }
 }
 
+/// What `lode demo` does, shortened: a bag, a transformer that starts from its embeddings, a classifier on top, measured.
+#[test]
+fn a_short_demo_ends_on_a_device_where_it_does_on_the_cpu() {
+    let Some(place) = Place::new() else { return };
+    let mut found = vec![];
+    for device in ["cpu", "cuda:0"] {
+        let run = |words: &str| place.with_memory("512", &words.split(' ').collect::<Vec<&str>>()).ok();
+        let train = |out: &str, more: &str| {
+            run(&format!("train shop.data --out {out}-{device} --device {device} --batch 16 -q {more}"));
+        };
+        train("bag", "--model bag --composer ngame --steps 40 --set model.width=32 --lr 1e-2");
+        let from = format!("--set model.embeddings=bag-{device} --set model.width=32");
+        train("tiny", &format!("--model tiny --steps 3 --composer ngame {from}"));
+        train("head", &format!("--model bag-{device} --head classifier --loss bce --steps 20 --lr 1e-2"));
+        let measure = |of: &str| -> Vec<f64> {
+            let words = format!(
+                "evaluate {of}-{device} shop.data --metrics P@1,R@10 --knn 3 --json --device {device}"
+            );
+            let json = run(&words).json();
+            ["P@1", "R@10"].map(|metric| json[metric].as_f64().expect("a number")).to_vec()
+        };
+        found.push(["bag", "tiny", "head"].map(measure));
+    }
+    let [cpu, device] = &found[..] else { unreachable!("two were measured") };
+    assert!(cpu.iter().flatten().all(|value| *value > 0.0), "{cpu:?}");
+    // A title or two may fall the other way where scores are nearly equal.
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 0.2;
+    assert!(cpu.iter().flatten().zip(device.iter().flatten()).all(near), "{cpu:?} {device:?}");
+}
+
 #[test]
 fn a_device_mines_what_the_cpu_mines() {
     let Some(place) = Place::new() else { return };
