@@ -136,7 +136,7 @@ fn answers_and_measures_of_a_device_are_those_of_the_cpu() {
     }
 }
 
-/// What `lode demo` does, shortened: a bag, a transformer that starts from its embeddings, a classifier on top, measured.
+/// What `lode demo` does, shortened: a bag, a transformer that starts from its embeddings, a classifier; all measured.
 #[test]
 fn a_short_demo_ends_on_a_device_where_it_does_on_the_cpu() {
     let Some(place) = Place::new() else { return };

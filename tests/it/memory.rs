@@ -114,7 +114,7 @@ fn the_plan_is_near_the_peak_for_many_labels_on_the_heap_and_mapped() {
     let sampled = "--loss supcon --set head.precision=bf16 --set head.optimizer=adagrad";
     // Moments of labels that no step has met are zeros that take no memory yet: with Adam, all labels are trained.
     let rows = [
-        // The search for lists is planned for the worst. It stays below by less than 10 % with AVX-512, by 13 % with AVX2.
+        // The search is planned for the worst: with AVX-512 the peak was less than 10 % below, with AVX2 13 %.
         is_near(measure(&world, "sampled", &all(sampled)), 0.15),
         check(&world, "all", &all("--loss bce --set head.labels=all")),
     ];
