@@ -99,7 +99,8 @@ impl fmt::Display for DevicePlan {
     }
 }
 
-/// The weights of layers in bf16, and what else is rounded for the largest product, with so many rows.
+/// The weights of layers in bf16, and what else is rounded for the largest product, with so many rows, or for a while
+/// not yet.
 fn rounded(trainer: &Trainer, tokens: usize) -> usize {
     let model = &trainer.network.model;
     let table = model.architecture.token_table(&model.params);
@@ -108,8 +109,12 @@ fn rounded(trainer: &Trainer, tokens: usize) -> usize {
     let beside = |shape: &Shape| -> usize {
         [0, 1].map(|i| pooled_bytes(2 * tokens * shape.dim(i))).into_iter().sum()
     };
+    // What cuBLAS makes in f32 before it is bent and rounded.
+    let made = |shape: &Shape| pooled_bytes(4 * tokens * shape.dim(0).max(shape.dim(1)));
+    let by_cublas = trainer.engine.cuda().is_some_and(|cuda| cuda.cublas().is_some());
+    let products = if by_cublas { matrices.iter().map(made).max().unwrap_or(0) } else { 0 };
     let weights: usize = matrices.iter().map(|shape| pooled_bytes(2 * shape.len())).sum();
-    weights + matrices.iter().map(beside).max().unwrap_or(0)
+    weights + products + matrices.iter().map(beside).max().unwrap_or(0)
 }
 
 /// What the largest search of a run takes: for lists, for a classifier, for a validation.

@@ -79,11 +79,11 @@ KERNEL table_adagrad(void* table, float* sums, const float* g, uint32_t bf16, ui
   const Weights weights = {{table, bf16}, width, k0, k1};
   const size row = Which{ids, first}.row(blockIdx.x);
   g += blockIdx.x * width;
+  // Read before the barriers of the sum, and written behind them.
+  const float before = sums[row];
   float square = 0.f;
   BELOW(width, c) square += g[c] * g[c];
-  const float sum = sums[row] + block_sum(square, room) / width;
-  // Every thread has read the old sum: block_sum waits for all of them only before that.
-  __syncthreads();
+  const float sum = before + block_sum(square, room) / width;
   if (threadIdx.x == 0) sums[row] = sum;
   const float step = rate / (sqrtf(sum) + eps);
   BELOW(width, c) weights.write(row, c, weights.read(row, c) - step * g[c]);
