@@ -99,8 +99,8 @@ impl fmt::Display for DevicePlan {
     }
 }
 
-/// The weights of layers in bf16, and what else is rounded for the largest product, with so many rows, or for a while
-/// not yet.
+/// The weights of layers in bf16, what else is rounded for the largest product, with so many rows, and what of it is
+/// not rounded yet.
 fn rounded(trainer: &Trainer, tokens: usize) -> usize {
     let model = &trainer.network.model;
     let table = model.architecture.token_table(&model.params);
