@@ -120,9 +120,11 @@ impl Config {
         4 * row + wide + heads + buffer(tokens, self.inner()) + moments + self.table_bytes(width)
     }
     /// Bytes that backward needs at once besides: of the feed-forward part both halves as wide as both, twice while
-    /// they are added; of the attention two of scores and two of queries.
+    /// they are added, and a gradient of a half, when gelu(g) and the product have been forgotten; of the attention two
+    /// of scores and two of queries.
     pub(crate) fn working_bytes(self, width: usize, tokens: usize) -> usize {
-        let wide = 2 * buffer(tokens, 2 * WIDER * width) + buffer(tokens, WIDER * width);
+        let (both, half) = (buffer(tokens, 2 * WIDER * width), buffer(tokens, WIDER * width));
+        let wide = (2 * both + half).saturating_sub(2 * half);
         let attention = 2 * (buffer(tokens, self.latents) + buffer(tokens, self.inner()));
         buffer(tokens, width) + wide.max(attention)
     }

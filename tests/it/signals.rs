@@ -227,15 +227,16 @@ fn refused_memory_ends_a_run_with_words_and_it_goes_on_with_the_same_bits() {
         // lowest limits the loader fails.
         let of_threads = told.matches("failed to allocate an alternative stack").count();
         assert!(told.matches("panicked").count() == of_threads, "{code:?} at {kilobytes} kB:\n{told}");
+        // Nor is the exit code ours where glibc makes an end of the process: a thread that has just started finds no
+        // memory to note what must be dropped with it, while another one tells of what was refused.
+        let of_glibc = code.is_none() && told.contains("Fatal glibc error");
+        let is_told = code == Some(5) || of_glibc;
         if told.contains("does not grant 2 threads") {
-            assert!(code == Some(5) && told.contains("--threads"), "{code:?} at {kilobytes} kB:\n{told}");
+            assert!(is_told && told.contains("--threads"), "{code:?} at {kilobytes} kB:\n{told}");
             threads_refused += 1;
         }
         if told.contains("memory allocation of") {
-            assert!(
-                code == Some(5) && told.contains("lode resume RUN"),
-                "{code:?} at {kilobytes} kB:\n{told}"
-            );
+            assert!(is_told && told.contains("lode resume RUN"), "{code:?} at {kilobytes} kB:\n{told}");
             refused += 1;
         }
     }

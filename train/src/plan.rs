@@ -37,9 +37,10 @@ use crate::run_dir::RunDir;
 use crate::text_ids::place;
 use crate::trainer::Trainer;
 use data::Split;
-use engine::{Packed, Result, Stream};
+use engine::{Packed, Result, Stream, scratch_for};
 use samplers::composer::tree::copied_bytes;
 use samplers::miner::random::{Law, Random};
+use samplers::table_rows::PART;
 use samplers::{Matrix, Miner};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -50,8 +51,10 @@ const TRIALS: u64 = 24;
 const FREQUENCY: usize = 20;
 /// Bytes of the program itself: tables, tokenizer, stacks, what the allocator holds back.
 pub(crate) const PROGRAM: usize = 2 << 20;
-/// Bytes of a worker: its stack and the packed panels of its matrix products.
-pub(crate) const WORKER: usize = 15 << 18;
+/// Bytes of a worker: its stack and what it packs for its matrix products.
+pub(crate) const WORKER: usize = (7 << 18) + PANELS;
+/// Of these the panels of a step's matrix products.
+const PANELS: usize = 2 << 20;
 /// What clusters add to the tokens of the largest of some random batches.
 const CLUSTER_SLACK: f64 = 1.05;
 
@@ -338,7 +341,11 @@ fn classifier(trainer: &Trainer, head: &Head, largest: &Batch) -> [(&'static str
     let (queries, batch) = (trainer.text_ids.queries.len(), trainer.config.train.batch);
     let validates = !trainer.validation_rows.is_empty();
     let frequencies = if validates { FREQUENCY * trainer.data.labels().len() } else { 0 };
-    head.bytes(queries, (batch.min(trainer.train_rows.len()), marked), frequencies)
+    // The panels of a step are gone when a search begins. Its own are as large only where the engine packs them itself.
+    let engine = &trainer.engine;
+    let packs = scratch_for(engine, [PART, trainer.network.width(), batch]) > 0;
+    let idle = if packs { 0 } else { engine.threads() * PANELS };
+    head.bytes(queries, (batch.min(trainer.train_rows.len()), marked), (frequencies, idle))
 }
 
 /// The largest of some random batches, and the texts that its step encodes: where a classifier learns, those of its

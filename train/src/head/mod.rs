@@ -269,13 +269,14 @@ impl Head {
     }
     /// Bytes of memory by part: weights, optimizer's state, shortlists, factors, what a step of `batch` queries with so
     /// many [`Head::marked`] labels takes, and what a search among all labels takes beyond that: with the
-    /// `frequencies` of labels where a validation knows them, and after the step has given back its buffers. What is
-    /// mapped belongs to the system; weights and state are those of a device where they lie there.
+    /// `frequencies` of labels where a validation knows them, after the step has given back its buffers, and where
+    /// `idle` bytes that are planned for its products are not used. What is mapped belongs to the system; weights and
+    /// state are those of a device where they lie there.
     pub(crate) fn bytes(
         &self,
         queries: usize,
         (batch, marked): (usize, usize),
-        frequencies: usize,
+        (frequencies, idle): (usize, usize),
     ) -> [(&'static str, usize); 7] {
         let Layout { labels, width, .. } = self.layout;
         let [weights, state] = if self.layout.files().is_some() { [0, 0] } else { self.layout.bytes() };
@@ -315,13 +316,13 @@ impl Head {
             ("shortlists", lists),
             ("label factors", beside[0]),
             ("head step", step),
-            ("label search", search.saturating_sub(after)),
+            ("label search", search.saturating_sub(after + idle)),
         ]
     }
     /// Bytes of soft targets, label weights, their optimizer's state, shortlists and factors, as far as they are not
     /// mapped.
     pub(crate) fn resting_bytes(&self, queries: usize) -> usize {
-        let [_, tables @ .., _, _] = self.bytes(queries, (0, 0), 0);
+        let [_, tables @ .., _, _] = self.bytes(queries, (0, 0), (0, 0));
         self.teacher_bytes()[0] + tables.iter().map(|(_, bytes)| bytes).sum::<usize>()
     }
     /// Of a run that will be taken up behind the answers of its teacher.
