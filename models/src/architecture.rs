@@ -37,6 +37,15 @@ impl Architecture {
             Architecture::Bag(config) => config.width,
         }
     }
+    /// Channels of a head of attention; none where there is no attention.
+    pub fn head_width(&self) -> Option<usize> {
+        let size = match self {
+            Architecture::Bert(config) => config.size,
+            Architecture::ModernBert(config) => config.size,
+            Architecture::Bag(_) => return None,
+        };
+        Some(size.width / size.heads)
+    }
     /// Whether a vector has length 1.
     pub fn is_normalised(&self) -> bool {
         match self {

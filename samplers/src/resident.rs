@@ -12,7 +12,7 @@
 //! Equal scores fall by id, as on the CPU. Our own products give equal items equal scores wherever they lie; cuBLAS may
 //! multiply a shorter last tile by another kernel, and add up in another order.
 
-use engine::cuda::{Columns, Cuda, Nearest, within_memory};
+use engine::cuda::{Columns, Cuda, Nearest, attempt};
 use engine::kernels::matmul::{Factor, product};
 use engine::kernels::rows::gathered;
 use engine::{Engine, Result, Tensor};
@@ -46,7 +46,7 @@ impl Resident {
         let left = budget.checked_sub(size_of_val(rows.data))?;
         let send =
             || rows.data.chunks(ITEMS * rows.width).map(|tile| cuda.rows_of(tile, rows.width)).collect();
-        let tiles: Result<Vec<Tensor>> = within_memory(|| Ok(send()));
+        let tiles: Result<Vec<Tensor>> = attempt(|| Ok(send()));
         *budget = left;
         Some(Resident { cuda: cuda.clone(), tiles: tiles.ok()? })
     }

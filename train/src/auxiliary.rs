@@ -30,7 +30,7 @@ use crate::trainer::Trainer;
 use autograd::optim::{AdamW, AdamWOptions, Optimizer};
 use autograd::{ParamId, Params, Tape, Var};
 use data::DataSet;
-use engine::cuda::within_memory;
+use engine::cuda::attempt;
 use engine::{Engine, Error, Kind, Packed, Result, Stream, Tensor};
 use samplers::Matrix;
 use samplers::composer::tree::clusters;
@@ -392,7 +392,7 @@ impl Trainer {
         let mut found = Auxiliary::new(vectors, of, self.data.fingerprint(), &self.network);
         if let Some(cuda) = self.engine.cuda() {
             // What the optimizer keeps lies beside what it moves.
-            within_memory(|| {
+            attempt(|| {
                 found.params.to_device(cuda);
                 Ok::<(), Error>(())
             })?;

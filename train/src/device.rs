@@ -4,7 +4,7 @@
 
 use crate::config::Config;
 use crate::network::Network;
-use engine::cuda::{Gemm, within_memory};
+use engine::cuda::{Gemm, HEAD_WIDTH_MAX, attempt};
 use engine::{Cuda, Engine, Error, Precision, Result};
 
 /// The device on which a run trains, to which the network moves; none for the CPU. A network without matrices may
@@ -24,8 +24,17 @@ pub(crate) fn named(config: &Config, network: &mut Network, multiplies: bool) ->
     Ok(Some(cuda))
 }
 
+/// Moves a network to a device.
+///
+/// # Errors
+/// If the device does not compute such a network, or has no memory for it.
 pub(crate) fn move_to(network: &mut Network, cuda: &Cuda) -> Result<()> {
-    within_memory(|| {
+    if let Some(width) = network.model.architecture.head_width().filter(|&width| width > HEAD_WIDTH_MAX) {
+        let what =
+            format!("this encoder has heads of {width} channels, a device computes {HEAD_WIDTH_MAX} at most");
+        return Err(Error::input(what).help("--device cpu, which is the default"));
+    }
+    attempt(|| {
         network.model.params.to_device(cuda);
         network.auxiliary.iter_mut().for_each(|own| own.params.to_device(cuda));
         Ok(())
@@ -33,14 +42,17 @@ pub(crate) fn move_to(network: &mut Network, cuda: &Cuda) -> Result<()> {
 }
 
 /// Whose instructions compute the bits: those of a device, or a class of the processor. Our own kernels add up in one
-/// order on every device; cuBLAS promises its bits for one version, one architecture and one number of multiprocessors.
+/// order, by the instructions of one generation of devices, whose tensor cores round otherwise than those of another;
+/// cuBLAS promises its bits for one version, one architecture and one number of multiprocessors.
 pub(crate) fn kernel_class(cuda: Option<&Cuda>, engine: &Engine) -> String {
     let Some(cuda) = cuda else { return engine.kernel_class().name().to_owned() };
     // The number counts what is rounded: .2 keeps what lies between two products in bf16.
     let own = if cuda.is_bf16() { "cuda-bf16.2" } else { "cuda" };
-    let Some(version) = cuda.cublas() else { return own.to_owned() };
     let ((major, minor), of) = (cuda.found().capability, cuda.found().multiprocessors);
-    format!("{own}-cublas-{version}-sm{major}{minor}x{of}")
+    match cuda.cublas() {
+        None => format!("{own}-sm{major}{minor}"),
+        Some(version) => format!("{own}-cublas-{version}-sm{major}{minor}x{of}"),
+    }
 }
 
 /// A device and who multiplies there, for a person.

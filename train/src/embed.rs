@@ -8,7 +8,7 @@ use crate::network::Network;
 use crate::observer::{Event, Observer};
 use autograd::Tape;
 use data::DataSet;
-use engine::cuda::within_memory;
+use engine::cuda::attempt;
 use engine::{Engine, Error, Kind, Packed, Result};
 
 /// Tokens that are encoded at once. Large enough for the matrix products, small against the memory of a step.
@@ -46,7 +46,7 @@ pub fn embed(
             done += 1;
         }
         let tape = Tape::inference(engine);
-        within_memory(|| {
+        attempt(|| {
             all.extend_from_slice(network.encode(&tape, &packed, 0, None).value().to_cpu().data());
             Ok::<(), Error>(())
         })?;

@@ -10,7 +10,7 @@ use crate::text_ids::filtered;
 use crate::vocabulary;
 use data::metrics::{Bin, Evaluator, FrequencyBins, Metric, Propensities, Ties};
 use data::{DataSet, Split};
-use engine::cuda::within_memory;
+use engine::cuda::attempt;
 use engine::{Engine, Error, Kind, Result};
 use samplers::fusion::{Candidate, Weights};
 use samplers::{Csr, Matrix};
@@ -173,7 +173,7 @@ pub fn evaluate_with(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Evaluation> {
-    within_memory(|| measured((engine, network, index), data, queries, options, observer))
+    attempt(|| measured((engine, network, index), data, queries, options, observer))
 }
 
 fn measured(

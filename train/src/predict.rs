@@ -11,7 +11,7 @@ use crate::scoring::{Score, Scoring};
 use autograd::Tape;
 use data::metrics::rank;
 use data::{DataSet, Tokenizer, Verify};
-use engine::cuda::within_memory;
+use engine::cuda::attempt;
 use engine::{Engine, Error, Kind, Packed, Result};
 use samplers::fusion::FORWARD;
 use samplers::search::{Limits, search};
@@ -70,7 +70,7 @@ impl Predictor {
         how: How,
         observer: &mut dyn Observer,
     ) -> Result<Predictor> {
-        within_memory(|| Predictor::opened(engine, model, data, &how, observer))
+        attempt(|| Predictor::opened(engine, model, data, &how, observer))
     }
     fn opened(
         engine: &Engine,
@@ -166,7 +166,7 @@ impl Predictor {
         let exclude = Csr { starts: &starts, items: &removed.repeat(texts.len()) };
         let exclude = (!removed.is_empty()).then_some(exclude);
         let ranking = Ranking { k, exclude, ..Ranking::default() };
-        let found = within_memory(|| {
+        let found = attempt(|| {
             let mut found = self.index.rank(&self.engine, &self.data, queries, &self.scoring, &ranking);
             self.put_added(queries, k, &mut found);
             Ok::<_, Error>(found)
@@ -198,7 +198,7 @@ impl Predictor {
         }
         let tape = Tape::inference(&self.engine);
         let encode = || self.network.encode(&tape, &packed, 0, None).value().to_cpu();
-        within_memory(|| Ok(encode().data::<f32>().to_vec()))
+        attempt(|| Ok(encode().data::<f32>().to_vec()))
     }
 }
 

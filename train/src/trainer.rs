@@ -304,7 +304,7 @@ impl Trainer {
     /// [`engine::Kind::Refused`] if a device has no memory left.
     pub fn next_step(&mut self, observer: &mut dyn Observer) -> Result<StepReport> {
         let engine = self.engine.clone();
-        let report = engine::cuda::within_memory(|| {
+        let report = engine::cuda::attempt(|| {
             let batches = self.next_batches(observer)?;
             engine.span("step", Way::Beside, || match self.head {
                 Some(_) => self.head_step(&batches[0], Record::Plain),
@@ -381,7 +381,7 @@ impl Trainer {
     pub(crate) fn stage(&mut self, folder: &Path, spare: Option<Spare>) -> Result<Staged> {
         let keep = self.config.save.keep;
         let stage = || self.checkpoint().stage(Arc::new(System), folder, keep, spare);
-        let staged = engine::cuda::within_memory(stage)?;
+        let staged = engine::cuda::attempt(stage)?;
         self.head.iter_mut().for_each(|head| head.saved(staged.chain().to_vec()));
         Ok(staged)
     }

@@ -89,6 +89,9 @@ fn large_and_small_tiles_have_the_same_bits(device: &Engine) {
 #[test]
 fn the_library_is_taken_where_it_is_found_and_wanted() {
     let Some(folder) = standin() else { return };
+    if engine::cuda::cublas().is_ok() {
+        return println!("skipped: the loader finds a cuBLAS of this machine");
+    }
     let alone = folder.display().to_string();
     let with = |gemm: &str, path: &str| opened(&folder, &[("GEMM", gemm), ("LD_LIBRARY_PATH", path)]);
     let both = format!("{alone}:{alone}/cublas");
@@ -100,7 +103,7 @@ fn the_library_is_taken_where_it_is_found_and_wanted() {
     assert!(missing.contains("no cuBLAS is found: libcublas.so.12: cannot open"), "{missing}");
     // A library by this name without a single function.
     let empty = tempfile::tempdir().expect("a directory");
-    let library = empty.path().join("libcublas.so.12");
+    let library = empty.path().join("libcublas.so");
     let made = Command::new("g++").args(["-shared", "-x", "c++", "/dev/null", "-o"]).arg(&library).status();
     assert!(made.expect("g++ starts").success());
     let broken = format!("{alone}:{}", empty.path().display());

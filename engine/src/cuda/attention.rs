@@ -5,8 +5,8 @@ use crate::kernels::attention::{Gradients, Layout};
 use crate::kernels::dropout::Dropout;
 use crate::tensor::Tensor;
 
-/// The widest head: its rows lie in shared memory.
-const WIDE: usize = 128;
+/// Channels of the widest head of attention that a device computes: its rows lie in shared memory.
+pub const HEAD_WIDTH_MAX: usize = 128;
 /// Queries, or keys, of one block.
 const OWN: usize = 8;
 
@@ -32,7 +32,10 @@ impl Work {
     fn new(cuda: &Cuda, x: &Tensor, layout: Layout<'_>, own: usize) -> Work {
         let (width, dropout) = (x.shape().last(), layout.dropout);
         let d = width / layout.heads;
-        assert!(d <= WIDE, "attention on a device takes heads of at most {WIDE} channels, this one has {d}");
+        assert!(
+            d <= HEAD_WIDTH_MAX,
+            "a head of {d} channels, at most {HEAD_WIDTH_MAX} are computed on a device"
+        );
         let mut tiles = vec![];
         for text in layout.starts.windows(2) {
             let slot =

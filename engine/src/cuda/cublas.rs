@@ -9,8 +9,8 @@
 //! what the promise depends on is said by [`Blas::version`] and [`super::Found`]. No f32 is cut to TF32: that is a mode
 //! of the handle, and another one is set.
 
-use super::driver::Driver;
-use super::pool::give_up;
+use super::attempt::give_up;
+use super::driver::{Driver, broken};
 use crate::error::{Error, Kind, Result};
 use cudarc::cublas::{result, sys};
 use libloading::Library;
@@ -63,18 +63,19 @@ pub(super) fn version() -> Result<Result<String>> {
 }
 
 fn library() -> Result<Library> {
-    let mut why = String::new();
+    let mut reasons = vec![];
     for name in cudarc::get_lib_name_candidates("cublas") {
         // SAFETY: opening the library runs its initialisers, which is what it is asked for; cudarc will do the same.
         match unsafe { Library::new(&name) } {
             Ok(library) => return Ok(library),
-            // There may be a library by this name that wants another one.
-            Err(e) if name.ends_with(".so.12") => {
-                why = e.source().map_or_else(|| e.to_string(), ToString::to_string);
-            }
-            Err(_) => {}
+            Err(e) => reasons.push((e.source().map_or_else(|| e.to_string(), ToString::to_string), name)),
         }
     }
+    // There may be a library by one of these names that wants another one: then the reason names that.
+    let is_there = |(why, name): &&(String, String)| !why.starts_with(&format!("{name}: cannot open"));
+    let newest = |(_, name): &&(String, String)| name.ends_with(".so.12");
+    let (why, _) =
+        reasons.iter().find(is_there).or_else(|| reasons.iter().find(newest)).expect("names are tried");
     Err(Error::input(format!("no cuBLAS is found: {why}")).help(
         "put the folders of libcublas.so.12 and libcublasLt.so.12 into LD_LIBRARY_PATH; --gemm own goes without, and \
          train.gemm = \"own\" in the config.toml of a run that is resumed",
@@ -153,8 +154,7 @@ impl Blas {
     /// C ← A·B by columns: A `[m, k]`, B `[k, n]`, C `[m, n]`, whose columns lie close together; or a batch of them.
     ///
     /// # Panics
-    /// If a size is beyond what the library counts to, 2³¹ - 1, or it refuses for another reason than want of memory,
-    /// which unwinds to [`super::within_memory`].
+    /// If a size is beyond what the library counts to, 2³¹ - 1. Where it refuses it unwinds to [`super::attempt()`].
     #[track_caller]
     pub(super) fn multiply(
         &self,
@@ -233,7 +233,7 @@ impl Blas {
         match done.map_err(|e| failed("cuBLAS makes no product", e)) {
             Ok(()) => {}
             Err(error) if error.kind() == Kind::Refused => give_up(error),
-            Err(error) => panic!("{error}"),
+            Err(error) => give_up(broken(error.message())),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! cudarc opens libcuda at the first call and panics where the library or a function is missing. So the library is
 //! opened here first, by the same names, and asked for every function that we call: what is missing becomes an error.
 
-use crate::error::{Error, Result};
+use super::attempt::give_up;
+use crate::error::{Error, Kind, Result};
 use cudarc::driver::{result, sys};
 use libloading::Library;
 use std::ffi::{CString, c_void};
@@ -96,16 +97,19 @@ fn present() -> Result<()> {
 }
 
 fn failed(what: &str, error: result::DriverError) -> Error {
-    let text = |s: Result<&std::ffi::CStr, _>| {
-        s.map_or_else(|_| String::new(), |s| s.to_string_lossy().into_owned())
-    };
-    let (name, why) =
-        (text(error.error_name().map_err(drop_error)), text(error.error_string().map_err(drop_error)));
-    Error::input(format!("{what}: {name}, {why}"))
+    Error::input(words(what, error))
 }
 
-fn drop_error(_: result::DriverError) -> Error {
-    Error::input("an error without a name")
+fn words(what: &str, error: result::DriverError) -> String {
+    let [name, why] =
+        [error.error_name(), error.error_string()].map(|text| text.unwrap_or(c"?").to_string_lossy());
+    format!("{what}: {name}, {why}")
+}
+
+/// The error of a device that fails in the middle of its work: nothing more can be asked of it.
+pub(super) fn broken(words: &str) -> Error {
+    Error::new(Kind::Other, words)
+        .help("a run goes on from its newest checkpoint: lode resume RUN; `dmesg` may say what became of the device")
 }
 
 fn found(ordinal: usize) -> Result<Found> {
@@ -138,10 +142,22 @@ pub(super) struct Function(sys::CUfunction);
 #[derive(Clone, Copy)]
 pub(super) struct Event(sys::CUevent);
 
-/// Memory of the host that is page-locked: the device copies from it on its own time. It lives as long as the driver.
+/// Memory of the host that is page-locked: the device copies from it and to it on its own time. It lives as long as the
+/// driver.
 pub(super) struct Locked {
     at: *mut u8,
     bytes: usize,
+}
+
+impl Locked {
+    /// Takes `values` from a place to which a copy has come.
+    pub(super) fn take<T: Copy>(&self, place: usize, values: &mut [T]) {
+        let bytes = size_of_val(values);
+        assert!(place + bytes <= self.bytes, "a place outside of the page-locked memory");
+        // SAFETY: the place lies in the memory, by the assertion, and holds numbers of this type, which the caller had
+        // copied there.
+        unsafe { std::ptr::copy_nonoverlapping(self.at.add(place), values.as_mut_ptr().cast(), bytes) };
+    }
 }
 
 /// One device: its context and the one stream in which everything happens in order.
@@ -167,10 +183,9 @@ unsafe impl Send for Event {}
 // SAFETY: memory of this process, which whoever has the value alone writes, from any thread.
 unsafe impl Send for Locked {}
 
-/// Ends the program of whoever asked too much of a device in the middle of a step, with the driver's words.
-#[track_caller]
+/// Gives the work up where the device fails in the middle of it, with the driver's words.
 fn must<T>(what: &str, done: std::result::Result<T, result::DriverError>) -> T {
-    done.unwrap_or_else(|e| panic!("{}", failed(what, e)))
+    done.unwrap_or_else(|e| give_up(broken(&words(what, e))))
 }
 
 impl Driver {
@@ -296,11 +311,15 @@ impl Driver {
         };
         must("numbers cannot be sent", done);
     }
-    pub(super) fn download<T: Copy>(&self, at: u64, values: &mut [T]) {
+    /// Copies so many bytes from `at` to a place in `into` when the stream comes to it.
+    pub(super) fn download(&self, at: u64, bytes: usize, into: &mut Locked, place: usize) {
         self.enter();
-        // SAFETY: the caller owns as many bytes at `at`; `wait` ends the copy before `values` is looked at.
-        must("numbers cannot be fetched", unsafe { result::memcpy_dtoh_async(values, at, self.stream) });
-        self.wait();
+        assert!(place + bytes <= into.bytes, "a place outside of the page-locked memory");
+        // SAFETY: the place lies in the memory, by the assertion, and nobody else writes there: it is borrowed. The
+        // caller owns as many bytes at `at`. The memory is freed in `drop`, when the stream has ended.
+        let done =
+            unsafe { sys::cuMemcpyDtoHAsync_v2(into.at.add(place).cast(), at, bytes, self.stream).result() };
+        must("numbers cannot be fetched", done);
     }
     pub(super) fn copy(&self, to: u64, from: u64, bytes: usize) {
         self.enter();
@@ -308,6 +327,7 @@ impl Driver {
         must("numbers cannot be copied", unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream) });
     }
     pub(super) fn wait(&self) {
+        self.enter();
         // SAFETY: the stream lives until `drop`.
         must("a kernel failed", unsafe { result::stream::synchronize(self.stream) });
     }

@@ -164,6 +164,10 @@ impl Product<'_> {
         let [narrow, code, phi, slope] = *ending;
         let [(a, x), (b, y)] = &self.factors;
         let (x, y, [a_apart, b_apart]) = (InBf16::new(cuda, *a, x), InBf16::new(cuda, *b, y), staged.apart);
+        assert!(
+            (x.at | y.at).is_multiple_of(16),
+            "a factor begins inside of 16 bytes, which are copied at once"
+        );
         let grid = [m.div_ceil(staged.wide), n.div_ceil(staged.wide), a.batch];
         #[rustfmt::skip]
         let args = args![

@@ -4,9 +4,9 @@
 use super::{Block, Cuda};
 use crate::tensor::Tensor;
 
-/// One argument: its bits, and of how many bytes it is.
+/// One argument: its bits, and its type as PTX has it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Arg(u64, usize);
+pub(crate) struct Arg(u64, &'static str);
 
 /// What a kernel may be given.
 pub(crate) trait ToArg {
@@ -15,20 +15,20 @@ pub(crate) trait ToArg {
 
 impl ToArg for Tensor {
     fn arg(&self) -> Arg {
-        Arg(self.address(), 8)
+        Arg(self.address(), ".u64")
     }
 }
 
 impl ToArg for Block {
     fn arg(&self) -> Arg {
-        Arg(self.at(), 8)
+        Arg(self.at(), ".u64")
     }
 }
 
 /// A null pointer where there is none: an input that a kernel may go without.
 impl<T: ToArg> ToArg for Option<T> {
     fn arg(&self) -> Arg {
-        self.as_ref().map_or(Arg(0, 8), T::arg)
+        self.as_ref().map_or(Arg(0, ".u64"), T::arg)
     }
 }
 
@@ -40,33 +40,27 @@ impl<T: ToArg> ToArg for &T {
 
 impl ToArg for f32 {
     fn arg(&self) -> Arg {
-        Arg(u64::from(self.to_bits()), 4)
-    }
-}
-
-impl ToArg for f64 {
-    fn arg(&self) -> Arg {
-        Arg(self.to_bits(), 8)
+        Arg(u64::from(self.to_bits()), ".f32")
     }
 }
 
 impl ToArg for u32 {
     fn arg(&self) -> Arg {
-        Arg(u64::from(*self), 4)
+        Arg(u64::from(*self), ".u32")
     }
 }
 
 /// Addresses.
 impl ToArg for u64 {
     fn arg(&self) -> Arg {
-        Arg(*self, 8)
+        Arg(*self, ".u64")
     }
 }
 
 /// Sizes and counts: kernels take them in 64 bits.
 impl ToArg for usize {
     fn arg(&self) -> Arg {
-        Arg(*self as u64, 8)
+        Arg(*self as u64, ".u64")
     }
 }
 
@@ -83,9 +77,9 @@ impl Cuda {
     /// If there is no such kernel, or it takes other arguments.
     #[track_caller]
     pub(crate) fn launch(&self, name: &str, grid: [usize; 3], threads: u32, args: &[Arg]) {
-        let Some((function, sizes)) = self.0.kernels.get(name) else { panic!("there is no kernel {name}") };
-        let given: Vec<usize> = args.iter().map(|a| a.1).collect();
-        assert_eq!(&given, sizes, "kernel {name} takes other arguments");
+        let Some((function, types)) = self.0.kernels.get(name) else { panic!("there is no kernel {name}") };
+        let given: Vec<&str> = args.iter().map(|a| a.1).collect();
+        assert_eq!(&given, types, "kernel {name} takes other arguments");
         if grid.contains(&0) {
             return;
         }

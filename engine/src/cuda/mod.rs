@@ -9,6 +9,7 @@
 //! The device is found at run time, by opening libcuda. No feature and no NVIDIA file is needed to build. Matrix
 //! products are those of cuBLAS where that is found, too, and is wanted ([`Gemm`]).
 
+mod attempt;
 pub(crate) mod attention;
 mod cublas;
 mod driver;
@@ -24,12 +25,13 @@ pub(crate) mod rows;
 mod staging;
 mod table;
 
+pub use attempt::attempt;
+pub use attention::HEAD_WIDTH_MAX;
 pub use cublas::cublas;
 pub use driver::{Found, devices};
 pub(crate) use launch::args;
 pub use map::{Function1, Function2};
 pub use nearest::{Columns, Nearest};
-pub use pool::within_memory;
 pub use staging::STAGING_BYTES;
 pub(crate) use table::DeviceTable;
 
@@ -76,8 +78,8 @@ struct Device {
     staging: Staging,
     pool: DevicePool,
     found: Found,
-    /// Every kernel, and the sizes of its parameters.
-    kernels: HashMap<&'static str, (Function, Vec<usize>)>,
+    /// Every kernel, and the types of its parameters.
+    kernels: HashMap<&'static str, (Function, Vec<&'static str>)>,
     /// Whether layers multiply numbers of bf16.
     bf16: bool,
     poison: bool,
@@ -121,8 +123,8 @@ impl Cuda {
             let names: Vec<&str> = entries.iter().map(|(name, _)| *name).collect();
             let functions =
                 driver.load(module.ptx, &names).map_err(|e| e.note(format!("module {}", module.name)))?;
-            for ((name, sizes), function) in entries.into_iter().zip(functions) {
-                kernels.insert(name, (function, sizes));
+            for ((name, types), function) in entries.into_iter().zip(functions) {
+                kernels.insert(name, (function, types));
             }
         }
         Ok(Cuda(Arc::new(Device {
@@ -155,7 +157,7 @@ impl Cuda {
         };
         let device = Arc::get_mut(&mut self.0).expect("who multiplies is said of a new device");
         let Device { driver, pool, found, .. } = device;
-        let opened = within_memory(|| {
+        let opened = attempt(|| {
             let (at, size) = pool.take(driver, cublas::workspace_bytes(found.capability));
             Blas::open(driver, version, (at, size)).inspect_err(|_| pool.give(at, size))
         });
@@ -214,11 +216,7 @@ impl Cuda {
     pub fn trim(&self) {
         self.0.pool.trim(&self.0.driver);
     }
-    /// Waits until all that was launched is done.
-    ///
-    /// # Panics
-    /// If a kernel failed.
-    #[track_caller]
+    /// Waits until all that was launched is done. Where a kernel failed it unwinds to [`attempt()`].
     pub fn wait(&self) {
         self.0.driver.wait();
     }
@@ -265,7 +263,7 @@ impl Cuda {
     pub(crate) fn fetch<T: Copy + Default>(&self, at: u64, n: usize) -> Vec<T> {
         let mut values = vec![T::default(); n];
         if n > 0 {
-            self.0.driver.download(at, &mut values);
+            self.0.staging.fetch(&self.0.driver, at, &mut values);
         }
         values
     }
@@ -306,10 +304,10 @@ impl Cuda {
     pub(crate) fn words_of(&self, values: &[u32]) -> Tensor {
         Tensor::from_cuda([values.len()].into(), CudaBuf::new(self.send(values), DType::U32))
     }
-    /// Copies `n` numbers of 4 bytes from one place to another.
-    pub(crate) fn copy(&self, to: u64, from: u64, n: usize) {
-        if n > 0 {
-            self.0.driver.copy(to, from, 4 * n);
+    /// Copies so many bytes from one place to another.
+    pub(crate) fn copy(&self, to: u64, from: u64, bytes: usize) {
+        if bytes > 0 {
+            self.0.driver.copy(to, from, bytes);
         }
     }
     /// The tensor itself where it lies on this device, else a copy of it there.

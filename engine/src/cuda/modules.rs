@@ -28,15 +28,13 @@ pub(super) const MODULES: &[Module] = modules![
     "triplets"
 ];
 
-/// The kernels of a module, and of how many bytes each of their parameters is.
-pub(super) fn entries(ptx: &'static str) -> Vec<(&'static str, Vec<usize>)> {
+/// The kernels of a module, and the type of each of their parameters, as `.u64`.
+pub(super) fn entries(ptx: &'static str) -> Vec<(&'static str, Vec<&'static str>)> {
     let entry = |text: &'static str| {
         let (name, rest) = text.split_once('(')?;
         let (parameters, _) = rest.split_once(')')?;
-        // `.param .u64 name_param_0`: the digits of the type are its bits.
-        let types = parameters.split(',').filter_map(|p| p.split_whitespace().nth(1));
-        let bytes = |of: &str| of.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<usize>().ok();
-        Some((name, types.filter_map(bytes).map(|bits| bits / 8).collect()))
+        // `.param .u64 name_param_0`
+        Some((name, parameters.split(',').filter_map(|p| p.split_whitespace().nth(1)).collect()))
     };
     ptx.split(".entry ").skip(1).filter_map(entry).collect()
 }
@@ -90,7 +88,7 @@ mod tests {
     #[test]
     fn parameters_are_read_from_the_text() {
         let text = ".visible .entry f(\n\t.param .u64 f_param_0,\n\t.param .f32 f_param_1\n)\n{ ret; }";
-        assert_eq!(entries(text), [("f", vec![8, 4])]);
+        assert_eq!(entries(text), [("f", vec![".u64", ".f32"])]);
     }
 
     #[test]

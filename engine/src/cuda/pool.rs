@@ -1,36 +1,15 @@
 //! Memory of a device by size classes, as the pool of the CPU has them (`pool.rs` of the engine): a buffer returns when
 //! its last tensor drops. There is one stream, so whoever takes it next runs after whoever wrote it last.
 
+use super::attempt::give_up;
 use super::driver::Driver;
 use crate::error::{Error, Kind};
 use crate::pool::{PoolStats, pooled_bytes};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How much larger than its request a recycled buffer may be.
 const STRETCH: usize = 4;
-
-/// What unwinds where a device has no more memory. Operations give tensors and no results, so that a layer reads as
-/// mathematics; the one thing that the world can do to them goes past all of them to [`within_memory`].
-struct Exhausted(Error);
-
-/// Gives the work up for want of a device's memory: past all of it, to [`within_memory`].
-pub(super) fn give_up(error: Error) -> ! {
-    resume_unwind(Box::new(Exhausted(error)))
-}
-
-/// Does what may take memory of a device: where there is none left, the work is given up, and that is an error.
-///
-/// # Errors
-/// Those of the work, and [`Kind::Refused`] if a device has no more memory.
-pub fn within_memory<T, E: From<Error>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    // What the work leaves behind half done is its caller's, who gives it up on any error.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|why| match why.downcast::<Exhausted>() {
-        Ok(exhausted) => Err(exhausted.0.into()),
-        Err(other) => resume_unwind(other),
-    })
-}
 
 #[derive(Default)]
 struct State {
@@ -50,7 +29,7 @@ impl DevicePool {
     }
     /// Memory for so many bytes, or somewhat more: where it is, and the size to give back.
     ///
-    /// Where the device has no more it unwinds to [`within_memory`].
+    /// Where the device has no more it unwinds to [`super::attempt()`].
     #[track_caller]
     pub(super) fn take(&self, driver: &Driver, bytes: usize) -> (u64, usize) {
         self.take_exactly(driver, pooled_bytes(bytes))
@@ -67,9 +46,9 @@ impl DevicePool {
                 Self::release(&mut state, driver);
                 fresh = driver.alloc(want);
             }
-            let free = driver.memory_free().unwrap_or(0);
-            let used = state.stats.bytes_in_use;
-            let Some(at) = fresh else { give_up(exhausted(want, used, free)) };
+            let Some(at) = fresh else {
+                give_up(exhausted(want, state.stats.bytes_in_use, driver.memory_free().unwrap_or(0)));
+            };
             state.stats.system_allocations += 1;
             state.stats.bytes_idle += want;
             (at, want)

@@ -178,8 +178,8 @@ pub(crate) fn add_by_row(cuda: &Cuda, values: &Tensor, order: &[u32], cuts: &[u3
 pub(crate) fn joined(cuda: &Cuda, a: &Tensor, b: &Tensor) -> Tensor {
     let (a, b) = (cuda.here(a), cuda.here(b));
     let both = cuda.floats([a.shape().rows() + b.shape().rows(), a.shape().last()]);
-    cuda.copy(both.address(), a.address(), a.len());
-    cuda.copy(both.address() + 4 * a.len() as u64, b.address(), b.len());
+    cuda.copy(both.address(), a.address(), 4 * a.len());
+    cuda.copy(both.address() + 4 * a.len() as u64, b.address(), 4 * b.len());
     both
 }
 

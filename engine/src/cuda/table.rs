@@ -75,10 +75,7 @@ impl DeviceTable {
         assert!(rows.end <= self.rows, "rows {rows:?} of a table of {} rows", self.rows);
         let (cuda, bytes) = (self.cuda(), 2 * rows.len() * self.width);
         let block = cuda.block(bytes);
-        if bytes > 0 {
-            let from = self.block.at() + 2 * (rows.start * self.width) as u64;
-            cuda.0.driver.copy(block.at(), from, bytes);
-        }
+        cuda.copy(block.at(), self.block.at() + 2 * (rows.start * self.width) as u64, bytes);
         cuda.bf16_of([rows.len(), self.width].into(), block)
     }
     fn read(&self, Which { ids, first }: &Which, n: usize) -> Tensor {

@@ -14,7 +14,7 @@
 use super::tags;
 use crate::config::{Config, HeadConfig};
 use autograd::optim::{AdagradRows, LazyAdamW, RestingRows, SgdRows, TableOptimizer};
-use engine::cuda::within_memory;
+use engine::cuda::attempt;
 use engine::{Cuda, Home, Result, Stream, Table, TablePrecision};
 use std::path::Path;
 
@@ -76,7 +76,7 @@ impl Layout {
     /// # Errors
     /// If a file cannot be made, or a device has no memory for them.
     pub(super) fn tables(&self) -> Result<Tables> {
-        within_memory(|| self.zeros()).map_err(|e| match self.home {
+        attempt(|| self.zeros()).map_err(|e| match self.home {
             Home::Device(_) => e.help("--set head.memory=cpu keeps label weights off the device"),
             Home::Heap | Home::Files(_) => e,
         })

@@ -22,7 +22,7 @@ use crate::observer::{Event, Observer};
 use crate::vocabulary;
 use data::{DataSet, Split};
 use engine::container::{Container, Scalar, checksum};
-use engine::cuda::within_memory;
+use engine::cuda::attempt;
 use engine::{Engine, Error, Kind, Result, Stream};
 use folder::{Folder, Work};
 use memory::Sizes;
@@ -182,7 +182,7 @@ impl<'a> Mining<'a> {
         }
         for (number, block) in blocks.into_iter().enumerate() {
             if self.folder.read(Work::Queries, number).is_none() {
-                within_memory(|| self.mine_block(number, block, observer))?;
+                attempt(|| self.mine_block(number, block, observer))?;
             }
         }
         Ok(())

@@ -49,6 +49,7 @@ __device__ __forceinline__ void add_rows(float* o, float weight, const float (*r
   const int lane = threadIdx.x & 31;
   for (int t = 0; t < STEP; t++) {
     const float w = __shfl_sync(0xffffffffu, weight, t);
+    UNROLL
     for (int j = 0; j < PARTS; j++)
       if (lane + 32 * j < d) o[j] += w * row[t][lane + 32 * j];
   }
@@ -66,6 +67,7 @@ KERNEL attention(float* y, const float* q, const float* k, const float* v, const
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   rows_to(qs, OWN, q, text.first, text.end, width, column, d, scale);
   float m[EACH], sum[EACH] = {}, o[EACH][PARTS] = {};
+  UNROLL
   for (int r = 0; r < EACH; r++) m[r] = -INFINITY;
   for (uint32_t key = text.start; key < text.end; key += STEP) {
     __syncthreads();
@@ -73,6 +75,7 @@ KERNEL attention(float* y, const float* q, const float* k, const float* v, const
     rows_to(vs, STEP, v, key, text.end, width, column, d, 1.f);
     __syncthreads();
     const bool real = key + lane < text.end;
+    UNROLL
     for (int r = 0; r < EACH; r++) {
       const int i = EACH * warp + r;
       const float s =
@@ -83,12 +86,15 @@ KERNEL attention(float* y, const float* q, const float* k, const float* v, const
       sum[r] = sum[r] * fade + over_warp<Add>(p);
       if (drops)
         p *= mask_of(key + lane - text.start, text.first + i - text.start, text.slot, 1 + head, k0, k1, below, kept);
+      UNROLL
       for (int j = 0; j < PARTS; j++) o[r][j] *= fade;
       add_rows(o[r], p, vs, d);
     }
   }
+  UNROLL
   for (int r = 0; r < EACH; r++) {
     const uint32_t row = text.first + EACH * warp + r;
+    UNROLL
     for (int j = 0; j < PARTS; j++)
       if (row < text.end && lane + 32 * j < d) y[row * width + column + lane + 32 * j] = o[r][j] / sum[r];
   }
@@ -105,6 +111,7 @@ KERNEL attention_back_queries(float* dq, float* stats, const float* q, const flo
   rows_to(qs, OWN, q, text.first, text.end, width, column, d, scale);
   rows_to(gs, OWN, g, text.first, text.end, width, column, d, 1.f);
   float m[EACH], sum[EACH] = {}, c[EACH] = {}, o[EACH][PARTS] = {};
+  UNROLL
   for (int r = 0; r < EACH; r++) m[r] = -INFINITY;
   for (int pass = 0; pass < 2; pass++) {
     for (uint32_t key = text.start; key < text.end; key += STEP) {
@@ -113,6 +120,7 @@ KERNEL attention_back_queries(float* dq, float* stats, const float* q, const flo
       rows_to(vs, STEP, v, key, text.end, width, column, d, 1.f);
       __syncthreads();
       const bool real = key + lane < text.end;
+      UNROLL
       for (int r = 0; r < EACH; r++) {
         const int i = EACH * warp + r;
         const float s =
@@ -133,14 +141,17 @@ KERNEL attention_back_queries(float* dq, float* stats, const float* q, const flo
       }
     }
     // From here on the sum is its reciprocal, and c is divided by it.
+    UNROLL
     for (int r = 0; r < EACH && pass == 0; r++) {
       sum[r] = 1.f / sum[r];
       c[r] *= sum[r];
     }
   }
+  UNROLL
   for (int r = 0; r < EACH; r++) {
     const uint32_t row = text.first + EACH * warp + r;
     if (row >= text.end) continue;
+    UNROLL
     for (int j = 0; j < PARTS; j++)
       if (lane + 32 * j < d) dq[row * width + column + lane + 32 * j] = o[r][j] * scale;
     float* to = stats + 3 * ((size)row * gridDim.y + head);
@@ -167,6 +178,7 @@ KERNEL attention_back_keys(float* dk, float* dv, const float* stats, const float
     __syncthreads();
     const bool real = query + lane < text.end;
     const float* of = stats + 3 * ((size)(query + lane) * gridDim.y + head);
+    UNROLL
     for (int r = 0; r < EACH; r++) {
       const int i = EACH * warp + r;
       float p = 0.f, ds = 0.f;
@@ -181,8 +193,10 @@ KERNEL attention_back_keys(float* dk, float* dv, const float* stats, const float
       add_rows(ok[r], ds, qs, d);
     }
   }
+  UNROLL
   for (int r = 0; r < EACH; r++) {
     const uint32_t row = text.first + EACH * warp + r;
+    UNROLL
     for (int j = 0; j < PARTS; j++) {
       if (row >= text.end || lane + 32 * j >= d) continue;
       dk[row * width + column + lane + 32 * j] = ok[r][j];

@@ -8,13 +8,13 @@ enum Function1 { LINEAR, OVER, EXP, LOG, TANH, SIGMOID, SOFTPLUS, RELU, GELU, GE
 enum Function2 { PLUS, MINUS, TIMES, QUOTIENT, MINUS_TIMES, LOG_BACK, TANH_BACK, SIGMOID_BACK, SOFTPLUS_BACK,
                  RELU_BACK, GELU_BACK, GELU_TANH_BACK };
 
-__device__ __forceinline__ float sigmoid_of(float x) { return 1.f / (1.f + expf(-x)); }
-__device__ __forceinline__ float softplus_of(float x) { return larger(0.f, x) + log1pf(expf(-fabsf(x))); }
+__device__ __forceinline__ float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
+__device__ __forceinline__ float softplus(float x) { return larger(0.f, x) + log1pf(expf(-fabsf(x))); }
 // The distribution function of the normal law.
 __device__ __forceinline__ float normal_cdf(float x) { return 0.5f * (1.f + erff(0.70710678f * x)); }
 // sigma(2u) of the approximate gelu.
 __device__ __forceinline__ float bend(float x) {
-  return sigmoid_of(1.59576912f * x * (1.f + 0.044715f * x * x));
+  return sigmoid(1.59576912f * x * (1.f + 0.044715f * x * x));
 }
 
 // The functions between two layers: what may follow a product.
@@ -46,10 +46,10 @@ __device__ __forceinline__ float function1(uint32_t f, float x, float p, float q
     case EXP: return expf(x);
     case LOG: return logf(x);
     case TANH: return tanhf(x);
-    case SIGMOID: return sigmoid_of(x);
-    case SOFTPLUS: return softplus_of(x);
+    case SIGMOID: return sigmoid(x);
+    case SOFTPLUS: return softplus(x);
     case RELU: case GELU: case GELU_TANH: return activation(f, x);
-    case SOFTPLUS_OF_MINUS: return softplus_of(-x);
+    case SOFTPLUS_OF_MINUS: return softplus(-x);
     case MINUS_SIGMOID_OF_MINUS: return -1.f / (1.f + expf(x));
   }
   return 0.f / 0.f;
@@ -66,7 +66,7 @@ __device__ __forceinline__ float function2(uint32_t f, float a, float b) {
     case LOG_BACK: return b / a;
     case TANH_BACK: return b * (1.f - a * a);
     case SIGMOID_BACK: return b * a * (1.f - a);
-    case SOFTPLUS_BACK: return b * sigmoid_of(a);
+    case SOFTPLUS_BACK: return b * sigmoid(a);
     case RELU_BACK: case GELU_BACK: case GELU_TANH_BACK: return activation_back(f, a, b);
   }
   return 0.f / 0.f;

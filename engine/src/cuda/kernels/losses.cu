@@ -9,9 +9,7 @@
 //
 // The equations of the gradients stand in autograd/src/ops/ under the same names; triplets are in triplets.cu.
 #include "choose.cuh"
-
-__device__ __forceinline__ float softplus(float x) { return larger(0.f, x) + log1pf(expf(-fabsf(x))); }
-__device__ __forceinline__ float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
+#include "functions.cuh"
 
 // One row of everything; null where there is none.
 struct Row {
