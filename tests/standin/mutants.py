@@ -4,10 +4,11 @@
     python3 tests/standin/mutants.py [--only FILE] [--tests PROGRAM] [--write]
 
 Each fault goes into a copy of the kernels; the stand-in driver is built from that copy, and the tests of
-autograd/tests/standin run on it: numbers on their way to the device, every operation, what is larger than a tile, products however matrices lie, layers in bf16, and
-the optimizers, with threads in order and shuffled, by our own products and by those of the stand-in for cuBLAS. A fault in Rust
-goes into a copy of the checkout, whose tests are built (in target/mutants) and run by cuBLAS. A fault that no test sees is named,
-and the script fails. Nothing of the checkout is changed, but with --write the table of docs/cuda.md.
+autograd/tests/standin run on it: numbers on their way to the device and back, every operation, what is larger than a tile,
+products however matrices lie, layers in bf16, and the optimizers, with threads in order and shuffled, by our own products and by
+those of the stand-in for cuBLAS. A fault in Rust goes into a copy of the checkout, whose tests are built (in target/mutants) and
+run by cuBLAS. A fault that no test sees is named, and the script fails. Nothing of the checkout is changed, but with --write the
+table of docs/cuda.md.
 """
 import argparse
 import json
@@ -54,6 +55,8 @@ FAULTS = [
     ("staging.rs", "a copy reaches into the other half", "self.taken + bytes > HALF", "self.taken > HALF"),
     ("staging.rs", "both halves are the first", "self.half * HALF + ", ""),
     ("staging.rs", "every piece goes to the place of the first", "at += bytes as u64;", ""),
+    ("staging.rs", "what comes back is taken before it has come", "            driver.wait_for(written[half]);\n", ""),
+    ("staging.rs", "every piece that comes back is taken from the first", "memory.take(half * PIECE, piece)", "memory.take(0, piece)"),
     ("driver.rs", "an event is recorded in another stream", "record(event.0, self.stream)", "record(event.0, std::ptr::null_mut())"),
     ("staged.cu", "pairs are rounded in the other order",
      "to[i] = bf16_pair(from[2 * i], 2 * i + 1 < n ? from[2 * i + 1] : 0.f)", "to[i] = bf16_pair(2 * i + 1 < n ? from[2 * i + 1] : 0.f, from[2 * i])"),
@@ -150,8 +153,8 @@ FAULTS = [
     ("attention.cu", "what was summed does not fade when the maximum grows",
      "for (int j = 0; j < PARTS; j++) o[r][j] *= fade;", ""),
     ("attention.cu", "the dropout of every head is that of the first",
-     "text.first + i - text.start, text.slot, 1 + head, k0, k1, below, kept);\n      for",
-     "text.first + i - text.start, text.slot, 1, k0, k1, below, kept);\n      for"),
+     "text.first + i - text.start, text.slot, 1 + head, k0, k1, below, kept);\n      UNROLL",
+     "text.first + i - text.start, text.slot, 1, k0, k1, below, kept);\n      UNROLL"),
     ("attention.cu", "the gradient of queries is not scaled", "= o[r][j] * scale;", "= o[r][j];"),
     ("attention.cu", "key and query change places in the mask, backward for keys",
      "mask_of(text.first + i - text.start, query + lane - text.start, text.slot,",
