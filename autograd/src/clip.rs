@@ -30,6 +30,10 @@ impl ParamGrads {
     }
     /// Multiplies all gradients by `factor`: 1 / parts after the gradients of the parts of a batch were added.
     pub fn scale(&mut self, engine: &Engine, factor: f64) {
+        // A batch of one part: nothing is read and written for the same bits.
+        if factor == 1.0 {
+            return;
+        }
         for (_, grad) in self.iter_mut() {
             scale_by(engine, grad.values_mut(), factor);
         }
