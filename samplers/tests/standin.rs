@@ -6,7 +6,7 @@
 #[path = "../../tests/standin/process.rs"]
 mod process;
 
-use engine::{Cuda, Engine, Home, Stream, Table, TablePrecision, Tensor};
+use engine::{Engine, Home, Stream, Table, TablePrecision, Tensor};
 use samplers::search::NO_HIT;
 use samplers::{Csr, Hits, Items, Limits, Lists, Matrix, Resident, TableRows, search};
 
@@ -21,9 +21,9 @@ fn whole(rows: usize, tag: u64) -> Vec<f32> {
 #[test]
 fn a_device_finds_what_the_cpu_finds() {
     let Some(folder) = process::standin() else { return };
-    let shuffled = [("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "1")];
-    for variables in [&[][..], &shuffled] {
-        process::again("on_the_device", &folder, variables);
+    let shuffled = [("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "7"), ("CUSHIM_MULTIPROCESSORS", "4")];
+    for (gemm, schedule) in [("own", &[][..]), ("own", &shuffled), ("cublas", &[])] {
+        process::again("on_the_device", &folder, &[&[("GEMM", gemm)], schedule].concat());
     }
 }
 
@@ -47,8 +47,7 @@ fn check([cpu, device]: &[Engine; 2], [n, m, k]: [usize; 3], limits: Limits<'_>)
 #[test]
 #[ignore = "runs in a process that finds the stand-in driver"]
 fn on_the_device() {
-    let cuda = Cuda::poisoned(0).expect("the stand-in driver");
-    let engines = [Engine::new(2), Engine::new(2).with_cuda(cuda)];
+    let engines = [Engine::new(2), Engine::new(2).with_cuda(process::device())];
     // One tile and several, one block of queries and several, spans, all of them, more than a block keeps, none.
     for sizes in [
         [3, 10, 4],

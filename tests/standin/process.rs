@@ -1,5 +1,7 @@
 //! Tests on the stand-in driver: it is built by make, and the test starts itself again where the loader finds it.
 
+use engine::Cuda;
+use engine::cuda::Gemm;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -40,9 +42,35 @@ pub(crate) fn with_cublas(folder: &Path) -> String {
     format!("{0}:{0}/cublas", folder.display())
 }
 
+/// Who multiplies in this process: the variable GEMM says it.
+pub(crate) fn gemm() -> String {
+    std::env::var("GEMM").unwrap_or_else(|_| "auto".to_owned())
+}
+
+/// The device that this process finds, without clones yet; what its buffers hold at first is NaN.
+pub(crate) fn device() -> Cuda {
+    let gemm = Gemm::named(&gemm()).expect("auto, own or cublas");
+    let cuda = Cuda::poisoned(0).and_then(|cuda| cuda.with_gemm(gemm)).expect("a device, and who multiplies");
+    met(&cuda);
+    cuda
+}
+
+/// Says which device was met: a real one may run these tests, too, and [`again`] means the stand-in.
+pub(crate) fn met(cuda: &Cuda) {
+    // The harness has begun a line.
+    println!("\ndevice {}", cuda.found().name);
+}
+
 /// Runs a test of this file, one that is ignored otherwise, in a process of its own, which finds the driver and cuBLAS;
-/// gives what it printed.
+/// gives what it printed. It has met the stand-in and no other driver.
 pub(crate) fn again(name: &str, folder: &Path, variables: &[(&str, &str)]) -> String {
+    let out = started(name, folder, variables);
+    assert!(out.contains("device stand-in (host)"), "{name} met another driver:\n{out}");
+    out
+}
+
+/// As [`again`], whichever driver was met.
+pub(crate) fn started(name: &str, folder: &Path, variables: &[(&str, &str)]) -> String {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(["--ignored", "--exact", name, "--nocapture", "--test-threads=1"]);
     command.env("LD_LIBRARY_PATH", with_cublas(folder)).envs(variables.iter().copied());

@@ -1,6 +1,6 @@
 //! Layers of a device that multiplies in bf16 (`Cuda::in_bf16`), against the CPU in f32.
 
-use super::{TOLERANCE, TOLERANCE_LARGER, larger, largest};
+use super::{TOLERANCE, TOLERANCE_LARGER, larger, largest, process};
 use autograd::Tape;
 use engine::cuda::{Function1, Function2};
 use engine::kernels::broadcast::sum_to;
@@ -9,7 +9,7 @@ use engine::kernels::given::Given;
 use engine::kernels::linear::linear as linear_map;
 use engine::kernels::map::{Map1, Map2};
 use engine::kernels::sgd::sgd;
-use engine::{Cuda, DType, Engine, Precision, Real, Stream, Tensor};
+use engine::{DType, Engine, Precision, Real, Stream, Tensor};
 
 /// How far from the CPU the outputs and gradients of a layer may be and must be, |difference| / |numbers of the CPU|:
 /// rounding to eight bits moves a factor by at most 2⁻⁹ of itself, and who is nearer has not rounded.
@@ -140,10 +140,7 @@ fn check_written(cpu: &Engine, device: &Engine) {
 
 pub(super) fn check() {
     let cpu = Engine::new(1);
-    let cuda = Cuda::poisoned(0).expect("the stand-in driver").in_bf16();
-    let cuda = cuda.with_gemm(super::gemm()).expect("it is there");
-    println!("\ndevice {}", cuda.found().name);
-    let device = Engine::new(1).with_cuda(cuda);
+    let device = Engine::new(1).with_cuda(process::device().in_bf16());
     check_rounding(&device);
     check_written(&cpu, &device);
     for sizes in SIZES {

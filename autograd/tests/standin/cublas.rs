@@ -1,8 +1,8 @@
 //! Products by cuBLAS: every way in which matrices may lie, and what is said where the library is missing or broken.
 
-use super::{TOLERANCE, largest, opened, standin};
+use super::{TOLERANCE, largest, opened, process, standin};
 use engine::kernels::matmul::{Factor, product, product_of_layer};
-use engine::{Cuda, Engine, Stream, Tensor};
+use engine::{Engine, Stream, Tensor};
 use std::process::Command;
 
 /// Rows, inner sizes and columns: none a multiple of a tile, those of one row, one column or one term, none at all; and
@@ -48,10 +48,7 @@ fn products(engine: &Engine, [m, k, n]: [usize; 3]) -> Vec<Option<Vec<f64>>> {
 /// On a device in f32, and in bf16, whose products of such numbers are those of f32.
 pub(super) fn check() {
     let cpu = Engine::new(1);
-    let open =
-        || Cuda::poisoned(0).expect("the stand-in driver").with_gemm(super::gemm()).expect("it is there");
-    println!("\ndevice {}", open().found().name);
-    for cuda in [open(), open().in_bf16()] {
+    for cuda in [process::device(), process::device().in_bf16()] {
         let device = Engine::new(1).with_cuda(cuda);
         // However many multiprocessors a device has, it meets the large tiles.
         for sizes in SIZES.into_iter().chain([[rows_of_large_tiles(&device), 72, 120]]) {

@@ -18,7 +18,7 @@ mod tables;
 use autograd::ops::OPS;
 use engine::cuda::Gemm;
 use engine::{Cuda, Engine};
-use process::{again, root, standin};
+use process::{again, root, standin, started};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -44,11 +44,6 @@ const SCHEDULES: [&[(&str, &str)]; 3] = [
 /// Who multiplies, as a process is told.
 const GEMMS: [&str; 2] = ["own", "cublas"];
 
-/// Who multiplies in this process: the variable GEMM says it.
-fn gemm() -> Gemm {
-    std::env::var("GEMM").map_or(Gemm::Auto, |name| Gemm::named(&name).expect("auto, own or cublas"))
-}
-
 /// Every schedule with everyone who multiplies.
 fn all_schedules() -> impl Iterator<Item = Vec<(&'static str, &'static str)>> {
     GEMMS.into_iter().flat_map(|gemm| SCHEDULES.map(|s| [s, &[("GEMM", gemm)]].concat()))
@@ -68,7 +63,7 @@ fn every_op_agrees_with_the_cpu_on_the_stand_in_device() {
     let Some(folder) = standin() else { return };
     let mut all: BTreeMap<String, Option<f64>> = BTreeMap::new();
     for variables in all_schedules() {
-        for (op, error) in told(&on_the_standin("on_the_device", &folder, &variables)) {
+        for (op, error) in told(&again("on_the_device", &folder, &variables)) {
             let worst = all.entry(op).or_insert(error);
             *worst = worst.zip(error).map(|(a, b)| a.max(b));
         }
@@ -128,18 +123,11 @@ fn rounded_up(x: f64) -> String {
     format!("{:e}", ((x / power).ceil() * power * 1e12).round() / 1e12)
 }
 
-/// What a test of this file printed that is ignored otherwise; it has met the stand-in and no other driver.
-fn on_the_standin(name: &str, folder: &Path, variables: &[(&str, &str)]) -> String {
-    let out = again(name, folder, variables);
-    assert!(out.contains("device stand-in (host)"), "{name} met another driver:\n{out}");
-    out
-}
-
 /// What must hold in every schedule: a test of this file that is ignored otherwise.
 #[track_caller]
 fn holds_in_every_schedule(name: &str) {
     let Some(folder) = standin() else { return };
-    all_schedules().for_each(|variables| drop(on_the_standin(name, &folder, &variables)));
+    all_schedules().for_each(|variables| drop(again(name, &folder, &variables)));
 }
 
 #[test]
@@ -198,7 +186,7 @@ fn products_on_the_device() {
 
 /// What opening the device said, in a process with these variables and the driver of `folder`.
 fn opened(folder: &Path, variables: &[(&str, &str)]) -> String {
-    let out = again("what_opening_says", folder, variables);
+    let out = started("what_opening_says", folder, variables);
     out.lines().find_map(|line| line.strip_prefix("said ")).expect("the process says it").to_owned()
 }
 
@@ -223,7 +211,8 @@ fn what_is_missing_is_an_error_and_no_panic() {
 #[ignore = "runs in a process with a driver of its own"]
 fn what_opening_says() {
     println!();
-    match Cuda::open(0).and_then(|cuda| cuda.with_gemm(gemm())) {
+    let gemm = Gemm::named(&process::gemm()).expect("auto, own or cublas");
+    match Cuda::open(0).and_then(|cuda| cuda.with_gemm(gemm)) {
         Ok(cuda) => {
             let products =
                 cuda.cublas().map_or("own kernels".to_owned(), |version| format!("cuBLAS {version}"));
@@ -235,10 +224,7 @@ fn what_opening_says() {
 
 /// An engine of the CPU, and one with the stand-in device.
 fn engines() -> [Engine; 2] {
-    let cuda = Cuda::poisoned(0).expect("the stand-in driver").with_gemm(gemm()).expect("it is there");
-    // A real device may run these tests, too: whoever means the stand-in looks for its name.
-    println!("\ndevice {}", cuda.found().name);
-    [Engine::poisoned(1), Engine::new(1).with_cuda(cuda)]
+    [Engine::poisoned(1), Engine::new(1).with_cuda(process::device())]
 }
 
 #[test]
