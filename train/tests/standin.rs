@@ -7,11 +7,10 @@ mod world;
 mod process;
 
 use autograd::SgdRows;
-use engine::cuda::Gemm;
-use engine::{Cuda, Engine, Home, Kind, Stream, Table, TablePrecision, Tensor};
+use engine::{Engine, Home, Kind, Stream, Table, TablePrecision, Tensor};
 use models::heads::OneVsAll;
 use models::heads::one_vs_all::{Ids, Truth};
-use process::{again, standin};
+use process::{again, gemm, standin};
 use std::path::Path;
 use train::plan::MemoryPlan;
 use train::{Silent, Trainer, run};
@@ -24,18 +23,17 @@ const TOLERANCE_BF16: f64 = 1e-2;
 const STEPS: u64 = 10;
 /// Who multiplies, as a process is told.
 const GEMMS: [&str; 2] = ["own", "cublas"];
-
-/// Who multiplies in this process: the variable GEMM says it.
-fn gemm() -> String {
-    std::env::var("GEMM").unwrap_or_else(|_| "auto".to_owned())
-}
+/// Threads that come in another order.
+const SHUFFLED: [(&str, &str); 2] = [("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "7")];
 
 fn trainer(data: &Path, told: &str, device: &str) -> engine::Result<Trainer> {
     let base = ["model.width=32", "train.batch=8", "train.lr=1e-3", "train.warmup_steps=2", "train.steps=10"];
     let gemm = if device == "cpu" { "auto".to_owned() } else { gemm() };
     let (device, gemm) = (format!("train.device={device}"), format!("train.gemm={gemm}"));
     let changes: Vec<&str> = told.split_whitespace().chain([&*device, &*gemm]).collect();
-    run::assemble(&Engine::new(1), &world::settings(data, &base, &changes))
+    let trainer = run::assemble(&Engine::new(1), &world::settings(data, &base, &changes))?;
+    trainer.engine().cuda().into_iter().for_each(process::met);
+    Ok(trainer)
 }
 
 fn losses(trainer: &mut Trainer, steps: u64) -> Vec<f64> {
@@ -55,12 +53,18 @@ fn agree(got: &[f64], want: &[f64]) {
     assert!(got.iter().zip(want).all(near), "on the device {got:?}, on the CPU {want:?}");
 }
 
+/// A test of this file that is ignored otherwise: threads come shuffled with own kernels, and as they come with cuBLAS.
+fn own_shuffled_and_cublas(name: &str) {
+    let Some(folder) = standin() else { return };
+    again(name, &folder, &[&[("GEMM", "own")], &SHUFFLED[..]].concat());
+    again(name, &folder, &[("GEMM", "cublas")]);
+}
+
 #[test]
 fn ten_losses_on_the_stand_in_device_are_those_of_the_cpu() {
     let Some(folder) = standin() else { return };
     for gemm in GEMMS {
-        let variables = [("GEMM", gemm), ("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "7")];
-        again("run_on_the_device", &folder, &variables);
+        again("run_on_the_device", &folder, &[&[("GEMM", gemm)], &SHUFFLED[..]].concat());
     }
 }
 
@@ -68,25 +72,22 @@ fn ten_losses_on_the_stand_in_device_are_those_of_the_cpu() {
 fn a_classifier_on_the_stand_in_device_learns_what_it_does_on_the_cpu() {
     let Some(folder) = standin() else { return };
     // Which product is whose is the tests of operations' to say.
-    again("classifiers_on_the_device", &folder, &[("GEMM", "own")]);
+    again("classifiers_on_the_device", &folder, &[&[("GEMM", "own")], &SHUFFLED[..]].concat());
 }
 
 #[test]
 fn all_labels_are_learned_in_chunks_of_a_device() {
-    let Some(folder) = standin() else { return };
-    GEMMS.iter().for_each(|gemm| drop(again("chunks_on_the_device", &folder, &[("GEMM", gemm)])));
+    own_shuffled_and_cublas("chunks_on_the_device");
 }
 
 #[test]
 fn a_checkpoint_of_the_stand_in_device_goes_on_where_it_was() {
-    let Some(folder) = standin() else { return };
-    GEMMS.iter().for_each(|gemm| drop(again("resume_on_the_device", &folder, &[("GEMM", gemm)])));
+    own_shuffled_and_cublas("resume_on_the_device");
 }
 
 #[test]
 fn ten_losses_in_bf16_are_those_of_the_cpu_but_for_rounding() {
-    let Some(folder) = standin() else { return };
-    GEMMS.iter().for_each(|gemm| drop(again("bf16_on_the_device", &folder, &[("GEMM", gemm)])));
+    own_shuffled_and_cublas("bf16_on_the_device");
 }
 
 #[test]
@@ -243,12 +244,7 @@ fn chunks_on_the_device() {
         let (loss, dx) = head.step(engine, &mut table, &mut SgdRows::new(), &x, truth, 0.5).expect("finite");
         [vec![loss], dx.to_f64(), table.slice(engine, 0..labels).to_f64()]
     };
-    let open = || {
-        Cuda::poisoned(0)
-            .and_then(|cuda| cuda.with_gemm(Gemm::named(&gemm()).expect("a name")))
-            .expect("opens")
-    };
-    let devices = [open(), open().in_bf16()];
+    let devices = [process::device(), process::device().in_bf16()];
     for precision in [TablePrecision::F32, chance] {
         let want = stepped(&Engine::new(1), &Home::Heap, precision);
         for cuda in &devices {
