@@ -152,11 +152,13 @@ fn difference(got: &[f64], want: &Tensor) -> f64 {
 fn check(engine: &Engine, file: &SafeTensors<'_>, (case, [value, slope], run): Row) {
     let (golden, tape) = (Golden { file, case }, Tape::new(engine));
     let inputs: Vec<String> = (0..).map(|i| format!("in{i}")).take_while(|key| golden.has(key)).collect();
-    let leaves: Vec<Var<'_>> = inputs.iter().map(|key| tape.leaf(golden.tensor(key))).collect();
+    let leaves: Vec<Var<'_>> =
+        inputs.iter().map(|key| tape.leaf(engine.place(&golden.tensor(key)))).collect();
     let y = run(&leaves, &golden);
     let off = difference(&y.value().to_f64(), &golden.tensor("out"));
     assert!(off <= value, "{case}: the value is off by {off:e}, allowed are {value:e}");
-    let grads = tape.backward(vec![(y, golden.tensor("grad_out").reshape(y.shape()))]);
+    assert_eq!(y.value().cuda().is_some(), engine.cuda().is_some(), "{case}: where it is computed");
+    let grads = tape.backward(vec![(y, engine.place(&golden.tensor("grad_out").reshape(y.shape())))]);
     for (key, leaf) in inputs.iter().zip(leaves) {
         let off = difference(&grads.of(leaf).to_f64(), &golden.tensor(&format!("grad_{key}")));
         assert!(off <= slope, "{case}: the gradient of {key} is off by {off:e}, allowed are {slope:e}");
@@ -165,12 +167,16 @@ fn check(engine: &Engine, file: &SafeTensors<'_>, (case, [value, slope], run): R
 
 #[test]
 fn values_and_gradients_agree_with_pytorch() {
+    all(&Engine::new(2));
+}
+
+/// Every case of the file, on any engine.
+pub(crate) fn all(engine: &Engine) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/ops.safetensors");
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
     let mut cases: Vec<&str> = file.names().into_iter().filter_map(|n| n.strip_suffix(".out")).collect();
     cases.sort_unstable();
     assert_eq!(CASES.iter().map(|row| row.0).collect::<Vec<_>>(), cases, "every case of the file, in order");
-    let engine = Engine::new(2);
-    CASES.iter().for_each(|&row| check(&engine, &file, row));
+    CASES.iter().for_each(|&row| check(engine, &file, row));
 }

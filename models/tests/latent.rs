@@ -3,62 +3,19 @@
 
 mod files;
 
-use autograd::{Params, Pool, Tape};
+use autograd::{Pool, Tape};
 use engine::{DType, Engine, Packed, Precision, Tensor};
+use files::encoders::{self, LATENTS};
 use files::exports::{config, edit, export, json as read, modernbert};
-use files::{Golden, near};
-use models::bert::{Bert, Config, Family, Size};
-use models::latent;
-use models::{Architecture, Encoder, InfoNce, Model, Objective, Scope, Terms, hf};
+use models::bert::Family;
+use models::{Architecture, Model, Scope, hf};
 use serde_json::{Value, json};
 use std::fs;
-use std::sync::Arc;
 use tempfile::TempDir;
-
-const LATENTS: latent::Config = latent::Config { latents: 10, heads: 3, channels: 12 };
-
-/// The BERT of one file, with what another adds.
-fn golden() -> (Config, Params, Golden) {
-    let size = Size { layers: 2, width: 32, heads: 4, ffn: 64 };
-    let plain = Config { latents: Some(LATENTS), ..Config::from_size(size, 50, 16) };
-    let config = Config { hidden_dropout: 0.0, attention_dropout: 0.0, ..plain };
-    let (body, own) = (Golden::open("encoder.safetensors"), Golden::open("latents.safetensors"));
-    let mut params = Params::default();
-    for entry in config.layout() {
-        let name = format!("param.{}", entry.name);
-        let value = own.find(&name).unwrap_or_else(|| body.tensor(&name));
-        params.add(entry.name.clone(), value, entry.role.decays());
-    }
-    (config, params, own)
-}
 
 #[test]
 fn embeddings_loss_and_gradients_equal_pytorch() {
-    let ((config, params, file), engine) = (golden(), Engine::poisoned(2));
-    let text = file.packed();
-    let tape = Tape::checked(&engine);
-    let bert = Bert::new(Config { normalise: false, ..config.clone() }, &params);
-    near("pooled", &bert.encode(&Scope::new(&tape, &params), &text, 0).value(), &file.tensor("pooled"), 5e-6);
-    assert_eq!(tape.anomaly(), None);
-    let bert = Bert::new(config, &params);
-    for recompute in [false, true] {
-        let tape = Tape::new(&engine);
-        let e = bert.encode(&Scope { recompute, ..Scope::new(&tape, &params) }, &text, 0);
-        near("embedding", &e.value(), &file.tensor("embedding"), 5e-6);
-        let scores = e.slice(0, 0..3).matmul_nt(e.slice(0, 3..6));
-        let objective = InfoNce { temperature: 0.05, symmetric: false, top_rows: 1.0 };
-        let loss = objective.loss(scores, &Terms::masked(Arc::from([0, 1, 2]), Arc::from(vec![true; 9])));
-        near("loss", &Tensor::from_vec([1], vec![loss.value().item()]), &file.tensor("loss"), 3e-6);
-        let grads = tape.backward_from(loss).into_params();
-        let mut met = 0;
-        for id in params.ids() {
-            let Some(want) = file.find(&format!("grad.{}", params.name(id))) else { continue };
-            let grad = grads.get(id).expect("every parameter takes part").to_f64();
-            near(params.name(id), &Tensor::from_vec(want.shape(), grad), &want, 5e-5);
-            met += 1;
-        }
-        assert_eq!(met, 14 + 2);
-    }
+    encoders::latents(&Engine::poisoned(2));
 }
 
 fn texts() -> Packed {

@@ -1,7 +1,7 @@
 //! Losses over a batch beside sentence-transformers': value and gradient (`tests/golden/make_losses.py`).
 //!
 //! Five anchors with their positives and, where a loss wants them, five hard negatives. Scores, masks, shapers and
-//! objectives are put together here as recipes do it.
+//! objectives are put together here as recipes do it. `standin.rs` has the same on a device.
 
 use autograd::Tape;
 use engine::{Engine, Packed, Tensor};
@@ -60,9 +60,10 @@ fn batch(hard: bool, blocks: &[Block]) -> Batch {
     }
 }
 
-fn check(file: &SafeTensors<'_>, case: &Case<'_>) {
+fn check(engine: &Engine, file: &SafeTensors<'_>, case: &Case<'_>) {
     let mut batch = batch(case.hard, case.blocks);
-    let tape = Tape::new(&Engine::new(1));
+    let tape = Tape::new(engine);
+    let texts = |name| engine.place(&Tensor::from_vec([3 * ROWS, WIDTH], numbers(file, name)));
     let guide = match case.name {
         "margin_mse" | "distil" => {
             // Two scores of each row: its positive's, and that of its own negative.
@@ -74,10 +75,9 @@ fn check(file: &SafeTensors<'_>, case: &Case<'_>) {
             Tensor::from_vec([ROWS, 2 * ROWS], all)
         }
         _ => {
-            let tape = Tape::inference(&Engine::new(1));
-            let guide = tape.leaf(Tensor::from_vec([3 * ROWS, WIDTH], numbers(file, "guide")));
-            let guide = guide.normalise();
-            batch.scores(guide, batch.columns(guide, None, None), Similarity::Cosine).value()
+            let tape = Tape::inference(engine);
+            let guide = tape.leaf(texts("guide")).normalise();
+            batch.scores(guide, batch.columns(guide, None, None), Similarity::Cosine).value().to_cpu()
         }
     };
     if case.blocks.contains(&Block::LabelQuery) {
@@ -86,10 +86,11 @@ fn check(file: &SafeTensors<'_>, case: &Case<'_>) {
         let width = batch.keep.len() / ROWS;
         (0..ROWS).for_each(|i| batch.keep[i * width + 2 * ROWS + i] = 1.0);
     }
-    let leaf = tape.leaf(Tensor::from_vec([3 * ROWS, WIDTH], numbers(file, "embeddings")));
+    let leaf = tape.leaf(texts("embeddings"));
     let texts = if case.cosine { leaf.normalise() } else { leaf };
     let scores = batch.scores(texts, batch.columns(texts, None, None), case.similarity);
-    let (values, width) = (scores.value(), scores.shape().last());
+    assert_eq!(scores.value().cuda().is_some(), engine.cuda().is_some(), "where they are computed");
+    let (values, width) = (scores.value().to_cpu(), scores.shape().last());
     let mut edits = Edits::masked(batch.keep.clone());
     let seen = Scores {
         guide: Some(Matrix::new(guide.data(), width)),
@@ -112,6 +113,11 @@ fn check(file: &SafeTensors<'_>, case: &Case<'_>) {
 
 #[test]
 fn losses_and_gradients_are_those_of_sentence_transformers() {
+    all(&Engine::new(1));
+}
+
+/// Every loss of the file, on any engine.
+pub(crate) fn all(engine: &Engine) {
     const QL: &[Block] = &[Block::QueryLabel];
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/losses.safetensors");
     let bytes = std::fs::read(path).expect("a golden file");
@@ -119,6 +125,7 @@ fn losses_and_gradients_are_those_of_sentence_transformers() {
     let infonce = |symmetric| InfoNce { temperature: 0.05, symmetric, top_rows: 1.0 };
     let case = |name, hard, blocks, shapers, objective: Box<dyn Objective>, cosine| {
         check(
+            engine,
             &file,
             &Case { name, hard, blocks, shapers, objective, cosine, similarity: Similarity::Cosine },
         );
@@ -146,6 +153,6 @@ fn losses_and_gradients_are_those_of_sentence_transformers() {
     ] {
         let objective = Box::new(CoSent { temperature: 0.05 });
         let (blocks, shapers) = (QL, vec![]);
-        check(&file, &Case { name, hard, blocks, shapers, objective, cosine: true, similarity });
+        check(engine, &file, &Case { name, hard, blocks, shapers, objective, cosine: true, similarity });
     }
 }

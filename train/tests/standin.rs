@@ -1,6 +1,7 @@
 //! A run on a CUDA device, by the stand-in driver (`tests/standin`): parameters, activations, gradients and the state
 //! of the optimizer lie there, and the losses are those of the CPU.
 
+mod losses;
 mod world;
 
 #[path = "../../tests/standin/process.rs"]
@@ -91,6 +92,11 @@ fn ten_losses_in_bf16_are_those_of_the_cpu_but_for_rounding() {
 }
 
 #[test]
+fn golden_losses_on_the_stand_in_device_are_those_of_sentence_transformers() {
+    own_shuffled_and_cublas("losses_on_the_device");
+}
+
+#[test]
 fn a_device_without_memory_left_is_an_error() {
     let Some(folder) = standin() else { return };
     again("too_little_memory", &folder, &[("GEMM", "own"), ("CUSHIM_MEM_MB", "2")]);
@@ -159,6 +165,12 @@ fn run_on_the_device() {
             far(&start, &want)
         );
     }
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn losses_on_the_device() {
+    losses::all(&Engine::new(1).with_cuda(process::device()));
 }
 
 /// Whether its plan has label weights on the device.

@@ -10,6 +10,8 @@ mod process;
 mod beside;
 mod bf16;
 mod cublas;
+#[path = "../golden.rs"]
+mod golden;
 mod larger;
 mod staging;
 mod steps;
@@ -141,6 +143,11 @@ fn optimizers_and_clipping_agree_with_the_cpu() {
 }
 
 #[test]
+fn values_and_gradients_of_golden_files_are_met() {
+    holds_in_every_schedule("golden_on_the_device");
+}
+
+#[test]
 fn tables_on_a_device_are_moved_as_those_of_the_cpu() {
     holds_in_every_schedule("tables_on_the_device");
 }
@@ -169,6 +176,12 @@ fn matrices_are_multiplied_however_they_lie() {
 #[ignore = "runs in a process that finds the stand-in driver"]
 fn bf16_on_the_device() {
     bf16::check();
+}
+
+#[test]
+#[ignore = "runs in a process that finds the stand-in driver"]
+fn golden_on_the_device() {
+    golden::all(&Engine::new(1).with_cuda(process::device()));
 }
 
 #[test]

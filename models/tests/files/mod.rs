@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod cross;
+pub(crate) mod encoders;
 pub(crate) mod exports;
 
 use engine::{Packed, Tensor};
