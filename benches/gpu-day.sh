@@ -32,7 +32,7 @@ tests() { # package: the program of its tests on a device
     cargo test --release --locked -p "$1" --test standin --no-run --message-format=json |
         sed -nE 's/.*"name":"standin".*"executable":"([^"]+)".*/\1/p' | tail -n 1
 }
-of_operations="$(tests autograd)" of_runs="$(tests train)" of_searches="$(tests samplers)"
+of_operations="$(tests autograd)" of_encoders="$(tests models)" of_runs="$(tests train)" of_searches="$(tests samplers)"
 
 echo "== what is here"
 has_device=false
@@ -64,6 +64,7 @@ echo "== PTX and registers"
 if ! $has_device; then
     echo "== tests on the stand-in driver"
     "$of_operations"
+    "$of_encoders"
     "$of_runs"
     "$of_searches"
     echo "no device: nothing was tested on one, and nothing timed. Missing: ${#missing[@]}"
@@ -79,12 +80,15 @@ if ! $dry; then
     done
 fi
 
-operations=(staging_on_the_device tables_on_the_device products_on_the_device beside_on_the_device larger_on_the_device steps_on_the_device bf16_on_the_device on_the_device)
-runs=(run_on_the_device chunks_on_the_device classifiers_on_the_device resume_on_the_device bf16_on_the_device plans_of_the_device)
+operations=(staging_on_the_device tables_on_the_device products_on_the_device beside_on_the_device larger_on_the_device steps_on_the_device bf16_on_the_device golden_on_the_device on_the_device)
+runs=(losses_on_the_device run_on_the_device chunks_on_the_device classifiers_on_the_device resume_on_the_device bf16_on_the_device plans_of_the_device)
+# Those that are looked at for stray accesses: a step of everything that is trained.
+looked_at=(run_on_the_device classifiers_on_the_device)
 for gemm in "${gemms[@]}"; do
     export GEMM="$gemm"
     echo "== tests on the device, products by $gemm"
     (cd autograd && "$of_operations" --ignored --exact "${operations[@]}" --test-threads=1 --nocapture)
+    (cd models && "$of_encoders" --ignored --exact golden_on_the_device --test-threads=1)
     (cd train && "$of_runs" --ignored --exact "${runs[@]}" --test-threads=1)
     (cd samplers && "$of_searches" --ignored --exact on_the_device --test-threads=1)
     if command -v compute-sanitizer >/dev/null; then
@@ -95,6 +99,9 @@ for gemm in "${gemms[@]}"; do
             (cd samplers && compute-sanitizer --tool "$tool" --error-exitcode 1 "$of_searches" --ignored --exact \
                 on_the_device --test-threads=1)
         done
+        echo "== compute-sanitizer, memcheck of runs, products by $gemm"
+        (cd train && compute-sanitizer --tool memcheck --error-exitcode 1 "$of_runs" --ignored --exact \
+            "${looked_at[@]}" --test-threads=1)
     fi
 done
 if $dry; then exit 0; fi

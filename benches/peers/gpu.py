@@ -5,8 +5,9 @@ table. Start it by benches/gpu-day.sh, which has built what is run.
 Sides take turns, and the median of their rates counts. Texts are 32 tokens each, the model is that of --model. The step
 is that of `compare.py step`. Lode multiplies by its own kernels and, where --gemm names it, by cuBLAS. Its encoding is
 the whole command, with its start, tokenizing and the file; PyTorch's is tokenizing and encoding alone, in batches of 256.
-Items of the search, and label weights, lie on the device before either side starts; weights of bf16 are rounded by chance
-in Lode, to the nearest in PyTorch.
+PyTorch's first steps are not counted, nor are those of Lode over all labels; of its training all are. Items of the search,
+and label weights, lie on the device before either side starts; weights of bf16 are rounded by chance in Lode, to the
+nearest in PyTorch.
 """
 import argparse
 import json
@@ -54,7 +55,7 @@ def peer_encode():
 
     def encode(lines):
         ids = tokenizer(lines, truncation=True, max_length=32, padding=True, return_tensors="pt").to(args.device)
-        with torch.autocast("cuda", torch.bfloat16, enabled=args.numbers == "bf16"):
+        with torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.numbers == "bf16"):
             hidden = network(**ids).last_hidden_state.float()
         mask = ids["attention_mask"][..., None]
         return F.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1).cpu(), int(mask.sum())
@@ -107,7 +108,8 @@ def peer_head():
                 gradient = (logits / args.batch).to(kind)
                 pulled += gradient @ part
                 part -= 1e-3 * 20.0 * (gradient.T @ x)
-            return float(loss), pulled
+            # The mean over queries, and its gradient to each of them.
+            return float(loss) / args.batch, 20.0 * pulled
 
         for steps in (2, args.steps):
             since = time.perf_counter()
