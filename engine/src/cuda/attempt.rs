@@ -1,5 +1,5 @@
-//! What a device cannot do: it has no memory left, or it failed. Operations give tensors and no results, so that a layer
-//! reads as mathematics; what the world can do to them goes past all of them, to [`attempt`].
+//! What a device cannot do: it has no memory left, or it failed. Operations give tensors and no results, so that a
+//! layer reads as mathematics; what the world can do to them goes past all of them, to [`attempt`].
 
 use crate::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -317,8 +317,10 @@ impl Driver {
         assert!(place + bytes <= into.bytes, "a place outside of the page-locked memory");
         // SAFETY: the place lies in the memory, by the assertion, and nobody else writes there: it is borrowed. The
         // caller owns as many bytes at `at`. The memory is freed in `drop`, when the stream has ended.
-        let done =
-            unsafe { sys::cuMemcpyDtoHAsync_v2(into.at.add(place).cast(), at, bytes, self.stream).result() };
+        let done = unsafe {
+            let to = into.at.add(place).cast();
+            sys::cuMemcpyDtoHAsync_v2(to, at, bytes, self.stream).result()
+        };
         must("numbers cannot be fetched", done);
     }
     pub(super) fn copy(&self, to: u64, from: u64, bytes: usize) {
