@@ -106,7 +106,7 @@ impl Table {
     /// # Errors
     /// If a file cannot be made, written or mapped.
     ///
-    /// Where a device has no memory for it, it unwinds to [`crate::cuda::attempt()`].
+    /// Where a device has no memory for it, or fails, it unwinds to [`crate::cuda::attempt()`].
     pub fn zeros_in(home: &Home, precision: TablePrecision, rows: usize, width: usize) -> Result<Table> {
         let n = rows * width;
         let store = match (home, precision) {

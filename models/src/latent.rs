@@ -124,7 +124,7 @@ impl Config {
     /// of scores and two of queries.
     pub(crate) fn working_bytes(self, width: usize, tokens: usize) -> usize {
         let (both, half) = (buffer(tokens, 2 * WIDER * width), buffer(tokens, WIDER * width));
-        let wide = (2 * both + half).saturating_sub(2 * half);
+        let wide = 2 * both + half - 2 * half;
         let attention = 2 * (buffer(tokens, self.latents) + buffer(tokens, self.inner()));
         buffer(tokens, width) + wide.max(attention)
     }

@@ -15,8 +15,7 @@ use models::bert::Family;
 #[test]
 fn golden_encoders_are_those_of_pytorch_on_the_stand_in_device() {
     let Some(folder) = process::standin() else { return };
-    let shuffled = [("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "7"), ("CUSHIM_MULTIPROCESSORS", "4")];
-    process::again("golden_on_the_device", &folder, &[&[("GEMM", "own")], &shuffled[..]].concat());
+    process::again("golden_on_the_device", &folder, &[&[("GEMM", "own")], &process::SHUFFLED[..]].concat());
     process::again("golden_on_the_device", &folder, &[("GEMM", "cublas")]);
 }
 

@@ -12,10 +12,10 @@
 //! Equal scores fall by id, as on the CPU. Our own products give equal items equal scores wherever they lie; cuBLAS may
 //! multiply a shorter last tile by another kernel, and add up in another order.
 
-use engine::cuda::{Columns, Cuda, Nearest, attempt};
+use engine::cuda::{Columns, Cuda, Nearest, within_memory};
 use engine::kernels::matmul::{Factor, product};
 use engine::kernels::rows::gathered;
-use engine::{Engine, Result, Tensor};
+use engine::{Engine, Tensor};
 use std::ops::Range;
 
 use crate::ranking::{keep_largest, unpack_best};
@@ -46,9 +46,8 @@ impl Resident {
         let left = budget.checked_sub(size_of_val(rows.data))?;
         let send =
             || rows.data.chunks(ITEMS * rows.width).map(|tile| cuda.rows_of(tile, rows.width)).collect();
-        let tiles: Result<Vec<Tensor>> = attempt(|| Ok(send()));
         *budget = left;
-        Some(Resident { cuda: cuda.clone(), tiles: tiles.ok()? })
+        Some(Resident { cuda: cuda.clone(), tiles: within_memory(send)? })
     }
     /// The `k` rows with the largest inner product for each query, within `limits`; `rows` are the same on the CPU.
     pub(crate) fn search(

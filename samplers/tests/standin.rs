@@ -21,8 +21,7 @@ fn whole(rows: usize, tag: u64) -> Vec<f32> {
 #[test]
 fn a_device_finds_what_the_cpu_finds() {
     let Some(folder) = process::standin() else { return };
-    let shuffled = [("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "7"), ("CUSHIM_MULTIPROCESSORS", "4")];
-    for (gemm, schedule) in [("own", &[][..]), ("own", &shuffled), ("cublas", &[])] {
+    for (gemm, schedule) in [("own", &[][..]), ("own", &process::SHUFFLED), ("cublas", &[])] {
         process::again("on_the_device", &folder, &[&[("GEMM", gemm)], schedule].concat());
     }
 }

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+/// Threads come in another order, and on more multiprocessors, so that batches come in small tiles.
+pub(crate) const SHUFFLED: [(&str, &str); 3] =
+    [("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "7"), ("CUSHIM_MULTIPROCESSORS", "4")];
+
 /// The folder of the repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -25,7 +25,8 @@ pub(crate) fn normalise(x: &mut [f32]) {
 /// The embeddings `[n, width]` of `n` texts; `push(i, packed)` appends the tokens of text `i`.
 ///
 /// # Errors
-/// [`Kind::Interrupted`] when the observer wants to stop, [`Kind::Refused`] when a device has no memory left.
+/// [`Kind::Interrupted`] when the observer wants to stop, [`Kind::Refused`] when a device has no memory left,
+/// [`Kind::Other`] when it failed.
 pub fn embed(
     engine: &Engine,
     network: &Network,

@@ -37,10 +37,9 @@ use crate::run_dir::RunDir;
 use crate::text_ids::place;
 use crate::trainer::Trainer;
 use data::Split;
-use engine::{Packed, Result, Stream, scratch_for};
+use engine::{KernelClass, Packed, Result, Stream};
 use samplers::composer::tree::copied_bytes;
 use samplers::miner::random::{Law, Random};
-use samplers::table_rows::PART;
 use samplers::{Matrix, Miner};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -341,10 +340,9 @@ fn classifier(trainer: &Trainer, head: &Head, largest: &Batch) -> [(&'static str
     let (queries, batch) = (trainer.text_ids.queries.len(), trainer.config.train.batch);
     let validates = !trainer.validation_rows.is_empty();
     let frequencies = if validates { FREQUENCY * trainer.data.labels().len() } else { 0 };
-    // The panels of a step are gone when a search begins. Its own are as large only where the engine packs them itself.
+    // The panels of a step are gone when a search begins, whose own are as large with the products of AVX-512 alone.
     let engine = &trainer.engine;
-    let packs = scratch_for(engine, [PART, trainer.network.width(), batch]) > 0;
-    let idle = if packs { 0 } else { engine.threads() * PANELS };
+    let idle = if engine.kernel_class() == KernelClass::Avx512 { 0 } else { engine.threads() * PANELS };
     head.bytes(queries, (batch.min(trainer.train_rows.len()), marked), (frequencies, idle))
 }
 

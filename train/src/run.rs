@@ -246,10 +246,10 @@ pub fn run(trainer: &mut Trainer, dir: &RunDir, observer: &mut dyn Observer) -> 
     match state.go(trainer, observer) {
         // Stopped while texts were embedded: the trainer stands where its last step left it.
         Err(e) if e.kind() == Kind::Interrupted => {
-            state.leave(trainer, observer)?;
+            state.leave(trainer, observer).map_err(|e| dir.way_on(e))?;
             Ok(Outcome::unfinished(trainer.progress().step))
         }
-        ended => ended,
+        ended => ended.map_err(|e| dir.way_on(e)),
     }
 }
 
@@ -310,7 +310,7 @@ impl Loop<'_> {
                 self.leave(trainer, observer)?;
                 return Ok(Outcome::unfinished(report.step));
             }
-            self.save_if_due(trainer, observer);
+            self.save_if_due(trainer, observer)?;
         }
         self.finish(trainer, observer)
     }
@@ -402,8 +402,9 @@ impl Loop<'_> {
         }
         self.log_fails = failed.is_some();
     }
-    /// Begins a checkpoint where one is due, and hears of the one before. A disk that takes none stops no training.
-    fn save_if_due(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) {
+    /// Begins a checkpoint where one is due, and hears of the one before. A disk that takes none stops no training; a
+    /// device that fails does.
+    fn save_if_due(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
         let every = trainer.config.save.every_seconds;
         // The last step is saved when all is over.
         let is_last = trainer.progress().step == trainer.total_steps();
@@ -411,9 +412,13 @@ impl Loop<'_> {
         let heard = self.settle(observer, is_due);
         let begun = if is_due { self.begin(trainer, observer) } else { Ok(()) };
         for error in [heard.err(), begun.err()].into_iter().flatten() {
+            if error.kind() == Kind::Other {
+                return Err(error);
+            }
             let text = format!("{error}\ntraining goes on; the next try is in {every} s");
             observer.event(&Event::Warning(&text));
         }
+        Ok(())
     }
     fn begin(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {
         self.saved_at = observer.seconds();
@@ -434,11 +439,8 @@ impl Loop<'_> {
         if let Err(before) = self.settle(observer, true) {
             observer.event(&Event::Warning(&before.to_string()));
         }
-        let run = self.dir.root().display();
-        let saved = self.begin(trainer, observer).and_then(|()| self.settle(observer, true));
-        saved.map_err(|e| {
-            e.help(format!("see to the disk, then `lode resume {run}` goes on from the last one"))
-        })
+        self.begin(trainer, observer)?;
+        self.settle(observer, true)
     }
     /// Saves and stops.
     fn leave(&mut self, trainer: &mut Trainer, observer: &mut dyn Observer) -> Result<()> {

@@ -70,6 +70,17 @@ impl RunDir {
         fs::create_dir_all(root).map_err(|e| Error::io(root, e))?;
         Ok(RunDir::at(root))
     }
+    /// What to do where training could not go on, or a checkpoint not be written.
+    pub(crate) fn way_on(&self, error: Error) -> Error {
+        let run = self.root.display();
+        match error.kind() {
+            Kind::Other => error.help(format!("`lode resume {run}` goes on from its newest checkpoint")),
+            Kind::Io => {
+                error.help(format!("see to the disk, then `lode resume {run}` goes on from the last one"))
+            }
+            _ => error,
+        }
+    }
     /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.root

@@ -51,7 +51,7 @@ impl Saver {
         let commit = move || Staged::commit(staged);
         let started = std::thread::Builder::new().name("save".into()).spawn(commit);
         let thread = started.map_err(|e| {
-            self.failed(step, Error::new(Kind::Other, format!("no thread can be started: {e}")))
+            self.failed(step, Error::new(Kind::Io, format!("no thread can be started: {e}")))
         })?;
         self.on_its_way = Some((step, thread));
         Ok(())

@@ -301,7 +301,7 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`Trainer::step`], [`engine::Kind::Interrupted`] if the observer wants to stop while texts are embedded, and
-    /// [`engine::Kind::Refused`] if a device has no memory left.
+    /// [`engine::Kind::Refused`] if a device has no memory left, [`engine::Kind::Other`] if it failed.
     pub fn next_step(&mut self, observer: &mut dyn Observer) -> Result<StepReport> {
         let engine = self.engine.clone();
         let report = engine::cuda::attempt(|| {

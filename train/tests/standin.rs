@@ -11,7 +11,7 @@ use autograd::SgdRows;
 use engine::{Engine, Home, Kind, Stream, Table, TablePrecision, Tensor};
 use models::heads::OneVsAll;
 use models::heads::one_vs_all::{Ids, Truth};
-use process::{again, gemm, standin};
+use process::{SHUFFLED, again, gemm, standin};
 use std::path::Path;
 use train::plan::MemoryPlan;
 use train::{Silent, Trainer, run};
@@ -24,8 +24,6 @@ const TOLERANCE_BF16: f64 = 1e-2;
 const STEPS: u64 = 10;
 /// Who multiplies, as a process is told.
 const GEMMS: [&str; 2] = ["own", "cublas"];
-/// Threads that come in another order.
-const SHUFFLED: [(&str, &str); 2] = [("CUSHIM_SHUFFLE", "1"), ("CUSHIM_SEED", "7")];
 
 fn trainer(data: &Path, told: &str, device: &str) -> engine::Result<Trainer> {
     let base = ["model.width=32", "train.batch=8", "train.lr=1e-3", "train.warmup_steps=2", "train.steps=10"];
@@ -117,7 +115,7 @@ fn what_a_device_holds_was_planned() {
 }
 
 #[test]
-fn a_step_sends_and_waits_no_more_often_than_is_stated() {
+fn a_step_launches_sends_and_waits_as_often_as_is_stated() {
     let Some(folder) = standin() else { return };
     let dir = tempfile::tempdir().expect("a directory");
     let counts = dir.path().join("counts");
@@ -353,7 +351,7 @@ fn counts_of_a_step() {
     let data = topics(dir.path(), 100);
     let tiny = "model.source=tiny model.dropout=0.1";
     let mut wrong = vec![];
-    for (told, most) in [
+    for (told, stated) in [
         (&format!("{tiny} loss.name=infonce"), [32, 0, 5, 240, 5, 0]),
         (&format!("{tiny} head.name=classifier head.labels=all head.encoder_lr=1e-3"), [26, 0, 3, 240, 3, 0]),
     ] {
@@ -365,8 +363,8 @@ fn counts_of_a_step() {
             losses(&mut device, 1);
             let now = counts();
             let step: [u64; 6] = std::array::from_fn(|i| now[i] - before[i]);
-            if step.iter().zip(most).any(|(&n, most)| n > most) {
-                wrong.push(format!("{told}: {step:?}, at most {most:?} are stated"));
+            if step != stated {
+                wrong.push(format!("{told}: {step:?}, stated are {stated:?}"));
             }
         }
     }
@@ -433,7 +431,7 @@ fn resumes(data: &Path, told: &str, folder: &Path) {
     let (checkpoint, ..) = train::checkpoint::Checkpoint::newest(folder).expect("it is read");
     // A real device has another number of multiprocessors, and another version of the library.
     let by_cublas = gemm() == "cublas" || gemm() == "auto" && engine::cuda::cublas().is_ok();
-    let class = if by_cublas { "cuda-cublas-" } else { "cuda" };
+    let class = if by_cublas { "cuda-cublas-" } else { "cuda-sm" };
     assert!(checkpoint.kernel_class.starts_with(class), "{}", checkpoint.kernel_class);
     assert_eq!(checkpoint.kernel_class.contains("cublas"), by_cublas);
     second.restore(checkpoint).expect("it fits");

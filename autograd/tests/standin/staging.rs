@@ -1,11 +1,12 @@
-//! Numbers on their way to a device. The stand-in reads page-locked memory when a stream comes to the copy, and a
-//! stream runs only when somebody waits: a place of the ring that is written too early is what an older copy sends.
+//! Numbers on their way to a device and back. The stand-in reads and writes page-locked memory when a stream comes to
+//! the copy, and a stream runs only when somebody waits: a place of the ring that is written too early is what an older
+//! copy sends, and a piece that is taken too early has not come.
 
 use engine::Cuda;
 use engine::cuda::STAGING_BYTES;
 
-/// Numbers of one copy: from few to a quarter of the ring, so that no copy begins where one of the round before did;
-/// and one that is larger than the ring.
+/// Numbers of one copy: from few to a quarter of the page-locked memory, so that no copy begins where one of the round
+/// before did; and one that is larger than all of it.
 fn length(i: usize) -> usize {
     if i == 20 { STAGING_BYTES / 4 * 3 + 5 } else { 1 + i * 7919 * 31 % (STAGING_BYTES / 16) }
 }
@@ -17,7 +18,7 @@ fn numbers(i: usize) -> Vec<f32> {
 pub(super) fn check(cuda: &Cuda) {
     let mut sent = vec![];
     let mut bytes = 0;
-    // Nothing waits for a result before the ring was gone around five times.
+    // Nothing waits for a result before the ring was gone around five times and more.
     while bytes < 5 * STAGING_BYTES {
         let values = numbers(sent.len());
         bytes += size_of_val(&*values);

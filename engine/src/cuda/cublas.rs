@@ -154,7 +154,8 @@ impl Blas {
     /// C ← A·B by columns: A `[m, k]`, B `[k, n]`, C `[m, n]`, whose columns lie close together; or a batch of them.
     ///
     /// # Panics
-    /// If a size is beyond what the library counts to, 2³¹ - 1. Where it refuses it unwinds to [`super::attempt()`].
+    /// If a size is beyond what the library counts to, 2³¹ - 1, or it refuses what it is asked for. Where it has no
+    /// memory, or fails, it unwinds to [`super::attempt()`].
     #[track_caller]
     pub(super) fn multiply(
         &self,
@@ -230,10 +231,13 @@ impl Blas {
                 ),
             }
         };
-        match done.map_err(|e| failed("cuBLAS makes no product", e)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == Kind::Refused => give_up(error),
-            Err(error) => give_up(broken(error.message())),
+        use sys::cublasStatus_t::{CUBLAS_STATUS_INVALID_VALUE, CUBLAS_STATUS_NOT_SUPPORTED};
+        let Err(error) = done else { return };
+        let is_ours = matches!(error.0, CUBLAS_STATUS_INVALID_VALUE | CUBLAS_STATUS_NOT_SUPPORTED);
+        match failed("cuBLAS makes no product", error) {
+            error if is_ours => panic!("{error}"),
+            error if error.kind() == Kind::Refused => give_up(error),
+            error => give_up(broken(error.message())),
         }
     }
 }

@@ -108,8 +108,7 @@ fn words(what: &str, error: result::DriverError) -> String {
 
 /// The error of a device that fails in the middle of its work: nothing more can be asked of it.
 pub(super) fn broken(words: &str) -> Error {
-    Error::new(Kind::Other, words)
-        .help("a run goes on from its newest checkpoint: lode resume RUN; `dmesg` may say what became of the device")
+    Error::new(Kind::Other, words).help("`dmesg` may say what became of the device")
 }
 
 fn found(ordinal: usize) -> Result<Found> {
@@ -183,9 +182,29 @@ unsafe impl Send for Event {}
 // SAFETY: memory of this process, which whoever has the value alone writes, from any thread.
 unsafe impl Send for Locked {}
 
-/// Gives the work up where the device fails in the middle of it, with the driver's words.
+/// Gives the work up where the device fails in the middle of it, or has no memory for it, with the driver's words.
+///
+/// # Panics
+/// If the driver refuses what it is asked for: a mistake of ours.
+#[track_caller]
 fn must<T>(what: &str, done: std::result::Result<T, result::DriverError>) -> T {
-    done.unwrap_or_else(|e| give_up(broken(&words(what, e))))
+    use sys::CUresult::{
+        CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES,
+        CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY,
+    };
+    let error = match done {
+        Ok(done) => return done,
+        Err(error) => error,
+    };
+    let words = words(what, error);
+    match error.0 {
+        CUDA_ERROR_OUT_OF_MEMORY => give_up(Error::new(Kind::Refused, words)),
+        CUDA_ERROR_INVALID_HANDLE
+        | CUDA_ERROR_INVALID_VALUE
+        | CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
+        | CUDA_ERROR_NOT_SUPPORTED => panic!("{words}"),
+        _ => give_up(broken(&words)),
+    }
 }
 
 impl Driver {

@@ -25,7 +25,7 @@ pub(crate) mod rows;
 mod staging;
 mod table;
 
-pub use attempt::attempt;
+pub use attempt::{attempt, within_memory};
 pub use attention::HEAD_WIDTH_MAX;
 pub use cublas::cublas;
 pub use driver::{Found, devices};

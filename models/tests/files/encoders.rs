@@ -125,6 +125,7 @@ pub(crate) fn loss(
 ) -> (f64, ParamGrads) {
     let tape = Tape::new(engine);
     let e = bert.encode(&Scope { recompute, ..Scope::new(&tape, params) }, text, 0);
+    assert_eq!(e.value().cuda().is_some(), engine.cuda().is_some(), "where it is computed");
     let n = text.len() / 2;
     let scores = e.slice(0, 0..n).matmul_nt(e.slice(0, n..2 * n));
     let terms = Terms::masked((0..n as u32).collect(), Arc::from(vec![true; n * n]));
@@ -173,8 +174,10 @@ pub(crate) fn latents(engine: &Engine) {
     near("pooled", &pooled, &own.tensor("pooled"), 5e-6);
     assert_eq!(tape.anomaly(), None);
     let (tape, bert) = (Tape::inference(engine), Bert::new(config, &params));
-    let embedding = bert.encode(&Scope::new(&tape, &params), &text, 0).value();
-    near("embedding", &embedding, &own.tensor("embedding"), 5e-6);
+    for recompute in [false, true] {
+        let cx = Scope { recompute, ..Scope::new(&tape, &params) };
+        near("embedding", &bert.encode(&cx, &text, 0).value(), &own.tensor("embedding"), 5e-6);
+    }
     assert_eq!(gradients(engine, &own, &bert, &params), 14 + 2);
 }
 

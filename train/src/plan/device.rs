@@ -7,7 +7,7 @@
 //!                  what the pool lends too large
 //!                  a search ([`samplers::resident`]), as far as it exceeds what a step takes
 //! on the CPU       all else   what a checkpoint copies: parameters and the optimizer's state
-//!                  the ring of page-locked memory through which numbers are sent
+//!                  the page-locked memory through which numbers are sent and fetched
 //! ```
 //! Auxiliary vectors, and the rows of a classifier that lies on the CPU, pass through both memories and are counted in
 //! both.
