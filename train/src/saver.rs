@@ -50,9 +50,8 @@ impl Saver {
         let staged = trainer.stage(&self.folder, self.spare.take()).map_err(|e| self.failed(step, e))?;
         let commit = move || Staged::commit(staged);
         let started = std::thread::Builder::new().name("save".into()).spawn(commit);
-        let thread = started.map_err(|e| {
-            self.failed(step, Error::new(Kind::Io, format!("no thread can be started: {e}")))
-        })?;
+        let thread = started
+            .map_err(|e| self.failed(step, Error::new(Kind::Io, format!("no thread can be started: {e}"))))?;
         self.on_its_way = Some((step, thread));
         Ok(())
     }
