@@ -12,7 +12,7 @@ use crate::quantised::Support;
 use crate::real::Element;
 use crate::tensor::Tensor;
 use rayon::prelude::*;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 /// Which vector instructions this processor has. Bits of GEMM results depend on it; checkpoints record it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +94,26 @@ struct Inner {
     profile: Option<Profile>,
 }
 
+/// So many threads. Each has started, with all that it takes for that, before the next one is asked for: where the
+/// system refuses one, none is left that fails beside the words about it.
+fn team_of(threads: usize) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    let (up, is_up) = mpsc::channel();
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .start_handler(move |_| {
+            // The first look for work takes what every later one uses.
+            rayon::yield_now();
+            // Whoever waits for it is there as long as threads start.
+            let _ = up.send(());
+        })
+        .spawn_handler(|thread| {
+            let name = format!("lode-{}", thread.index());
+            std::thread::Builder::new().name(name).spawn(|| thread.run())?;
+            is_up.recv().map_err(std::io::Error::other)
+        })
+        .build()
+}
+
 impl Engine {
     /// An engine with `threads` workers (at least one). Idle workers sleep.
     ///
@@ -139,9 +159,7 @@ impl Engine {
     }
     fn build(threads: usize, poison: bool, class: KernelClass, profile: Option<Profile>) -> Result<Engine> {
         let threads = threads.max(1);
-        let team =
-            rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("lode-{i}")).build();
-        let team = team.map_err(|e| {
+        let team = team_of(threads).map_err(|e| {
             let what = format!("the system does not grant {threads} threads");
             Error::new(Kind::Refused, what).caused_by(e).help(
                 "ask for fewer with --threads, or raise the limits of the process (`ulimit -u`, `ulimit -v`)",
